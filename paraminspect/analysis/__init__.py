@@ -1,0 +1,1 @@
+"""Measure a module: inventory, statistics, sharing, gradients. The only readers of tensors."""

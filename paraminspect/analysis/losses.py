@@ -1,0 +1,48 @@
+"""The losses by name, each with the line of PyTorch that a script would use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from paraminspect.errors import UserError
+
+
+def tensors_in(output: Any) -> list[Tensor]:
+    """Return the tensors of an output: itself, or those in a tuple, list or dict, in order."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, (tuple, list)):
+        return [tensor for item in output for tensor in tensors_in(item)]
+    return []
+
+
+def compute_loss(name: str, output: Any) -> Tensor:
+    """Return the scalar loss of `output`.
+
+    ``sum`` and ``mean`` take all floating tensors; ``mse`` compares with zeros; ``cross_entropy`` takes the last
+    dimension of the first tensor as logits (N, C) and the classes 0, 1, … C−1, 0, … as targets: both need no
+    random numbers. Raises UserError when the output holds no floating tensor.
+    """
+    floats = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
+    if not floats:
+        raise UserError(f"the output holds no floating-point tensor to take the {name} of", code="no-loss")
+    if name == "cross_entropy":
+        return _cross_entropy(floats[0])
+    if name == "mse":
+        return F.mse_loss(floats[0], torch.zeros_like(floats[0]))
+    reduce = torch.sum if name == "sum" else torch.mean
+    return reduce(floats[0]) if len(floats) == 1 else torch.stack([reduce(tensor) for tensor in floats]).sum()
+
+
+def _cross_entropy(logits: Tensor) -> Tensor:
+    if logits.dim() == 0:
+        raise UserError("cross_entropy needs logits of shape (N, C), the output is a single number", code="no-loss")
+    rows = logits.reshape(-1, logits.shape[-1])
+    targets = torch.arange(rows.shape[0], device=rows.device) % rows.shape[1]
+    return F.cross_entropy(rows, targets)

@@ -1,0 +1,87 @@
+"""The mean and the spread of numbers, in a form that merges: one part of a tensor at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from paraminspect.report import Number
+
+
+class Moments(NamedTuple):
+    """Hold what is known of `n` finite numbers, and how many others stood beside them.
+
+    The mean is ``(mean + mean_low) * 2**exponent``, two doubles wide; the sum of squared deviations from it is
+    ``m2 * 4**exponent``. `min` and `max` are None when `n` is 0.
+    """
+
+    n: int = 0
+    mean: float = 0.0
+    mean_low: float = 0.0
+    m2: float = 0.0
+    exponent: int = 0
+    min: Number | None = None
+    max: Number | None = None
+    zeros: int = 0
+    nan: int = 0
+    inf: int = 0
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Return the moments of two parts together (Chan, Golub & LeVeque 1979, eq. 2.1).
+
+    The mean is kept as two doubles: with one, data of mean 1e7 and std 0.1 in parts of three lose seven digits.
+    """
+    nan, inf = a.nan + b.nan, a.inf + b.inf
+    if a.min is None or a.max is None or b.min is None or b.max is None:
+        return (a if a.n else b)._replace(nan=nan, inf=inf)
+    n, exponent = a.n + b.n, _common_exponent(a, b)
+    (mean_a, low_a, m2_a), (mean_b, low_b, m2_b) = _rescaled(a, exponent), _rescaled(b, exponent)
+    delta = (mean_b - mean_a) + (low_b - low_a)
+    mean, low = two_sum(mean_a, delta * (b.n / n))
+    mean, low = two_sum(mean, low + low_a)
+    m2 = m2_a + m2_b + delta * delta * (a.n * (b.n / n))
+    least, most = min(a.min, b.min), max(a.max, b.max)
+    return Moments(n, mean, low, m2, exponent, least, most, a.zeros + b.zeros, nan, inf)
+
+
+def merge_all(parts: Iterable[Moments]) -> Moments:
+    """Merge in a balanced tree over the order given, so that errors grow with its depth, not with its length."""
+    level = list(parts) or [Moments()]
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        level = [merge(a, b) for a, b in zip(level[::2], level[1::2], strict=False)] + odd
+    return level[0]
+
+
+def repeat(part: Moments, times: int) -> Moments:
+    """Return the moments of `times` copies of the same numbers."""
+    return part._replace(
+        n=part.n * times,
+        m2=part.m2 * times,
+        zeros=part.zeros * times,
+        nan=part.nan * times,
+        inf=part.inf * times,
+    )
+
+
+def two_sum(a: float, b: float) -> tuple[float, float]:
+    """Return a + b rounded, and exactly what the rounding dropped (Knuth, TAOCP 2, 4.2.2, theorem B)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _common_exponent(a: Moments, b: Moments) -> int:
+    # Zeros have no scale of their own: under theirs, the squares of the other part could underflow.
+    if a.min == a.max == 0:
+        return b.exponent
+    return a.exponent if b.min == b.max == 0 else max(a.exponent, b.exponent)
+
+
+def _rescaled(part: Moments, exponent: int) -> tuple[float, float, float]:
+    shift = part.exponent - exponent
+    if not shift:
+        return part.mean, part.mean_low, part.m2
+    return math.ldexp(part.mean, shift), math.ldexp(part.mean_low, shift), math.ldexp(part.m2, 2 * shift)

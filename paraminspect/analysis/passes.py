@@ -1,0 +1,148 @@
+"""One forward and one backward: the loss, what each layer returned, what gradient arrived, who read which parameter."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from paraminspect.analysis.failure import explain
+from paraminspect.analysis.ledger import Ledger
+from paraminspect.analysis.losses import compute_loss, tensors_in
+from paraminspect.analysis.statistics import measure
+from paraminspect.report import ForwardError, Layer, LayerGrad, LayerOut
+
+
+@dataclass
+class Call:
+    """One call of one childless module: figures of what it returned and of the gradient that arrived there."""
+
+    module: str
+    type: str
+    out: LayerOut = field(default_factory=LayerOut)
+    grad: LayerGrad = field(default_factory=LayerGrad)
+
+
+@dataclass
+class Passes:
+    """What the two passes left behind. `error` is set when the forward or the loss raised."""
+
+    output: Any = None
+    loss: Tensor | None = None
+    backward: bool = False
+    error: ForwardError | None = None
+    calls: list[Call] = field(default_factory=list)
+    ledger: Ledger | None = None
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the calls in order of execution."""
+        return tuple(Layer(i, call.module, call.type, call.out, call.grad) for i, call in enumerate(self.calls))
+
+
+class _Watch:
+    """Follow the modules as they run: the stack of names, and one Call per childless module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.names: dict[int, list[str]] = {}
+        for name, child in module.named_modules(remove_duplicate=False):
+            self.names.setdefault(id(child), []).append(name)
+        self.times: dict[int, int] = {}
+        self.stack: list[tuple[str, nn.Module, Any]] = []
+        self.calls: list[Call] = []
+
+    @property
+    def current(self) -> str:
+        return self.stack[-1][0] if self.stack else ""
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """Name the module that starts; one that is registered under several names goes by them in turn."""
+        names = self.names.get(id(module))
+        if names is not None:
+            turn = self.times.get(id(module), 0)
+            self.times[id(module)] = turn + 1
+            self.stack.append((names[turn % len(names)], module, args))
+
+    def leave(self, module: nn.Module, _args: Any, output: Any) -> None:
+        """Measure what a childless module returned, and arrange to measure its gradient."""
+        if id(module) not in self.names:
+            return
+        name, _, _ = self.stack.pop()
+        if next(module.children(), None) is not None or not isinstance(output, Tensor):
+            return
+        call = Call(name, type(module).__name__)
+        self.calls.append(call)
+        values = measure(output.detach(), histogram=False)
+        if values is not None:
+            call.out = LayerOut(values.mean, values.rms, values.min, values.max)
+        if output.requires_grad:
+            output.register_hook(lambda grad: _note_gradient(call, grad))
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Keep the hooks installed, for all modules at once, only while the forward runs."""
+        before = module_hooks.register_module_forward_pre_hook(self.enter)
+        after = module_hooks.register_module_forward_hook(self.leave)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+
+def _note_gradient(call: Call, grad: Tensor) -> None:
+    values = measure(grad.detach(), histogram=False)
+    call.grad = LayerGrad(values.rms if values is not None else None)
+
+
+def run_passes(
+    module: nn.Module, inputs: tuple[Tensor, ...], loss: str, follow: tuple[Tensor, ...], backward: bool = True
+) -> Passes:
+    """Run the forward, the loss and (unless told otherwise) the backward.
+
+    `follow` are the parameters whose uses the ledger keeps apart. Gradients accumulate in ``.grad`` as ever.
+    A forward that raises is no exception here: `Passes.error` names the innermost module that was running.
+    """
+    watch = _Watch(module)
+    ledger = Ledger(module.parameters(), follow, lambda: watch.current)
+    passes = Passes(ledger=ledger, calls=watch.calls)
+    try:
+        with watch.active(), ledger:
+            passes.output = module(*inputs)
+        passes.loss = compute_loss(loss, passes.output)
+        if backward and passes.loss.requires_grad:
+            passes.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            passes.backward = True
+    except Exception as error:
+        passes.error = _failure(watch, passes, error)
+    return passes
+
+
+def _failure(watch: _Watch, passes: Passes, error: Exception) -> ForwardError:
+    if watch.stack:
+        name, module, args = watch.stack[-1]
+        return explain(name, module, args, error)
+    return explain("backward" if passes.loss is not None else "loss", None, (), error)
+
+
+def loss_value(passes: Passes) -> float | None:
+    """Return the loss as a number, None when it is unknown (meta) or was not reached."""
+    if passes.loss is None or passes.loss.is_meta:
+        return None
+    value: float = passes.loss.detach().item()
+    return value
+
+
+def outputs(passes: Passes) -> list[Tensor]:
+    """Return the tensors the module gave back."""
+    return tensors_in(passes.output)
+
+
+def reads(passes: Passes) -> set[int]:
+    """Return the ids of the parameters that the forward read."""
+    return passes.ledger.read if passes.ledger else set()
+
+

@@ -1,0 +1,21 @@
+"""`paraminspect code`."""
+
+from __future__ import annotations
+
+from paraminspect import output
+from paraminspect.cli import session
+from paraminspect.cli.options import Experiment, Output, Rules, Source
+
+
+def code(source: Source, experiment: Experiment, rules: Rules, printing: Output) -> int:
+    """Print the same experiment as a stand-alone PyTorch script: same seed, same bits."""
+    prepared = session.prepare(source, rules, experiment, printing)
+    import torch
+
+    from paraminspect.sources.script import script
+
+    spec = prepared.spec
+    wanted, loss = prepared.input or spec.input, prepared.loss or spec.loss
+    device = prepared.device or spec.device or "cpu"
+    output.emit([script(spec, prepared.rules, wanted, loss, device, f"torch {torch.__version__}")])
+    return session.DONE

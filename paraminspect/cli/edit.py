@@ -1,0 +1,35 @@
+"""`paraminspect edit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from paraminspect.cli import session
+from paraminspect.cli.options import Experiment, Output, Rows, Rules, Source
+from paraminspect.errors import UserError
+
+
+def edit(
+    source: Source,
+    rows: Rows,
+    experiment: Experiment,
+    rules: Rules,
+    printing: Output,
+    add: Annotated[float | None, typer.Option("--add", metavar="V", help="Add V to every element.")] = None,
+    mul: Annotated[float | None, typer.Option("--mul", metavar="V", help="Multiply every element by V.")] = None,
+    fill: Annotated[float | None, typer.Option("--fill", metavar="V", help="Set every element to V.")] = None,
+) -> int:
+    """Change values in place, after the backward, and prove that gradients and graph are untouched."""
+    given = {name: value for name, value in (("add", add), ("mul", mul), ("fill", fill)) if value is not None}
+    if len(given) != 1:
+        message = f"one of --add, --mul and --fill is needed, got {len(given)}"
+        hint = "for example: edit --params '*.bias' --add 1"
+        raise UserError(message, where="edit", hint=hint, code="bad-option")
+    prepared = session.prepare(source, rules, experiment, printing)
+    from paraminspect.experiment.edit import edit_spec
+
+    request = session.request("edit", prepared, rows)
+    ((operation, value),) = given.items()
+    return session.finish(edit_spec(prepared.spec, prepared.rules, request, operation, value), printing, rows.values)

@@ -1,0 +1,37 @@
+"""`paraminspect schema`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from paraminspect import output
+from paraminspect.cli.session import DONE
+from paraminspect.render.json import dumps
+
+
+class Which(str, Enum):
+    """The contracts that have a JSON Schema."""
+
+    spec = "spec"
+    report = "report"
+
+
+def schema(
+    which: Annotated[Which, typer.Argument(metavar="spec|report", help="Which contract.")],
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
+    """Print the JSON Schema of a spec (for an editor's completion) or of the JSON report (for a script)."""
+    if which is Which.spec:
+        from paraminspect.init.registry import SCHEMES
+        from paraminspect.spec.schema import spec_schema
+
+        arguments = {name: tuple(argument.name for argument in scheme.arguments) for name, scheme in SCHEMES.items()}
+        output.emit([dumps(spec_schema(arguments))])
+    else:
+        from paraminspect.report_schema import report_schema
+
+        output.emit([dumps(report_schema())])
+    return DONE

@@ -1,0 +1,196 @@
+"""Turn what a run measured into a Report of plain values."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from paraminspect import __version__
+from paraminspect.analysis import gradients
+from paraminspect.analysis.inventory import Entry, Inventory, count, dtype_name
+from paraminspect.analysis.numbers import Numbers, numbers_of
+from paraminspect.analysis.passes import loss_value, outputs
+from paraminspect.analysis.sharing import find_sharing
+from paraminspect.errors import UserError, did_you_mean
+from paraminspect.experiment.run import Request, State
+from paraminspect.sources.subject import Subject
+from paraminspect.init.rules import Applied, constructed
+from paraminspect.init.verdicts import judge
+from paraminspect.report import (
+    Environment,
+    Failure,
+    Forward,
+    Layer,
+    Model,
+    Parameter,
+    Report,
+    TensorInfo,
+    Use,
+    Verdict,
+)
+
+
+def assemble(state: State, request: Request) -> Report:
+    """Turn what was measured into a Report."""
+    subject, inventory = state.subject, state.inventory
+    shown = [entry for entry in inventory.entries if selected(entry, request.params)]
+    if request.params and not shown:
+        raise _nothingselected(inventory, request.params)
+    rows = tuple(_row(entry, state, request) for entry in shown)
+    totals = replace(count(inventory), shown=sum(r.numel or 0 for r in rows if r.kind == "parameter"))
+    _check_sum(state.scope, totals.parameters)
+    return Report(
+        command=request.command,
+        source=subject.source,
+        environment=_environment(subject),
+        model=Model(type(state.scope).__name__, repr(state.scope)),
+        parameters=rows,
+        totals=totals,
+        sharing=find_sharing(state.scope, inventory, subject.declared_ties),
+        forward=_forward(state, request),
+        uses=_uses(state, request),
+        layers=_layers(state, request),
+        verdicts=_verdicts(state, shown),
+        errors=_errors(state),
+        notes=(subject.why_no_input,) if request.forward and subject.make_input is None else (),
+    )
+
+
+def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
+    """Tell whether one of the entry's names matches one of the globs; without globs everything is selected."""
+    return not globs or any(fnmatchcase(name, glob) for name in entry.names for glob in globs)
+
+
+def _nothingselected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
+    names = [name for entry in inventory.entries for name in entry.names]
+    hint = did_you_mean(globs[0], names) or f"parameters: {', '.join(names[:12]) or 'none'}"
+    wanted = " or ".join(repr(glob) for glob in globs)
+    return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
+
+
+def _check_sum(module: nn.Module, total: int) -> None:
+    """Rows add up, or nothing is printed: promise 1, checked on every run."""
+    truth = sum(p.numel() for p in module.parameters() if not nn.parameter.is_lazy(p))
+    if total != truth:
+        raise AssertionError(f"the rows add up to {total:,} parameters, the module has {truth:,}")
+
+
+def _row(entry: Entry, state: State, request: Request) -> Parameter:
+    tensor, lazy = entry.tensor, entry.lazy
+    applied = _applied(entry, state)
+    is_parameter = entry.kind == "parameter"
+    numbers = numbers_of(tensor) if request.values and not lazy else Numbers()
+    return Parameter(
+        name=entry.name,
+        aliases=entry.names[1:],
+        module=entry.owner_names[0],
+        module_type=type(entry.owner).__name__,
+        kind=entry.kind,
+        shape=() if lazy else tuple(tensor.shape),
+        dtype=dtype_name(tensor.dtype),
+        numel=entry.numel,
+        bytes=entry.bytes,
+        device=str(tensor.device),
+        requires_grad=tensor.requires_grad,
+        identity=state.inventory.identity(tensor),
+        storage=state.inventory.storage(tensor),
+        values=state.values[id(tensor)],
+        gradient=gradients.gradient_of(tensor, state.passes, request.values) if is_parameter else None,
+        init=applied.init if applied else None,
+        before=state.before.get(id(tensor)),
+        data=numbers.data,
+        text=numbers.text,
+        note=entry.note,
+    )
+
+
+def _applied(entry: Entry, state: State) -> Applied | None:
+    if entry.kind != "parameter" or entry.lazy:
+        return None
+    parameter = entry.tensor
+    assert isinstance(parameter, nn.Parameter)
+    return state.applied.get(id(parameter)) or constructed(entry.owner, entry.name, parameter)
+
+
+def _verdicts(state: State, shown: list[Entry]) -> tuple[Verdict, ...]:
+    found: list[Verdict] = []
+    for entry in shown:
+        applied, values = _applied(entry, state), state.values[id(entry.tensor)]
+        if applied and applied.moments and values and entry.numel:
+            found += judge(entry.name, entry.numel, dtype_name(entry.tensor.dtype), values, applied.moments)
+    return tuple(found)
+
+
+def _environment(subject: Subject) -> Environment:
+    first = next(subject.module.parameters(), None)
+    return Environment(
+        paraminspect=__version__,
+        torch=str(torch.__version__),
+        python=platform.python_version(),
+        device=str(first.device) if first is not None else "cpu",
+        dtype=dtype_name(first.dtype if first is not None else torch.get_default_dtype()),
+        seed=subject.seed,
+    )
+
+
+def _forward(state: State, request: Request) -> Forward | None:
+    if state.passes is None or state.batch is None:
+        return None
+    passes, wanted = state.passes, request.values
+    inputs = tuple(
+        describe(tensor, wanted, info.name, info.sample) for tensor, info in zip(*state.batch, strict=True)
+    )
+    return Forward(
+        input=inputs,
+        output=tuple(describe(tensor, wanted) for tensor in outputs(passes)),
+        loss=loss_value(passes),
+        loss_name=state.subject.loss,
+        backward=passes.backward,
+        error=passes.error,
+    )
+
+
+def describe(tensor: Tensor, wanted: bool, name: str | None = None, sample: str | None = None) -> TensorInfo:
+    """Describe a tensor that went in or came out, with its elements when they are wanted and few."""
+    numbers = numbers_of(tensor.detach()) if wanted else Numbers()
+    dtype = dtype_name(tensor.dtype)
+    return TensorInfo(name, tuple(tensor.shape), dtype, str(tensor.device), sample, numbers.data, numbers.text)
+
+
+def _relative(path: str, layer: str | None) -> str | None:
+    """Return a module path as seen from the layer that is shown alone; None when it lies outside."""
+    if layer is None:
+        return path
+    if path == layer:
+        return ""
+    return path[len(layer) + 1 :] if path.startswith(layer + ".") else None
+
+
+def _uses(state: State, request: Request) -> tuple[Use, ...]:
+    if state.passes is None:
+        return ()
+    names = {id(entry.tensor): entry.name for entry in state.inventory.entries if selected(entry, request.params)}
+    found = gradients.uses_of(state.passes, names)
+    paths = [_relative(use.module, request.layer) for use in found]
+    return tuple(
+        use if path is None else replace(use, module=path) for use, path in zip(found, paths, strict=True)
+    )
+
+
+def _layers(state: State, request: Request) -> tuple[Layer, ...]:
+    if state.passes is None:
+        return ()
+    found = ((layer, _relative(layer.module, request.layer)) for layer in state.passes.layers())
+    return tuple(replace(layer, module=path) for layer, path in found if path is not None)
+
+
+def _errors(state: State) -> tuple[Failure, ...]:
+    error = state.passes.error if state.passes else None
+    if error is None:
+        return ()
+    where = f"layer {error.module!r}" if error.module not in ("", "loss") else error.module or "forward"
+    return (Failure("forward-failed", f"the forward failed: {error.message}", where),)

@@ -1,0 +1,121 @@
+"""Change values in place and prove that gradients and graph were left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paraminspect.analysis.inventory import Entry
+from paraminspect.analysis.losses import compute_loss, tensors_in
+from paraminspect.analysis.passes import loss_value, outputs
+from paraminspect.analysis.statistics import measure
+from paraminspect.errors import UserError
+from paraminspect.experiment.assemble import assemble, describe, nothing_selected, selected
+from paraminspect.experiment.run import Request, State, run
+from paraminspect.init.rules import BoundRule
+from paraminspect.report import Edit, Report, TensorInfo
+from paraminspect.spec.model import Spec
+
+OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "add": Tensor.add_,
+    "mul": Tensor.mul_,
+    "fill": Tensor.fill_,
+}
+
+
+def edit_spec(spec: Spec, rules: tuple[BoundRule, ...], request: Request, operation: str, value: float) -> Report:
+    """Run the passes, change the parameters that ``request.params`` selects, run the forward again on the same input.
+
+    Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
+    matches no parameter, or the value does not fit the dtype.
+    """
+    state = run(spec, rules, request)
+    chosen = [entry for entry in state.inventory.of_kind("parameter") if selected(entry, request.params)]
+    if not chosen:
+        raise nothing_selected(state.inventory, request.params)
+    witness = _Witness(state)
+    first = (outputs(state.passes) if state.passes else []), (loss_value(state.passes) if state.passes else None)
+    _change(chosen, operation, value, state)
+    second = _forward_again(state)
+    report = assemble(state, request)
+    proof = Edit(
+        operation=operation,
+        value=value,
+        parameters=tuple(entry.name for entry in chosen),
+        gradients_unchanged=witness.gradients_unchanged(),
+        graph_unchanged=witness.graph_unchanged(),
+        output_before=_first(first[0]),
+        output_after=_first(second[0]),
+        loss_before=first[1],
+        loss_after=second[1],
+    )
+    return replace(report, edit=proof, verdicts=())
+
+
+class _Witness:
+    """Remember every gradient's bits and every parameter's place in the graph before the change."""
+
+    def __init__(self, state: State) -> None:
+        self.parameters = list(state.subject.module.parameters())
+        self.gradients = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+        self.places = [self._place(p) for p in self.parameters]
+        self.module = state.subject.module
+
+    @staticmethod
+    def _place(parameter: Tensor) -> tuple[Any, ...]:
+        return parameter.is_leaf, parameter.grad_fn, parameter.requires_grad, id(parameter.grad)
+
+    def gradients_unchanged(self) -> bool | None:
+        """Compare the bits; None when there is no gradient at all."""
+        if all(gradient is None for gradient in self.gradients):
+            return None
+        return all(_same(p.grad, then) for p, then in zip(self.parameters, self.gradients, strict=True))
+
+    def graph_unchanged(self) -> bool:
+        """Tell whether the same objects are parameters, each the same leaf as before."""
+        now = list(self.module.parameters())
+        same_objects = len(now) == len(self.parameters) and all(map(lambda a, b: a is b, now, self.parameters))
+        return same_objects and [self._place(p) for p in now] == self.places
+
+
+def _same(now: Tensor | None, then: Tensor | None) -> bool:
+    if now is None or then is None:
+        return now is then
+    if now.is_meta:
+        return now.shape == then.shape
+    return torch.equal(now.detach().contiguous().view(torch.uint8), then.contiguous().view(torch.uint8))
+
+
+def _change(chosen: list[Entry], operation: str, value: float, state: State) -> None:
+    """Change in place under no_grad; what was measured before the change becomes `before`."""
+    for entry in chosen:
+        if entry.lazy:
+            message = f"parameter {entry.name!r} has no shape yet"
+            raise UserError(message, where="--params", hint="give the layer its sizes", code="lazy-parameter")
+        try:
+            with torch.no_grad():
+                OPERATIONS[operation](entry.tensor, value)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot {operation} {value}: {reason}", where=entry.name, code="bad-value") from error
+        state.before[id(entry.tensor)] = state.values[id(entry.tensor)]
+        state.values[id(entry.tensor)] = measure(entry.tensor)
+
+
+def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
+    """Return outputs and loss of the changed module on the same input, with the same random numbers."""
+    if state.batch is None or state.passes is None or state.passes.error or state.rng is None:
+        return [], None
+    torch.set_rng_state(state.rng)
+    with torch.no_grad():
+        output = state.subject.module(*state.batch[0])
+        loss = compute_loss(state.subject.loss, output)
+    return tensors_in(output), None if loss.is_meta else float(loss.item())
+
+
+def _first(tensors: list[Tensor]) -> TensorInfo | None:
+    return describe(tensors[0], wanted=True) if tensors else None

@@ -1,0 +1,1 @@
+"""The initialisers: a registry of schemes with formulas and expected moments, and how rules are applied."""

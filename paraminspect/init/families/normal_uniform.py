@@ -1,0 +1,64 @@
+"""A fixed distribution, whatever the shape of the tensor."""
+
+from paraminspect.init import moments
+from paraminspect.init.scheme import Args, Argument, Scheme
+
+
+def _uniform_conflict(args: Args) -> str:
+    return "a, the lower bound, is above b, the upper" if args["a"] > args["b"] else ""
+
+
+def _truncation_conflict(args: Args) -> str:
+    if args["a"] > args["b"]:
+        return "a, the lower bound, is above b, the upper"
+    below, above = args["a"] - args["mean"], args["mean"] - args["b"]
+    if max(below, above) > 2.0 * args["std"]:
+        return "mean is more than 2 std outside [a, b], where torch's sampler is not reliable"
+    if max(below, above) > 0.5 * args["std"] and args["b"] - args["a"] > 100.0 * args["std"]:
+        # torch then draws uniformly from [a, b] until each draw lands under the density: minutes, or for ever
+        return "the far bound is more than 100 std away, and torch would reject nearly every draw; 10 are plenty"
+    return ""
+
+
+SCHEMES = (
+    Scheme(
+        name="normal",
+        family="normal and uniform",
+        summary="Draw from a normal distribution.",
+        formula="w ~ N(mean, std²)",
+        source="torch.nn.init.normal_",
+        arguments=(
+            Argument("mean", "float", 0.0, "the mean"),
+            Argument("std", "float", 1.0, "the standard deviation", at_least=0),
+        ),
+        moments=lambda shape, args: moments.normal(args["mean"], args["std"]),
+    ),
+    Scheme(
+        name="uniform",
+        family="normal and uniform",
+        summary="Draw from a uniform distribution.",
+        formula="w ~ U(a, b); std = (b − a) / √12",
+        source="torch.nn.init.uniform_",
+        arguments=(
+            Argument("a", "float", 0.0, "the lower bound"),
+            Argument("b", "float", 1.0, "the upper bound, never drawn"),
+        ),
+        moments=lambda shape, args: moments.uniform(args["a"], args["b"]),
+        conflict=_uniform_conflict,
+    ),
+    Scheme(
+        name="trunc_normal",
+        family="normal and uniform",
+        summary="Draw from a normal distribution, redrawing what falls outside two absolute bounds.",
+        formula="w ~ N(mean, std²) restricted to a ≤ w ≤ b",
+        source="torch.nn.init.trunc_normal_",
+        arguments=(
+            Argument("mean", "float", 0.0, "the mean before the cut"),
+            Argument("std", "float", 1.0, "the standard deviation before the cut", above=0),
+            Argument("a", "float", -2.0, "the lower bound itself, not in units of std"),
+            Argument("b", "float", 2.0, "the upper bound itself, not in units of std"),
+        ),
+        moments=lambda shape, args: moments.truncated_normal(**args),
+        conflict=_truncation_conflict,
+    ),
+)

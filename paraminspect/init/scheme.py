@@ -1,0 +1,243 @@
+"""What a scheme is: its arguments, its expected moments, and how it fills a tensor. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from paraminspect.errors import UserError
+from paraminspect.init.fans import fan_in_and_fan_out
+
+if TYPE_CHECKING:
+    import torch
+
+Shape = tuple[int, ...]
+Args = Mapping[str, Any]
+
+
+class _Required:
+    """The type of `REQUIRED`, so that it prints as a word in help and in failures."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: Final = _Required()
+"""The default of an argument that has none."""
+
+RANDOM_DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes for which torch draws real random numbers."""
+
+LOW_PRECISION: Final = ("float16", "bfloat16")
+
+LARGEST: Final = {
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+    "float16": 65504.0,
+    "bfloat16": 255.0 * 2.0**120,
+    "float32": (2.0 - 2.0**-23) * 2.0**127,
+    "float64": (2.0 - 2.0**-52) * 2.0**1023,
+    "complex64": (2.0 - 2.0**-23) * 2.0**127,
+    "complex128": (2.0 - 2.0**-52) * 2.0**1023,
+}
+"""The largest finite value of each floating-point dtype; of the real part of a complex one."""
+
+INTEGER_RANGES: Final = {
+    "bool": (0, 1),
+    "uint8": (0, 2**8 - 1),
+    "int8": (-(2**7), 2**7 - 1),
+    "int16": (-(2**15), 2**15 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """Describe one argument of a scheme, by torch.nn.init's own name.
+
+    `type` is ``float``, ``int`` or ``str``; `default` is `REQUIRED` where there is none. The value must be
+    one of `choices` if any are listed, not less than `at_least`, greater than `above` and less than `below`.
+    """
+
+    name: str
+    type: str
+    default: Any
+    doc: str
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Hold the moments of the distribution of one element.
+
+    `kurtosis` is the fourth standardised moment (normal 3, uniform 1.8); it is None where the elements are not
+    independent (orthogonal, eye, dirac) and where the std is 0. `low` and `high` bound the values, None where
+    nothing does. For a scheme that is not random, `mean` and `std` are those of the whole tensor, exactly;
+    every field is None when the tensor has no elements to take them of.
+    """
+
+    mean: float | None
+    std: float | None
+    kurtosis: float | None
+    low: float | None
+    high: float | None
+
+
+def _accept(*_: Any) -> str:
+    """Find nothing wrong."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Describe a named initialiser and how to run it.
+
+    It runs torch.nn.init's function of that name (with the trailing underscore), unless `recipe` names one in
+    `paraminspect.init.recipes`. `fallback` names the recipe for what torch's function cannot fill: low precision
+    and memory that is not contiguous. `conflict` says what is wrong with arguments that are each valid alone;
+    `misfit` says what a shape lacks, as words after the scheme's name; both return "" when nothing is wrong.
+    `shape_hint` is what to try when the shape does not fit.
+    """
+
+    name: str
+    family: str
+    summary: str
+    formula: str
+    source: str
+    arguments: tuple[Argument, ...]
+    moments: Callable[[Shape, Args], Moments]
+    min_ndim: int = 0
+    max_ndim: int | None = None
+    uses_fans: bool = False
+    random: bool = True
+    recipe: str = ""
+    fallback: str = ""
+    conflict: Callable[[Args], str] = _accept
+    misfit: Callable[[Shape, Args], str] = _accept
+    shape_hint: str = "restrict the rule to weights, e.g. params: '*.weight'"
+
+    def fill(self, tensor: torch.Tensor, args: Args) -> None:
+        """Fill `tensor` in place, drawing from torch's global generator as the user's own call would."""
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        recipe = self._recipe(dtype, contiguous=tensor.is_contiguous())
+        module = "paraminspect.init.recipes" if recipe else "torch.nn.init"
+        getattr(importlib.import_module(module), recipe or f"{self.name}_")(tensor, **args)
+
+    def line(self, target: str, args: Args, dtype: str = "float32") -> str:
+        """Return the Python statement that fills `target`, with the arguments that differ from their defaults."""
+        function = self._recipe(dtype) or f"nn.init.{self.name}_"
+        given = [f"{name}={args[name]!r}" for name in self.changed(args)]
+        return f"{function}({', '.join([target, *given])})"
+
+    def helper(self, dtype: str = "float32") -> str:
+        """Return the source of the function that `line` calls, or "" where that is torch's own.
+
+        It needs nothing but ``import math``, ``import torch`` and ``from torch import nn``.
+        """
+        recipe = self._recipe(dtype)
+        if not recipe:
+            return ""
+        return inspect.getsource(getattr(importlib.import_module("paraminspect.init.recipes"), recipe))
+
+    def changed(self, args: Args) -> list[str]:
+        """Return the names of the arguments that differ from their defaults, in torch's order."""
+        return [argument.name for argument in self.arguments if args[argument.name] != argument.default]
+
+    def _recipe(self, dtype: str, *, contiguous: bool = True) -> str:
+        if self.fallback and (dtype in LOW_PRECISION or not contiguous):
+            return self.fallback
+        return self.recipe
+
+
+@dataclass(frozen=True)
+class BoundScheme:
+    """A scheme with all its arguments: `args` is complete, in torch's order."""
+
+    scheme: Scheme
+    args: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Spell the scheme as on the command line, with the arguments that differ from their defaults."""
+        given = ",".join(f"{name}={self.args[name]}" for name in self.scheme.changed(self.args))
+        return f"{self.scheme.name}:{given}" if given else self.scheme.name
+
+    def check(self, name: str, shape: Shape, dtype: str) -> None:
+        """Raise `UserError` if the scheme cannot fill parameter `name` of this shape and dtype (e.g. ``float32``)."""
+        lack = _wrong_ndim(self.scheme, len(shape)) or _wrong_size(self.scheme, shape)
+        lack = lack or self.scheme.misfit(shape, self.args)
+        if lack:
+            message = f"{self.scheme.name} {lack}; parameter {name!r} has shape {shape}"
+            raise UserError(message, hint=_advice(self.scheme, name, shape), code="wrong-shape")
+        if self.scheme.random and dtype not in RANDOM_DTYPES:
+            message = f"{self.scheme.name} can fill {', '.join(RANDOM_DTYPES)}; parameter {name!r} is {dtype}"
+            raise UserError(message, hint="leave it out of the rule, or use constant", code="wrong-dtype")
+        limits = _beyond(dtype, self.moments(shape))
+        if limits:
+            message = f"{self} does not fit parameter {name!r}, which is {dtype}"
+            raise UserError(message, hint=limits, code="wrong-dtype")
+
+    def moments(self, shape: Shape) -> Moments:
+        """Return what the scheme should give a tensor of this shape."""
+        return self.scheme.moments(shape, self.args)
+
+    def fans(self, shape: Shape) -> tuple[int, int] | None:
+        """Return (fan_in, fan_out) as torch counts them, or None when the scheme uses neither."""
+        return fan_in_and_fan_out(shape) if self.scheme.uses_fans else None
+
+    def apply(self, tensor: torch.Tensor) -> None:
+        """Fill `tensor` in place without recording a gradient; the bits are those of the call that `line` prints."""
+        import torch
+
+        with torch.no_grad():
+            self.scheme.fill(tensor, self.args)
+
+    def line(self, target: str, dtype: str = "float32") -> str:
+        """Return the Python statement for a script, e.g. ``nn.init.normal_(net[0].weight, std=0.01)``."""
+        return self.scheme.line(target, self.args, dtype)
+
+    def helper(self, dtype: str = "float32") -> str:
+        """Return the source of the function that `line` needs, or "" for torch's own."""
+        return self.scheme.helper(dtype)
+
+
+def _wrong_ndim(scheme: Scheme, ndim: int) -> str:
+    low, high = scheme.min_ndim, scheme.max_ndim
+    if ndim >= low and (high is None or ndim <= high):
+        return ""
+    if high is None:
+        return f"needs at least {low} dimensions"
+    return f"needs {low} dimensions" if low == high else f"needs {low} to {high} dimensions"
+
+
+def _wrong_size(scheme: Scheme, shape: Shape) -> str:
+    """Refuse an empty tensor where a fan may be 0: torch divides by it, or warns and does nothing."""
+    return "needs at least one element" if scheme.uses_fans and 0 in shape else ""
+
+
+def _advice(scheme: Scheme, name: str, shape: Shape) -> str:
+    if 0 in shape:
+        return "leave it out of the rule: it has nothing to fill"
+    if len(shape) < 2 and "weight" in name.rpartition(".")[2]:
+        return f"name the parameters that have them, e.g. --rule '0.weight={scheme.name}'"
+    return scheme.shape_hint
+
+
+def _beyond(dtype: str, moments: Moments) -> str:
+    """Return what `dtype` can hold if that is less than these moments need, else ""."""
+    ends = [x for x in (moments.low, moments.high) if x is not None]
+    if dtype in INTEGER_RANGES:
+        low, high = INTEGER_RANGES[dtype]
+        fits = all(low <= x <= high and x == math.floor(x) for x in ends)
+        return "" if fits else f"{dtype} holds whole numbers from {low} to {high}"
+    largest = LARGEST.get(dtype, math.inf)
+    spread = max(ends) - min(ends) if ends else 0.0
+    sizes = [abs(x) for x in (*ends, spread, moments.mean, moments.std) if x is not None]
+    return "" if all(x <= largest for x in sizes) else f"the largest {dtype} is {largest:g}"

@@ -1,0 +1,15 @@
+"""Plain text: the table without lines, colour or anything but ASCII, complete at any width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from paraminspect.render import table
+from paraminspect.render.view import ASCII, View
+from paraminspect.report import Report
+
+
+def render(report: Report, view: View) -> Iterator[str]:
+    """Yield what the table says, bare."""
+    yield from table.render(report, replace(view, width=None, colour=False, glyphs=ASCII, boxes=False))

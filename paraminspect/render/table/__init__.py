@@ -1,0 +1,24 @@
+"""The table a person reads: one file a command, on one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from paraminspect.render.table.edit import edit
+from paraminspect.render.table.init import init
+from paraminspect.render.table.share import share
+from paraminspect.render.table.show import show
+from paraminspect.render.view import View
+from paraminspect.report import Report
+
+_COMMANDS: dict[str, Callable[[Report, View], Iterator[str]]] = {
+    "show": show,
+    "init": init,
+    "share": share,
+    "edit": edit,
+}
+
+
+def render(report: Report, view: View) -> Iterator[str]:
+    """Yield the picture of the command that made the report."""
+    yield from _COMMANDS[report.command](report, view)

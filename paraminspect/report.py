@@ -1,0 +1,331 @@
+"""What an inspection found, as frozen plain values: the only thing that passes from analysis to output.
+
+The field names and their order are the JSON report, version 1. Within a version fields may be added;
+none is renamed, removed or given another type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "paraminspect.report"
+VERSION = 1
+
+Number = float | int
+Nested = Any  # a number, True/False, null, or a list of these: a tensor's elements as JSON has them
+
+
+@dataclass(frozen=True)
+class Values:
+    """Summarise the elements of one tensor.
+
+    `std` is the population value (correction 0), so ``mean**2 + std**2 == rms**2`` and one element has std 0.
+    `nan` and `inf` are counted and left out of every other figure. `histogram` counts the finite elements in
+    equal bins from `min` to `max` (of an evenly spaced sample when the tensor is large).
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    rms: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    l2: float | None = None
+    zeros: int = 0
+    nan: int = 0
+    inf: int = 0
+    histogram: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Say what gradient reached a parameter; the figures are null where no gradient was computed.
+
+    `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
+    ``disconnected`` (read, but the loss does not depend on it), ``not-run``.
+    """
+
+    status: str
+    mean: float | None = None
+    std: float | None = None
+    rms: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    l2: float | None = None
+    zeros: int | None = None
+    nan: int | None = None
+    inf: int | None = None
+    data: Nested = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Init:
+    """Name the scheme that set a parameter and the moments it should have.
+
+    `scheme` is ``default`` for what the layer's own constructor did. `fan_in` and `fan_out` are the fans the
+    scheme's formula used, null where it uses none. `overridden` are the earlier rules that this one replaced.
+    """
+
+    scheme: str
+    args: dict[str, Any] = field(default_factory=dict)
+    expected_mean: float | None = None
+    expected_std: float | None = None
+    fan_in: int | None = None
+    fan_out: int | None = None
+    rule: str | None = None
+    overridden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers."""
+
+    name: str
+    aliases: tuple[str, ...]
+    module: str
+    module_type: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    numel: int | None
+    bytes: int | None
+    device: str
+    requires_grad: bool
+    identity: int
+    storage: int | None
+    values: Values | None = None
+    gradient: Gradient | None = None
+    init: Init | None = None
+    before: Values | None = None
+    data: Nested = None
+    text: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Add up the model: parameters counted once each, `as_named` counts every name of a shared one again."""
+
+    parameters: int = 0
+    trainable: int = 0
+    frozen: int = 0
+    as_named: int = 0
+    bytes: int = 0
+    buffers: int = 0
+    buffer_bytes: int = 0
+    unregistered: int = 0
+    unknown: int = 0
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """List the names that share, and how; `modules` are the owners, `same_module` when they are one object."""
+
+    kind: str
+    names: tuple[str, ...]
+    numel: int
+    bytes: int
+    modules: tuple[str, ...] = ()
+    same_module: bool = False
+    declared: bool = False
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Describe an input or an output of the forward."""
+
+    name: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    sample: str | None = None
+    data: Nested = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class ForwardError:
+    """Name the module whose forward raised, and what it said."""
+
+    module: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Record the one forward pass: what went in, what came out, the loss."""
+
+    input: tuple[TensorInfo, ...]
+    output: tuple[TensorInfo, ...] = ()
+    loss: float | None = None
+    loss_name: str | None = None
+    backward: bool = False
+    error: ForwardError | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """Record one operation that read a parameter, and the gradient that this use alone contributed."""
+
+    parameter: str
+    module: str
+    op: str
+    index: int
+    gradient: Gradient
+
+
+@dataclass(frozen=True)
+class LayerOut:
+    mean: float | None = None
+    rms: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+
+
+@dataclass(frozen=True)
+class LayerGrad:
+    rms: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerExpected:
+    out_rms: float | None = None
+    grad_rms: float | None = None
+    dead: float | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Follow one call of one module, in order of execution."""
+
+    index: int
+    module: str
+    type: str
+    out: LayerOut
+    grad: LayerGrad
+    expected: LayerExpected = LayerExpected()
+    dead: float | None = None
+    saturated: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Hold a measured value against the expected one; `tolerance` follows from the finite size."""
+
+    about: str
+    verdict: str
+    measured: float
+    expected: float | None = None
+    tolerance: float | None = None
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    rule: str
+    severity: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One entry of `errors`: the machine-readable twin of the message on stderr."""
+
+    code: str
+    message: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Prove that a change in place left gradients and graph alone.
+
+    `gradients_unchanged` compares the bits of every `.grad`; `graph_unchanged` that each parameter is the same
+    leaf object. The outputs are those of the same input before and after the change.
+    """
+
+    operation: str
+    value: float
+    parameters: tuple[str, ...]
+    gradients_unchanged: bool | None
+    graph_unchanged: bool
+    output_before: TensorInfo | None = None
+    output_after: TensorInfo | None = None
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    kind: str
+    name: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    paraminspect: str
+    torch: str | None
+    python: str
+    device: str
+    dtype: str
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Model:
+    type: str
+    repr: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one command found."""
+
+    command: str
+    source: Source
+    environment: Environment
+    model: Model | None = None
+    parameters: tuple[Parameter, ...] = ()
+    totals: Totals = Totals()
+    sharing: tuple[Sharing, ...] = ()
+    forward: Forward | None = None
+    uses: tuple[Use, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    errors: tuple[Failure, ...] = ()
+    edit: Edit | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""
+        return {"schema": SCHEMA, "version": VERSION, **_plain(self)}
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses into dicts and tuples into lists; JSON has no NaN and no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return {item.name: _plain(getattr(value, item.name)) for item in _fields(type(value))}
+
+
+_FIELDS: dict[type, tuple[dataclasses.Field[Any], ...]] = {}
+
+
+def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
+    if cls not in _FIELDS:
+        _FIELDS[cls] = dataclasses.fields(cls)
+    return _FIELDS[cls]

@@ -1,0 +1,1 @@
+"""Turn the SOURCE argument into a Subject: a module, its input, and where it came from."""

@@ -1,0 +1,1 @@
+"""YAML/JSON text to a validated Spec. Nothing here imports torch."""

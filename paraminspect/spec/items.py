@@ -1,0 +1,147 @@
+"""The items of ``layers:``: torch.nn classes, nesting, repetition, the MLP shorthand, and references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paraminspect.errors import UserError
+from paraminspect.spec import fields
+from paraminspect.spec.arguments import bind, unknown_layer
+from paraminspect.spec.layers import LAYERS
+from paraminspect.spec.model import Group, Item, Layer, Ref, Repeat
+from paraminspect.spec.nodes import Mapping, Node, Scalar
+
+_ITEM = "for example: - Linear: [4, 3]"
+
+
+def read_items(node: Node, path: str) -> tuple[Item, ...]:
+    """Read a list of layers; it may not be empty."""
+    nodes = fields.items(node, path, "every layer starts with a dash: - Linear: [4, 3]")
+    if not nodes:
+        raise UserError(f"{path} is empty", where=str(node.mark), hint=_ITEM, code="spec-no-layers")
+    return tuple(item for i, child in enumerate(nodes) for item in _read(child, f"{path}[{i}]"))
+
+
+def _read(node: Node, path: str) -> tuple[Item, ...]:
+    """Read one item; the MLP shorthand gives several."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return _layer(node.value, None, None, node, path)
+    if not isinstance(node, Mapping):
+        raise fields.wrong(node, path, "a layer", _ITEM)
+    name = _child_name(node, path)
+    keys = [key for key in node.entries if key != "name"]
+    if len(keys) != 1:
+        raise _not_one_key(node, path, keys)
+    return _layer(keys[0], node.entries[keys[0]].value, name, node, path)
+
+
+def _child_name(node: Mapping, path: str) -> str | None:
+    if "name" not in node.entries:
+        return None
+    value = node.entries["name"].value
+    name = fields.text(value, f"{path}.name")
+    if not name or "." in name:
+        message = f"{path}.name: a child's name cannot be empty or contain a dot, got {name!r}"
+        raise UserError(message, where=str(value.mark), code="spec-bad-name")
+    return name
+
+
+def _not_one_key(node: Mapping, path: str, keys: list[str]) -> UserError:
+    if not keys:
+        return UserError(f"{path} names no layer", where=str(node.mark), hint=_ITEM, code="spec-bad-layer")
+    stray = next((key for key in keys if key not in LAYERS and key not in _SPECIAL), keys[1])
+    message = f"{path} has more than one layer key: {', '.join(keys)}"
+    hint = f"put {stray!r} in a list item of its own; arguments go inside: - Linear: {{in_features: 4, out_features: 3}}"
+    return UserError(message, where=str(node.entries[keys[1]].key_mark), hint=hint, code="spec-bad-layer")
+
+
+def _layer(key: str, value: Node | None, name: str | None, node: Node, path: str) -> tuple[Item, ...]:
+    where = str(node.entries[key].key_mark if isinstance(node, Mapping) else node.mark)
+    if key in _SPECIAL:
+        if value is None:
+            raise UserError(f"{path}: {key} needs a value", where=where, hint=_USAGE[key], code="spec-missing-key")
+        return _SPECIAL[key](value, name, where, f"{path}.{key}")
+    if key not in LAYERS:
+        raise unknown_layer(key, where, path, extra=tuple(_SPECIAL))
+    bound = bind(key, value, f"{path}.{key}", nested=_nested, where=where)
+    return (Layer(key, bound.args, bound.kwargs, name, where),)
+
+
+def _nested(node: Node, path: str) -> Layer:
+    """Read a layer that stands as an argument of another one."""
+    found = _read(node, path)
+    if len(found) != 1 or not isinstance(found[0], Layer):
+        raise fields.wrong(node, path, "one torch.nn layer", "for example: {TransformerEncoderLayer: [16, 4]}")
+    return found[0]
+
+
+def _sequential(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    return (Group("Sequential", read_items(value, path), name, where),)
+
+
+def _residual(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    return (Group("Residual", read_items(value, path), name, where),)
+
+
+def _repeat(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    entries = fields.mapping(value, path, ("times", "layers"), _USAGE["Repeat"]).entries
+    for key in ("times", "layers"):
+        if key not in entries:
+            raise UserError(f"{path} needs {key!r}", where=where, hint=_USAGE["Repeat"], code="spec-missing-key")
+    times = fields.integer(entries["times"].value, f"{path}.times", 1)
+    repeat = Repeat(times, read_items(entries["layers"].value, f"{path}.layers"), where)
+    return (repeat,) if name is None else (Group("Sequential", (repeat,), name, where),)
+
+
+def _mlp(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    entries = fields.mapping(value, path, ("sizes", "activation", "bias"), _USAGE["MLP"]).entries
+    if "sizes" not in entries:
+        raise UserError(f"{path} needs 'sizes'", where=where, hint=_USAGE["MLP"], code="spec-missing-key")
+    widths = fields.sizes(entries["sizes"].value, f"{path}.sizes")
+    if len(widths) < 2:
+        message = f"{path}.sizes needs at least two widths: the input's and the output's"
+        raise UserError(message, where=str(entries["sizes"].value.mark), code="spec-out-of-range")
+    activation = _activation(entries["activation"].value, path) if "activation" in entries else _relu(where)
+    kwargs = {} if "bias" not in entries else {"bias": _bias(entries["bias"].value, path)}
+    items: list[Item] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        items += [Layer("Linear", (fan_in, fan_out), kwargs, None, where), activation]
+    return tuple(items[:-1]) if name is None else (Group("Sequential", tuple(items[:-1]), name, where),)
+
+
+def _relu(where: str) -> Layer:
+    return Layer("ReLU", (), {}, None, where)
+
+
+def _activation(node: Node, path: str) -> Layer:
+    return _nested(node, f"{path}.activation")
+
+
+def _bias(node: Node, path: str) -> bool:
+    if not (isinstance(node, Scalar) and isinstance(node.value, bool)):
+        raise fields.wrong(node, f"{path}.bias", "true or false")
+    return node.value
+
+
+def _ref(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    target = value.value if isinstance(value, Scalar) else None
+    if isinstance(target, bool) or not isinstance(target, (int, str)) or target == "":
+        raise fields.wrong(value, path, "the name or the number of an earlier layer", _USAGE["ref"])
+    return (Ref(str(target), name, str(value.mark)),)
+
+
+_USAGE = {
+    "Sequential": "for example: - Sequential: [Linear: [4, 3], ReLU]",
+    "Residual": "for example: - Residual: [Linear: [4, 4], ReLU]",
+    "Repeat": "for example: - Repeat: {times: 3, layers: [Linear: [4, 4], ReLU]}",
+    "MLP": "for example: - MLP: {sizes: [784, 256, 10], activation: ReLU}",
+    "ref": "for example: - ref: 0",
+}
+_SPECIAL: dict[str, Callable[[Node, str | None, str, str], tuple[Item, ...]]] = {
+    "Sequential": _sequential,
+    "Residual": _residual,
+    "Repeat": _repeat,
+    "MLP": _mlp,
+    "ref": _ref,
+}
+SPECIAL = tuple(_SPECIAL)

@@ -1,0 +1,95 @@
+"""YAML or JSON text to a Spec: every key known, every value of the right kind, every name resolvable."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Literal
+
+from paraminspect.errors import UserError
+from paraminspect.spec import fields
+from paraminspect.spec.inputs import read_input
+from paraminspect.spec.items import read_items
+from paraminspect.spec.model import LOSSES, Item, Rule, Spec, Tie
+from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, parse, plain
+from paraminspect.spec.sizes import DEVICES, DTYPES
+
+KEYS = ("name", "seed", "layers", "input", "loss", "init", "ties", "dtype", "device")
+_EXAMPLE = "a spec starts like this:\n  layers:\n    - Linear: [4, 3]\n    - ReLU"
+
+
+def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
+    """Parse and validate a spec; `label` is the file name as typed, used in every error.
+
+    Raises UserError with ``label:line:column`` and the key path.
+    """
+    root = parse(text, label, _syntax(text, label))
+    entries = fields.mapping(root, "the spec", KEYS, _EXAMPLE).entries
+    spec = Spec(
+        name=_name(entries, label),
+        layers=_layers(root, entries),
+        label=label,
+        path=path,
+        seed=fields.integer(entries["seed"].value, "seed", 0, fields.SEED_LIMIT) if "seed" in entries else 0,
+        input=read_input(entries["input"].value) if "input" in entries else None,
+        loss=fields.word(entries["loss"].value, "loss", LOSSES) if "loss" in entries else "sum",
+        init=_rules(entries["init"].value) if "init" in entries else (),
+        ties=_ties(entries["ties"].value) if "ties" in entries else (),
+        dtype=_dtype(entries["dtype"].value) if "dtype" in entries else None,
+        device=fields.word(entries["device"].value, "device", DEVICES) if "device" in entries else None,
+    )
+    return spec
+
+
+def _syntax(text: str, label: str) -> Literal["yaml", "json"]:
+    if label.lower().endswith(".json"):
+        return "json"
+    from_stdin = label in ("-", "<stdin>")
+    return "json" if from_stdin and text.lstrip("\ufeff \t\r\n").startswith("{") else "yaml"
+
+
+def _name(entries: dict[str, Entry], label: str) -> str:
+    if "name" in entries:
+        return fields.text(entries["name"].value, "name")
+    return "spec" if label in ("-", "<stdin>") else PurePath(label).stem
+
+
+def _layers(root: Node, entries: dict[str, Entry]) -> tuple[Item, ...]:
+    if "layers" not in entries:
+        raise UserError("the spec has no layers", where=str(root.mark), hint=_EXAMPLE, code="spec-missing-key")
+    return read_items(entries["layers"].value, "layers")
+
+
+def _dtype(node: Node) -> str:
+    name = fields.text(node, "dtype").removeprefix("torch.")
+    known = [dtype for dtype in DTYPES if dtype.startswith(("float", "bfloat", "complex"))]
+    return fields.word(Scalar(name, node.mark), "dtype", known)
+
+
+def _rules(node: Node) -> tuple[Rule, ...]:
+    return tuple(_rule(item, f"init[{i}]") for i, item in enumerate(fields.items(node, "init")))
+
+
+def _rule(node: Node, path: str) -> Rule:
+    example = 'for example: - {params: "*.weight", scheme: normal, std: 0.01}'
+    if not isinstance(node, Mapping):
+        raise fields.wrong(node, path, "a mapping", example)
+    for key in ("params", "scheme"):
+        if key not in node.entries:
+            raise UserError(f"{path} needs {key!r}", where=str(node.mark), hint=example, code="spec-missing-key")
+    glob = fields.text(node.entries["params"].value, f"{path}.params")
+    scheme = fields.text(node.entries["scheme"].value, f"{path}.scheme")
+    args = {key: plain(entry.value) for key, entry in node.entries.items() if key not in ("params", "scheme")}
+    return Rule(glob, scheme, args, str(node.entries["scheme"].value.mark))
+
+
+def _ties(node: Node) -> tuple[Tie, ...]:
+    return tuple(_tie(item, f"ties[{i}]") for i, item in enumerate(fields.items(node, "ties")))
+
+
+def _tie(node: Node, path: str) -> Tie:
+    example = "for example: ties: [[decoder.weight, encoder.weight]]"
+    names = tuple(fields.text(item, f"{path}[{i}]") for i, item in enumerate(fields.items(node, path, example)))
+    if len(names) < 2 or len(set(names)) != len(names):
+        message = f"{path} needs at least two different names"
+        raise UserError(message, where=str(node.mark), hint=example, code="spec-bad-tie")
+    return Tie(names, str(node.mark))
