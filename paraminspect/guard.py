@@ -139,7 +139,9 @@ def _load_module(target: str, reference: str) -> ModuleType:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and cause.name and (target + ".").startswith(cause.name + "."):
             hint = "the name is a module's, as in an import statement, or a path that ends in .py"
-            raise UserError(f"no module named {cause.name!r}", where=reference, hint=hint, code="no-such-module") from cause
+            raise UserError(
+                f"no module named {cause.name!r}", where=reference, hint=hint, code="no-such-module"
+            ) from cause
         raise
     finally:
         sys.path.remove(str(Path.cwd()))

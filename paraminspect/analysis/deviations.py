@@ -25,6 +25,10 @@ CANCELLATION = 4.0
 # Between these, squares of float64 and their sums stay far from both ends of the range.
 _SMALLEST, _LARGEST = 2.0**-300, 2.0**300
 _EXACT_IN_FLOAT64 = 2**53
+# Up to this many numbers a careful sum costs less than finding out whether it is needed.
+_SHORT = 4096
+# Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
+_SPIKES = 64.0
 
 
 def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -> Moments:
@@ -39,11 +43,7 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
     # Comparing first is four times as fast as counting the non-zeros of floats.
     zeros = int(np.count_nonzero(values == 0)) if low <= 0 <= high else 0
     exponent = _exponent(low, high)
-    if low == high:
-        mean: Mean = math.ldexp(low, -exponent), _lost_in_float(low), 0.0
-    else:
-        work = np.empty(values.size) if work is None else work[: values.size]
-        mean = _about_the_mean(values, max(-low, high), exponent, origin, work)
+    mean = _mean(values, low, high, exponent, origin, work)
     # Adding 0 turns -0.0 into 0.0: which of two equal zeros a reduction returns is not defined.
     return Moments(values.size, *mean, exponent, low + 0, high + 0, zeros)
 
@@ -92,64 +92,76 @@ def _lost_in_float(value: Number) -> float:
     return float(value - int(float(value))) if isinstance(value, int) else 0.0
 
 
-def _about_the_mean(values: Array, peak: Number, exponent: int, origin: float, work: Floats) -> Mean:
+def _mean(values: Array, low: Number, high: Number, exponent: int, origin: float, work: Floats | None) -> Mean:
+    """Return the mean and the sum of squared deviations from it, of values * 2**-exponent."""
     if exponent:
-        return _two_passes(np.ldexp(values, -exponent), work)
-    if values.dtype.itemsize < 8:
-        return _one_pass(values, origin, work)
-    if values.dtype.kind in "iu" and peak > _EXACT_IN_FLOAT64:
-        return _large_integers(values, work)
-    return _two_passes(values, work)
+        values, origin = np.ldexp(values, -exponent), 0.0
+        low, high = math.ldexp(low, -exponent), math.ldexp(high, -exponent)
+    if low == high:
+        return float(low), _lost_in_float(low), 0.0
+    return _about_the_mean(values, low, high, origin, np.empty(values.size) if work is None else work[: values.size])
 
 
-def _one_pass(values: Array, origin: float, work: Floats) -> Mean:
-    """Sum the deviations from `origin` and their squares; where that cancels, go over the values again.
+def _about_the_mean(values: Array, low: Number, high: Number, origin: float, work: Floats) -> Mean:
+    if values.dtype.kind in "iu" and max(-low, high) > _EXACT_IN_FLOAT64:
+        return _large_integers(values, int(low), int(high), work)
+    careful = values.dtype.itemsize == 8 or values.size <= _SHORT
+    mean, doubtful = _deviations(values, low, high, origin, work, careful)
+    return _deviations(values, low, high, mean[0], work, careful=True)[0] if doubtful else mean
 
-    For types of 32 bits only: their sums have 21 bits or more to spare.
+
+def _deviations(
+    values: Array, low: Number, high: Number, origin: float, work: Floats, careful: bool
+) -> tuple[Mean, bool]:
+    """Sum the deviations from `origin` and their squares; say whether to do so again about the mean found.
+
+    About the mean this is the corrected two-pass algorithm (Chan, Golub & LeVeque 1983, eq. 1.7).
     """
     np.copyto(work, values)
     if origin:
         work -= origin
-    mean, low, m2, cancelled = _deviations(work, origin)
-    return _corrected(values, mean, work) if cancelled > CANCELLATION * m2 else (mean, low, m2)
-
-
-def _two_passes(values: Array, work: Floats) -> Mean:
-    np.copyto(work, values)
-    return _corrected(values, float(np.add.reduce(work)) / values.size, work)
-
-
-def _corrected(values: Array, origin: float, work: Floats) -> Mean:
-    """Finish the corrected two-pass algorithm (Chan, Golub & LeVeque 1983, eq. 1.7); `origin` is a rounded mean."""
-    np.copyto(work, values)
-    work -= origin
-    return _deviations(work, origin)[:3]
-
-
-def _deviations(work: Floats, origin: float) -> tuple[float, float, float, float]:
-    """Turn deviations from `origin` into a mean and sum of squares, and say how much was subtracted from the latter."""
-    total = float(np.add.reduce(work))
+    reach = max(high - origin, origin - low)
+    total, squares = _sums(work, reach, careful)
     shift = total / work.size
+    m2 = squares - total * shift
+    doubtful = total * shift > CANCELLATION * m2 or (not careful and squares < _SPIKES * reach * reach)
+    return (*two_sum(origin, shift), max(m2, 0.0)), doubtful
+
+
+def _sums(work: Floats, reach: float, careful: bool) -> tuple[float, float]:
+    """Return the sum of `work`, none of it beyond `reach`, and the sum of its squares; these overwrite it."""
+    total = _careful_sum(work, reach) if careful else float(np.add.reduce(work))
     np.multiply(work, work, out=work)
-    m2 = float(np.add.reduce(work)) - total * shift
-    return (*two_sum(origin, shift), max(m2, 0.0), total * shift)
+    return total, float(np.add.reduce(work))
 
 
-def _large_integers(values: Array, work: Floats) -> Mean:
+def _careful_sum(work: Floats, reach: float) -> float:
+    """Add the leading bits of all numbers, which is exact, then the rest (Rump, Ogita & Oishi 2008, algorithm 3.3)."""
+    exponent = math.frexp(reach)[1] + (work.size + 2).bit_length()
+    sigma = 1.5 * 2.0**exponent  # not a power of two: numbers of either sign round alike
+    part = work + sigma
+    part -= sigma
+    leading = float(np.add.reduce(part))
+    np.subtract(work, part, out=part)
+    return leading + float(np.add.reduce(part))
+
+
+def _large_integers(values: Array, low: int, high: int, work: Floats) -> Mean:
     """Measure 64-bit integers that float64 cannot hold, by their distances from an integer near the mean."""
     np.copyto(work, values)
-    bounds = np.iinfo(values.dtype)
-    near = min(max(round(float(np.add.reduce(work)) / values.size), int(bounds.min)), int(bounds.max))
-    mean, low, m2, _ = _deviations(distances(values, near), float(near))
-    return (*two_sum(mean, low + _lost_in_float(near)), m2)
+    near = min(max(round(float(np.add.reduce(work)) / values.size), low), high)
+    total, squares = _sums(distances(values, near), float(max(high - near, near - low)), careful=True)
+    shift = total / values.size
+    mean, rest = two_sum(float(near), shift)
+    return (*two_sum(mean, rest + _lost_in_float(near)), max(squares - total * shift, 0.0))
 
 
 def _weighted_mean(values: Floats, weights: Counts) -> Mean:
     n = int(weights.sum())
-    origin = float((weights * values).sum()) / n
+    products = weights * values
+    origin = _careful_sum(products, float(np.abs(products).max())) / n
     deviations = values - origin
     products = weights * deviations
-    total = float(products.sum())
+    total = _careful_sum(products, float(np.abs(products).max()))
     products *= deviations
-    m2 = float(products.sum()) - total * (total / n)
-    return (*two_sum(origin, total / n), max(m2, 0.0))
+    return (*two_sum(origin, total / n), max(float(products.sum()) - total * (total / n), 0.0))

@@ -38,9 +38,11 @@ def merge(a: Moments, b: Moments) -> Moments:
         return (a if a.n else b)._replace(nan=nan, inf=inf)
     n, exponent = a.n + b.n, _common_exponent(a, b)
     (mean_a, low_a, m2_a), (mean_b, low_b, m2_b) = _rescaled(a, exponent), _rescaled(b, exponent)
-    delta = (mean_b - mean_a) + (low_b - low_a)
-    mean, low = two_sum(mean_a, delta * (b.n / n))
-    mean, low = two_sum(mean, low + low_a)
+    delta, rest = two_sum(mean_b, -mean_a)
+    delta, rest = two_sum(delta, rest + (low_b - low_a))
+    step, step_low = _share(delta, rest, b.n, n)
+    mean, low = two_sum(mean_a, step)
+    mean, low = two_sum(mean, low + (low_a + step_low))
     m2 = m2_a + m2_b + delta * delta * (a.n * (b.n / n))
     least, most = min(a.min, b.min), max(a.max, b.max)
     return Moments(n, mean, low, m2, exponent, least, most, a.zeros + b.zeros, nan, inf)
@@ -71,6 +73,27 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
+
+
+def _two_product(a: float, b: float) -> tuple[float, float]:
+    """Return a * b rounded, and exactly what the rounding dropped (Dekker 1971)."""
+    product = a * b
+    (high_a, low_a), (high_b, low_b) = _halves(a), _halves(b)
+    return product, ((high_a * high_b - product) + high_a * low_b + low_a * high_b) + low_a * low_b
+
+
+def _halves(a: float) -> tuple[float, float]:
+    high = a * 134_217_729.0  # 2**27 + 1 (Veltkamp 1968)
+    high -= high - a
+    return high, a - high
+
+
+def _share(delta: float, rest: float, part: int, n: int) -> tuple[float, float]:
+    """Return (delta + rest) * part / n as two doubles: rounded to one, errors would add up over many merges."""
+    product, product_low = _two_product(delta, float(part))
+    quotient = product / n
+    back, back_low = _two_product(quotient, float(n))
+    return quotient, ((product - back) - back_low + product_low + rest * part) / n
 
 
 def _common_exponent(a: Moments, b: Moments) -> int:

@@ -144,5 +144,3 @@ def outputs(passes: Passes) -> list[Tensor]:
 def reads(passes: Passes) -> set[int]:
     """Return the ids of the parameters that the forward read."""
     return passes.ledger.read if passes.ledger else set()
-
-

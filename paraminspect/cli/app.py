@@ -32,12 +32,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
-    no_args_is_help=True,
     context_settings=_CONTEXT,
 )
-COMMANDS: tuple[Callable[..., int], ...] = (show, init, share, edit, code, schemes, schema)
-for _command in COMMANDS:
-    app.command(_command.__name__, context_settings=_CONTEXT)(spread(_command))
+COMMANDS: dict[str, tuple[Callable[..., int], str]] = {
+    "show": (show, "The whole picture: parameters, values, gradients, sharing."),
+    "init": (init, "What an initialiser did: before, after, expected."),
+    "share": (share, "Who shares what with whom, and what it means."),
+    "edit": (edit, "Change values in place; gradients and graph stay."),
+    "code": (code, "The same experiment as a plain PyTorch script."),
+    "schemes": (schemes, "The initialisation schemes, with formulas."),
+    "schema": (schema, "The JSON Schema of a spec or of the report."),
+}
+for _name, (_command, _short) in COMMANDS.items():
+    app.command(_name, context_settings=_CONTEXT, short_help=_short)(spread(_command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -46,13 +53,17 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."""
+    if context.invoked_subcommand is None:
+        output.complain(context.get_help())
+        raise typer.Exit(FAILED)
 
 
 def main(argv: list[str]) -> int:
@@ -89,12 +100,12 @@ def _run(argv: list[str]) -> int:
 
 def _usage(argv: list[str], error: typer.TyperException) -> int:
     """Turn Typer's own usage errors into ours."""
-    message = error.format_message()
-    if not message:  # no arguments: the help was the message
-        return FAILED
-    command = next((word for word in argv if word in {c.__name__ for c in COMMANDS}), "")
-    hint = f"see: paraminspect {command} --help".replace("  ", " ")
-    return _fail(argv, UserError(message, hint=hint, code="usage"))
+    hint = f"see: paraminspect {_command_in(argv)} --help".replace("  ", " ")
+    return _fail(argv, UserError(error.format_message(), hint=hint, code="usage"))
+
+
+def _command_in(argv: list[str]) -> str:
+    return next((word for word in argv if word in COMMANDS), "")
 
 
 def _unexpected(error: Exception) -> UserError:
@@ -113,10 +124,10 @@ def _fail(argv: list[str], error: UserError) -> int:
         output.complain("".join(traceback.format_exception(error.__cause__ or error)).rstrip())
     output.complain(f"error: {error}")
     if _wants_json(argv):
-        from paraminspect.render.json import dumps
+        from paraminspect.render.json import pieces
 
         try:
-            output.emit([dumps(_failed_report(argv, error).to_dict())])
+            output.emit(pieces(_failed_report(argv, error).to_dict()))
         except output.ReaderGone:
             return output.BROKEN_PIPE
         except UserError:
@@ -134,10 +145,9 @@ def _long_form(argv: list[str]) -> bool:
 
 
 def _failed_report(argv: list[str], error: UserError) -> Report:
-    command = next((word for word in argv if word in {c.__name__ for c in COMMANDS}), "")
     python = ".".join(map(str, sys.version_info[:3]))
     return Report(
-        command=command,
+        command=_command_in(argv),
         source=Source("spec", ""),
         environment=Environment(__version__, None, python, "", "", None),
         errors=(Failure(error.code, error.message, error.where),),

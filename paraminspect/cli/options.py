@@ -14,7 +14,7 @@ import typer
 
 Source = Annotated[
     str | None,
-    typer.Argument(metavar="[SOURCE]", help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp."),
+    typer.Argument(metavar="SOURCE", help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp."),
 ]
 
 
@@ -61,10 +61,22 @@ class Rules:
 class Experiment:
     """What is run, and on what."""
 
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**64 - 1, help="torch.manual_seed. Default: the spec's, or 0.")] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            max=2**64 - 1,
+            show_default=False,
+            help="torch.manual_seed. Default: the spec's, or 0.",
+        ),
+    ] = None
     input: Annotated[
         list[str] | None,
-        typer.Option("--input", metavar="SHAPE[:DTYPE][:SAMPLE]", help="The input: 2,4 or 2,4:float32:normal or 2,8:int64:0..99."),
+        typer.Option(
+            "--input", metavar="SHAPE[:DTYPE][:SAMPLE]", help="The input: 2,4 or 2,4:float32:normal or 2,8:int64:0..99."
+        ),
     ] = None
     loss: Annotated[str | None, typer.Option("--loss", metavar="NAME", help="sum, mean, mse or cross_entropy.")] = None
     device: Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.")] = None
@@ -97,7 +109,9 @@ def spread(command: Command) -> Command:
         else:
             default = None if hints[parameter.name] == Source else parameter.default
             keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(parameter.name, keyword, default=default, annotation=hints[parameter.name]))
+            parameters.append(
+                inspect.Parameter(parameter.name, keyword, default=default, annotation=hints[parameter.name])
+            )
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:

@@ -14,7 +14,7 @@ from paraminspect.render import schemes as text
 
 
 def schemes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain one scheme.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain one scheme.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:

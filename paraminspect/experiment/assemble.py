@@ -39,7 +39,7 @@ def assemble(state: State, request: Request) -> Report:
     subject, inventory = state.subject, state.inventory
     shown = [entry for entry in inventory.entries if selected(entry, request.params)]
     if request.params and not shown:
-        raise _nothingselected(inventory, request.params)
+        raise nothing_selected(inventory, request.params)
     rows = tuple(_row(entry, state, request) for entry in shown)
     totals = replace(count(inventory), shown=sum(r.numel or 0 for r in rows if r.kind == "parameter"))
     _check_sum(state.scope, totals.parameters)
@@ -65,7 +65,7 @@ def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
     return not globs or any(fnmatchcase(name, glob) for name in entry.names for glob in globs)
 
 
-def _nothingselected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
+def nothing_selected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
     names = [name for entry in inventory.entries for name in entry.names]
     hint = did_you_mean(globs[0], names) or f"parameters: {', '.join(names[:12]) or 'none'}"
     wanted = " or ".join(repr(glob) for glob in globs)
@@ -141,9 +141,7 @@ def _forward(state: State, request: Request) -> Forward | None:
     if state.passes is None or state.batch is None:
         return None
     passes, wanted = state.passes, request.values
-    inputs = tuple(
-        describe(tensor, wanted, info.name, info.sample) for tensor, info in zip(*state.batch, strict=True)
-    )
+    inputs = tuple(describe(tensor, wanted, info.name, info.sample) for tensor, info in zip(*state.batch, strict=True))
     return Forward(
         input=inputs,
         output=tuple(describe(tensor, wanted) for tensor in outputs(passes)),
@@ -176,9 +174,7 @@ def _uses(state: State, request: Request) -> tuple[Use, ...]:
     names = {id(entry.tensor): entry.name for entry in state.inventory.entries if selected(entry, request.params)}
     found = gradients.uses_of(state.passes, names)
     paths = [_relative(use.module, request.layer) for use in found]
-    return tuple(
-        use if path is None else replace(use, module=path) for use, path in zip(found, paths, strict=True)
-    )
+    return tuple(use if path is None else replace(use, module=path) for use, path in zip(found, paths, strict=True))
 
 
 def _layers(state: State, request: Request) -> tuple[Layer, ...]:

@@ -108,5 +108,3 @@ def load_scheme(reference: str, args: dict[str, Any]) -> CustomScheme:
         message = f"{reference} is a {type(function).__name__}, not a function"
         raise UserError(message, hint=_HOW, code="scheme-not-callable")
     return CustomScheme(reference, function)
-
-

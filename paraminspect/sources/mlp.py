@@ -68,7 +68,9 @@ class _Builder:
             return (Residual if kind == "Residual" else nn.Sequential)(children)
         except KeyError as error:  # a child called e.g. "forward" would hide a method
             where = next(item.where for name, item in numbered(items) if f"'{name}'" in str(error))
-            raise UserError(f"{error.args[0]}", where=where, hint="choose another name", code="spec-bad-name") from error
+            raise UserError(
+                f"{error.args[0]}", where=where, hint="choose another name", code="spec-bad-name"
+            ) from error
 
     def child(self, name: str, item: Layer | Group | Ref, path: str, prefix: str) -> nn.Module:
         if isinstance(item, Ref):

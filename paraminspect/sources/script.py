@@ -56,7 +56,14 @@ def script(spec: Spec, rules: tuple[BoundRule, ...], wanted: Input | None, loss:
     if known is not None:
         body += [_drawn(known, spec, device), *_passes(spec, loss)]
     head = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
-    parts = [head, _imports(spec, rules), *_helpers(spec, rules, loss), f"torch.manual_seed({spec.seed})", *body, _PRINT]
+    parts = [
+        head,
+        _imports(spec, rules),
+        *_helpers(spec, rules, loss),
+        f"torch.manual_seed({spec.seed})",
+        *body,
+        _PRINT,
+    ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
@@ -107,9 +114,7 @@ def _groups(items: tuple[Item, ...]) -> Iterator[tuple[Item, ...]]:
 
 def _is_named(items: tuple[Item, ...]) -> bool:
     """Tell whether a Sequential needs an OrderedDict because a child has a name of its own."""
-    return any(
-        _is_named(item.layers) if isinstance(item, Repeat) else item.name is not None for item in items
-    )
+    return any(_is_named(item.layers) if isinstance(item, Repeat) else item.name is not None for item in items)
 
 
 def _build(spec: Spec, device: str) -> Iterator[str]:

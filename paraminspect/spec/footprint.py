@@ -10,7 +10,9 @@ from paraminspect.spec.layers import LAYERS, signature
 from paraminspect.spec.model import Group, Input, Item, Layer, Ref, Repeat, Spec
 from paraminspect.spec.sizes import available_memory, buffer_shapes, format_bytes, itemsize, parameter_shapes
 
-MODULE_BYTES = 4096  # what one nn.Module of Python objects costs, roughly; it bounds Repeat of layers without parameters
+MODULE_BYTES = (
+    4096  # what one nn.Module of Python objects costs, roughly; it bounds Repeat of layers without parameters
+)
 LARGEST = 2**63 - 1
 
 
@@ -35,9 +37,7 @@ class Footprint:
 
     def times(self, n: int) -> Footprint:
         """Return the footprint of `n` copies."""
-        return Footprint(
-            self.parameters * n, self.buffers * n, self.modules * n, self.activations * n, self.largest
-        )
+        return Footprint(self.parameters * n, self.buffers * n, self.modules * n, self.activations * n, self.largest)
 
 
 def measure(items: tuple[Item, ...]) -> Footprint:

@@ -51,7 +51,9 @@ def _not_one_key(node: Mapping, path: str, keys: list[str]) -> UserError:
         return UserError(f"{path} names no layer", where=str(node.mark), hint=_ITEM, code="spec-bad-layer")
     stray = next((key for key in keys if key not in LAYERS and key not in _SPECIAL), keys[1])
     message = f"{path} has more than one layer key: {', '.join(keys)}"
-    hint = f"put {stray!r} in a list item of its own; arguments go inside: - Linear: {{in_features: 4, out_features: 3}}"
+    hint = (
+        f"put {stray!r} in a list item of its own; arguments go inside: - Linear: {{in_features: 4, out_features: 3}}"
+    )
     return UserError(message, where=str(node.entries[keys[1]].key_mark), hint=hint, code="spec-bad-layer")
 
 

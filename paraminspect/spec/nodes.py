@@ -367,9 +367,9 @@ def _integer(text: str, mark: Mark) -> int:
 
 
 def _octal_hint(text: str, digits: str) -> str:
+    octal = "" if re.search("[89]", digits) else str(int(digits, 8))
     sign = "-" if text.startswith("-") else ""
-    decimal = f"{sign}{int(digits)}"
-    return f"write {decimal}" if re.search("[89]", digits) else f"write {sign}{int(digits, 8)} or {decimal}"
+    return "write " + " or ".join(dict.fromkeys(f"{sign}{number}" for number in (octal, str(int(digits))) if number))
 
 
 def _float(text: str, mark: Mark) -> float:

@@ -54,15 +54,21 @@ def _after(row: Parameter) -> Values | None:
 
 def _proof(found: Edit, view: View) -> Iterator[tuple[str, str]]:
     operation = {"add": "added {}", "mul": "multiplied by {}", "fill": "filled with {}"}[found.operation]
-    yield "values", f"{operation.format(figure(found.value, view.glyphs, 6))} in place, under no_grad: {plural(len(found.parameters), 'tensor')}"
+    yield (
+        "values",
+        f"{operation.format(figure(found.value, view.glyphs, 6))} in place, under no_grad: {plural(len(found.parameters), 'tensor')}",
+    )
     if found.gradients_unchanged is None:
         yield "gradient", "None before and after: no backward was run"
     else:
         yield "gradient", "unchanged, bit for bit" if found.gradients_unchanged else "CHANGED"
-    yield "graph", (
-        "unchanged: every parameter is the same leaf, with no history of the edit"
-        if found.graph_unchanged
-        else "CHANGED"
+    yield (
+        "graph",
+        (
+            "unchanged: every parameter is the same leaf, with no history of the edit"
+            if found.graph_unchanged
+            else "CHANGED"
+        ),
     )
     if found.output_after:
         yield "output", f"{_short(found.output_before)} {view.glyphs.arrow} {_short(found.output_after)}"

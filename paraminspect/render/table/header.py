@@ -30,7 +30,7 @@ def _totals(report: Report) -> str:
     if totals.frozen:
         parts.append(f"{totals.trainable:,} trainable, {totals.frozen:,} frozen")
     if totals.as_named != totals.parameters:
-        parts.append(f"{totals.as_named:,} if every name counted")
+        parts.append(f"{totals.as_named:,} counting every name")
     if totals.unknown:
         parts.append(f"{plural(totals.unknown, 'tensor')} of unknown size")
     return ", ".join(filter(None, parts))

@@ -91,4 +91,7 @@ def _summary(report: Report) -> Iterator[tuple[str, str]]:
         yield "untouched", f"{some}: as the layer's constructor left {'it' if len(left) == 1 else 'them'}"
     for row in touched:
         if row.init and row.init.overridden:
-            yield "overridden", f"{clean(row.name)}: {clean(row.init.rule or '')} replaced {', '.join(map(clean, row.init.overridden))}"
+            yield (
+                "overridden",
+                f"{clean(row.name)}: {clean(row.init.rule or '')} replaced {', '.join(map(clean, row.init.overridden))}",
+            )

@@ -100,9 +100,7 @@ def _groups(columns: Sequence[Column[Row]], widths: list[int]) -> str:
     return line
 
 
-def _body(
-    columns: Sequence[Column[Row]], cells: list[list[str]], widths: list[int], view: View
-) -> Iterator[str]:
+def _body(columns: Sequence[Column[Row]], cells: list[list[str]], widths: list[int], view: View) -> Iterator[str]:
     plain = not (view.colour and any(column.style for column in columns))
     for texts in zip(*cells, strict=True):
         cut = [_cut(texts[0], widths[0], view), *texts[1:]]

@@ -61,4 +61,7 @@ def _uses(report: Report, row: Parameter, view: View) -> Iterator[tuple[str, str
     more = f" and {len(uses) - 8:,} more" if len(uses) > 8 else ""
     yield "uses", f"{len(uses):,}: {where}{more}"
     if row.gradient and row.gradient.rms is not None:
-        yield "gradient", sum_of_uses(uses, row.gradient.rms, row.gradient.mean, row.numel, view).removeprefix("gradient ")
+        yield (
+            "gradient",
+            sum_of_uses(uses, row.gradient.rms, row.gradient.mean, row.numel, view).removeprefix("gradient "),
+        )

@@ -48,7 +48,7 @@ def _columns(report: Report, view: View) -> list[Column[Parameter]]:
         columns.scheme(6),
         columns.measured("mean", _values, "mean", view, 4),
         columns.measured("std", _values, "std", view, 2),
-        columns.expected("expected", "expected_std", view, 8),
+        columns.expected("expected std", "expected_std", view, 8),
         columns.measured("min", _values, "min", view, 10),
         columns.measured("max", _values, "max", view, 10),
         columns.distribution(view, 5),
