@@ -5,46 +5,54 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TextIO
 
 from paraminspect.errors import UserError
-from paraminspect.render.escape import clean, clean_lines
+from paraminspect.render.escape import clean
 from paraminspect.render.view import ASCII, Glyphs, View
 
 BROKEN_PIPE = 141
 _BLOCK = 1 << 16
+_LONGEST_LINE = 2_000
+_NARROW = 80
 
 
 class ReaderGone(Exception):
     """The reader of stdout has closed it: stop, say nothing, exit 141."""
 
 
+# --- stdout: the answer ------------------------------------------------------------------------------------
+
+
 def emit(pieces: Iterable[str]) -> None:
-    """Write the answer to stdout in blocks, and flush it.
+    """Write the answer to stdout and flush it; if `pieces` raises, nothing of it has been written.
 
     Raises ReaderGone when the reader went away, UserError when stdout is closed or cannot take it all.
     """
-    stream = _stdout()
+    whole = list(pieces)
+    stream = _writable()
     try:
-        for block in _blocks(pieces):
+        for block in _blocks(whole):
             stream.write(block)
         stream.flush()
-    except BrokenPipeError as error:
-        _discard_stdout()
-        raise ReaderGone from error
     except OSError as error:
-        _discard_stdout()
-        if error.errno == errno.EPIPE:
-            raise ReaderGone from error
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write the output: {reason}", where="stdout", code="cannot-write") from error
+        raise cannot_write(error) from error
 
 
-def _stdout() -> TextIO:
-    stream = sys.stdout
+def cannot_write(error: OSError) -> Exception:
+    """Turn a failed write to stdout into ReaderGone or a UserError, and make sure nothing more is written there."""
+    _discard()
+    if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
+        return ReaderGone()
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    return UserError(f"cannot write the output: {reason}", where="stdout", code="cannot-write")
+
+
+def _writable() -> TextIO:
+    stream = _answer()
     if stream is None or stream.closed:
         raise UserError("standard output is closed", where="stdout", code="cannot-write")
     with contextlib.suppress(AttributeError):
@@ -52,7 +60,7 @@ def _stdout() -> TextIO:
     return stream
 
 
-def _blocks(pieces: Iterable[str]) -> Iterable[str]:
+def _blocks(pieces: Iterable[str]) -> Iterator[str]:
     """Join small pieces: a write a block, not a write a line."""
     held: list[str] = []
     size = 0
@@ -65,25 +73,125 @@ def _blocks(pieces: Iterable[str]) -> Iterable[str]:
     yield "".join(held)
 
 
-def _discard_stdout() -> None:
-    """Point descriptor 1 at the null device, so that nothing more can fail while Python shuts down."""
-    with contextlib.suppress(OSError, ValueError):
+def _discard() -> None:
+    """Point the answer's descriptor at the null device, so that nothing more can fail while Python shuts down."""
+    descriptor = _descriptor(_answer())
+    with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
+        os.dup2(null, 1 if descriptor is None else descriptor)
         os.close(null)
 
 
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return stream.fileno() if stream is not None else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+# --- stdout kept for the answer while the user's code runs ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Reserved:
+    """Where the answer goes, and what ``sys.stdout`` and descriptor 1 were before."""
+
+    answer: TextIO | None
+    stdout: TextIO | None
+    saved: int | None
+
+
+_reserved: _Reserved | None = None
+_for_good = False
+
+
+def reserve_for_good() -> None:
+    """Never give stdout back once it was reserved: threads that the user's code left behind may still print."""
+    global _for_good
+    _for_good = True
+
+
+@contextlib.contextmanager
+def reserved() -> Iterator[None]:
+    """Keep stdout for `emit` alone: ``sys.stdout`` and descriptor 1, below Python's streams, become stderr."""
+    global _reserved
+    fresh = _reserved is None
+    if fresh:
+        _reserved = _reserve()
+    stand_in = _stand_in()
+    sys.stdout = stand_in
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        with contextlib.suppress(Exception):
+            stand_in.flush()
+        if fresh and not _for_good and _reserved is not None:
+            _give_back(_reserved)
+            _reserved = None
+
+
+def _reserve() -> _Reserved:
+    """Move the answer to a descriptor of its own; a stdout that is not descriptor 1 (a test's) needs none."""
+    stdout = sys.stdout
+    with contextlib.suppress(Exception):
+        stdout.flush()
+    try:
+        saved = os.dup(1)
+    except OSError:  # closed: nothing to protect
+        return _Reserved(stdout, stdout, None)
+    with contextlib.suppress(OSError):  # stderr closed: descriptor 1 stays, sys.stdout is replaced all the same
+        os.dup2(2, 1)
+    if _descriptor(stdout) != 1:
+        return _Reserved(stdout, stdout, saved)
+    answer = os.fdopen(saved, "w", encoding=stdout.encoding, errors="backslashreplace", closefd=False)
+    return _Reserved(answer, stdout, saved)
+
+
+def _give_back(kept: _Reserved) -> None:
+    if kept.answer is not None and kept.answer is not kept.stdout:
+        with contextlib.suppress(OSError):
+            kept.answer.flush()
+    if kept.saved is not None:
+        os.dup2(kept.saved, 1)
+        os.close(kept.saved)
+    if kept.stdout is not None:
+        sys.stdout = kept.stdout
+
+
+def _stand_in() -> TextIO:
+    """Open a stream to stderr that the user's code may write to, rebind or close without taking stderr along."""
+    try:
+        return os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    except OSError:
+        return open(os.devnull, "w", encoding="utf-8")
+
+
+def _answer() -> TextIO | None:
+    return sys.stdout if _reserved is None else _reserved.answer
+
+
+# --- stderr: notes and errors ------------------------------------------------------------------------------
+
+
 def complain(text: str) -> None:
-    """Write a message to stderr, every line of it clean; a closed stderr is no reason to fail."""
-    _say("".join(f"{line}\n" for line in clean_lines(text)))
+    """Write a message of our own to stderr, a line at a time; a closed stderr is no reason to fail."""
+    _say(text.split("\n"))
+
+
+def error(text: str, hint: str = "") -> None:
+    """Write one error to stderr: `text` on one line whatever it holds, then the lines of `hint`."""
+    _say([f"error: {clean(text, None)}", *(f"  {line}" for line in hint.split("\n") if line)])
 
 
 def note(text: str) -> None:
     """Write one line to stderr that is no error."""
-    _say(f"note: {clean(text)}\n")
+    _say([f"note: {clean(text)}"])
 
 
-def _say(text: str) -> None:
+def _say(lines: Iterable[str]) -> None:
+    text = "".join(f"{clean(line, _LONGEST_LINE)}\n" for line in lines)
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not every stream has it
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -91,24 +199,40 @@ def _say(text: str) -> None:
         sys.stderr.flush()
 
 
+# --- decoration --------------------------------------------------------------------------------------------
+
+
 def view(colour: bool = True) -> View:
     """Decide the decoration: width and colour on a terminal, neither in a pipe or a file.
 
     Honours NO_COLOR, TERM=dumb and COLUMNS; off a terminal the width is never guessed.
     """
-    terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    stream = _answer()
+    terminal = stream is not None and not stream.closed and stream.isatty()
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return View(
-        width=shutil.get_terminal_size().columns if terminal else None,
+        width=_width(stream) if terminal else None,
         colour=terminal and colour and not plain,
-        glyphs=_glyphs(),
+        glyphs=_glyphs(stream),
     )
 
 
-def _glyphs() -> Glyphs:
+def _width(stream: TextIO | None) -> int:
+    """Return the columns of the terminal that shows the answer, not of whatever descriptor 1 is by now."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:6]):
+        return int(wanted[:6])
+    descriptor = _descriptor(stream)
+    try:
+        return os.get_terminal_size(1 if descriptor is None else descriptor).columns or _NARROW
+    except OSError:
+        return _NARROW
+
+
+def _glyphs(stream: TextIO | None) -> Glyphs:
     """Fall back to ASCII where the stream's encoding cannot show the rest."""
     glyphs = Glyphs()
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    encoding = getattr(stream, "encoding", None) or "ascii"
     try:
         f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.arrow}{glyphs.ellipsis}".encode(encoding)
     except (UnicodeEncodeError, LookupError):

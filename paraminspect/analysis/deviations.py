@@ -48,7 +48,7 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
     return Moments(values.size, *mean, exponent, low + 0, high + 0, zeros)
 
 
-def weighted_moments_of(values: Floats, weights: Counts) -> Moments:
+def weighted_moments_of(values: Array, weights: Counts) -> Moments:
     """Measure `values`, each counted `weights` times."""
     values, weights = values[weights > 0], weights[weights > 0]
     finite, missing = np.isfinite(values), np.isnan(values)
@@ -61,7 +61,7 @@ def weighted_moments_of(values: Floats, weights: Counts) -> Moments:
     exponent = _exponent(low, high)
     mean: Mean = (math.ldexp(low, -exponent), 0.0, 0.0)
     if low != high:
-        mean = _weighted_mean(np.ldexp(values, -exponent), weights)
+        mean = _weighted_mean(np.ldexp(values.astype(np.float64, copy=False), -exponent), weights)
     zeros = int(weights[values == 0].sum())
     return Moments(int(weights.sum()), *mean, exponent, low + 0, high + 0, zeros, nan, inf)
 
@@ -157,11 +157,14 @@ def _large_integers(values: Array, low: int, high: int, work: Floats) -> Mean:
 
 
 def _weighted_mean(values: Floats, weights: Counts) -> Mean:
+    # Careful sums throughout: in the order of bit patterns x and -x are added in different orders.
     n = int(weights.sum())
-    products = weights * values
-    origin = _careful_sum(products, float(np.abs(products).max())) / n
+    origin = _careful_sum(*_with_reach(weights * values)) / n
     deviations = values - origin
-    products = weights * deviations
-    total = _careful_sum(products, float(np.abs(products).max()))
-    products *= deviations
-    return (*two_sum(origin, total / n), max(float(products.sum()) - total * (total / n), 0.0))
+    total = _careful_sum(*_with_reach(weights * deviations))
+    squares = _careful_sum(*_with_reach(weights * deviations * deviations))
+    return (*two_sum(origin, total / n), max(squares - total * (total / n), 0.0))
+
+
+def _with_reach(products: Floats) -> tuple[Floats, float]:
+    return products, float(np.abs(products).max())

@@ -15,6 +15,8 @@ from paraminspect.analysis.strides import Dims, Index
 
 Array = npt.NDArray[Any]
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 class Elements:
     """Give access to `size` elements of a tensor, each standing for `repeat` equal ones.
@@ -33,7 +35,7 @@ class Elements:
 
     def read(self, index: Index) -> Array:
         """Return one block, flat and in contiguous memory; it may be the tensor's own, and is read-only then."""
-        return self._fetch(index).reshape(-1)
+        return self._fetch(index).ravel()
 
     def blocks(self, limit: int) -> list[Index]:
         """Return the indices of blocks of at most `limit` elements each that make up the whole."""
@@ -46,7 +48,7 @@ class Elements:
         """
         step = -(-self.size // most)
         if step == 1:
-            return self._fetch(...).reshape(-1)
+            return self._fetch(...).ravel()
         step += step % 2 == 0
         if len(self.shape) > 1:
             return self._fetch(np.unravel_index(np.arange(0, self.size, step), self.shape))
@@ -98,7 +100,9 @@ def _fetcher(tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> Callable
         memory = np.asarray(_Memory(tensor, words, dims))
         return memory.__getitem__
     shape, steps = zip(*dims, strict=True)
-    remote = tensor.detach().as_strided(shape, steps, tensor.storage_offset())
+    # As integers: not every device can index every type.
+    plain = tensor.detach().view(_INTEGERS.get(words.itemsize, tensor.dtype))
+    remote = plain.as_strided(shape, steps, plain.storage_offset())
 
     def fetch(index: Any) -> Array:
         block = remote[_on_device(index)].cpu().contiguous()

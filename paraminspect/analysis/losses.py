@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from paraminspect.errors import UserError
 
@@ -35,7 +35,7 @@ def compute_loss(name: str, output: Any) -> Tensor:
     if name == "cross_entropy":
         return _cross_entropy(floats[0])
     if name == "mse":
-        return F.mse_loss(floats[0], torch.zeros_like(floats[0]))
+        return functional.mse_loss(floats[0], torch.zeros_like(floats[0]))
     reduce = torch.sum if name == "sum" else torch.mean
     return reduce(floats[0]) if len(floats) == 1 else torch.stack([reduce(tensor) for tensor in floats]).sum()
 
@@ -45,4 +45,4 @@ def _cross_entropy(logits: Tensor) -> Tensor:
         raise UserError("cross_entropy needs logits of shape (N, C), the output is a single number", code="no-loss")
     rows = logits.reshape(-1, logits.shape[-1])
     targets = torch.arange(rows.shape[0], device=rows.device) % rows.shape[1]
-    return F.cross_entropy(rows, targets)
+    return functional.cross_entropy(rows, targets)

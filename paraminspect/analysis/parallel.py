@@ -14,8 +14,7 @@ from paraminspect.analysis.strides import Index
 T = TypeVar("T")
 Draw = Iterator[tuple[int, Index]]
 
-# Beyond some eight threads the interpreter lock is what they wait for.
-_MOST_THREADS = 8
+_MOST_THREADS = 4  # each takes up to 12 MB, and the calls between long numpy operations hold the interpreter lock
 _FEWEST_BLOCKS = 4  # for each thread: starting one takes as long as measuring a block
 
 

@@ -37,6 +37,7 @@ class Passes:
     error: ForwardError | None = None
     calls: list[Call] = field(default_factory=list)
     ledger: Ledger | None = None
+    nodes: list[Any] = field(default_factory=list)  # last: see _Watch.nodes
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the calls in order of execution."""
@@ -53,6 +54,9 @@ class _Watch:
         self.times: dict[int, int] = {}
         self.stack: list[tuple[str, nn.Module, Any]] = []
         self.calls: list[Call] = []
+        # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
+        # 20,000 layers deep. Held here, and let go from the last to the first, each node is freed on its own.
+        self.nodes: list[Any] = []
 
     @property
     def current(self) -> str:
@@ -79,7 +83,8 @@ class _Watch:
         if values is not None:
             call.out = LayerOut(values.mean, values.rms, values.min, values.max)
         if output.requires_grad:
-            output.register_hook(lambda grad: _note_gradient(call, grad))
+            self.nodes.append(output.grad_fn)
+            output.register_hook(lambda grad: _note_gradient(call, grad))  # type: ignore[no-untyped-call]  # torch's
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -108,7 +113,7 @@ def run_passes(
     """
     watch = _Watch(module)
     ledger = Ledger(module.parameters(), follow, lambda: watch.current)
-    passes = Passes(ledger=ledger, calls=watch.calls)
+    passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     try:
         with watch.active(), ledger:
             passes.output = module(*inputs)

@@ -93,6 +93,8 @@ def _measure_sparse(tensor: torch.Tensor) -> Values | None:
 
 def _sweep(elements: Elements, dtype: torch.dtype) -> Moments:
     """Measure all elements, block by block."""
+    if not elements.size:
+        return Moments()
     if elements.visits is not None:
         once = _visited(elements, elements.visits, dtype)
     elif dtype in COUNTABLE:

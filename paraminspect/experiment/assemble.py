@@ -40,7 +40,8 @@ def assemble(state: State, request: Request) -> Report:
     shown = [entry for entry in inventory.entries if selected(entry, request.params)]
     if request.params and not shown:
         raise nothing_selected(inventory, request.params)
-    rows = tuple(_row(entry, state, request) for entry in shown)
+    applied = {id(entry.tensor): _applied(entry, state) for entry in shown}
+    rows = tuple(_row(entry, state, request, applied[id(entry.tensor)]) for entry in shown)
     totals = replace(count(inventory), shown=sum(r.numel or 0 for r in rows if r.kind == "parameter"))
     _check_sum(state.scope, totals.parameters)
     return Report(
@@ -54,7 +55,7 @@ def assemble(state: State, request: Request) -> Report:
         forward=_forward(state, request),
         uses=_uses(state, request),
         layers=_layers(state, request),
-        verdicts=_verdicts(state, shown),
+        verdicts=_verdicts(state, shown, applied),
         errors=_errors(state),
         notes=(subject.why_no_input,) if request.forward and subject.make_input is None else (),
     )
@@ -79,9 +80,8 @@ def _check_sum(module: nn.Module, total: int) -> None:
         raise AssertionError(f"the rows add up to {total:,} parameters, the module has {truth:,}")
 
 
-def _row(entry: Entry, state: State, request: Request) -> Parameter:
+def _row(entry: Entry, state: State, request: Request, applied: Applied | None) -> Parameter:
     tensor, lazy = entry.tensor, entry.lazy
-    applied = _applied(entry, state)
     is_parameter = entry.kind == "parameter"
     numbers = numbers_of(tensor) if request.values and not lazy else Numbers()
     return Parameter(
@@ -116,12 +116,12 @@ def _applied(entry: Entry, state: State) -> Applied | None:
     return state.applied.get(id(parameter)) or constructed(entry.owner, entry.name, parameter)
 
 
-def _verdicts(state: State, shown: list[Entry]) -> tuple[Verdict, ...]:
+def _verdicts(state: State, shown: list[Entry], applied: dict[int, Applied | None]) -> tuple[Verdict, ...]:
     found: list[Verdict] = []
     for entry in shown:
-        applied, values = _applied(entry, state), state.values[id(entry.tensor)]
-        if applied and applied.moments and values and entry.numel:
-            found += judge(entry.name, entry.numel, dtype_name(entry.tensor.dtype), values, applied.moments)
+        done, values, numel = applied[id(entry.tensor)], state.values[id(entry.tensor)], entry.numel
+        if done and done.moments and values and numel:
+            found += judge(entry.name, numel, dtype_name(entry.tensor.dtype), values, done.moments)
     return tuple(found)
 
 

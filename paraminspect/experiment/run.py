@@ -93,7 +93,7 @@ def _scope(module: nn.Module, layer: str | None) -> nn.Module:
     """Return the module that ``--layer`` names, the whole one without it."""
     if layer is None:
         return module
-    children = dict(module.named_modules(remove_duplicate=False))
+    children: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
     if layer not in children:
         names = [name for name in children if name]
         hint = did_you_mean(layer, names) or f"layers: {', '.join(names[:12])}"

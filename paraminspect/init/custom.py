@@ -64,17 +64,17 @@ class CustomScheme:
             raise UserError(f"{what} changed nothing", hint=_HOW, code="scheme-not-in-place")
 
     def line(self, target: str, dtype: str = "float32") -> str:
-        """Return the call, as a script has it."""
-        return f"{self.reference.rpartition(':')[2]}({target})"
+        """Return the call, as a script has it: with gradients off, as `apply` calls it."""
+        name = self.reference.rpartition(":")[2]
+        return f"with torch.no_grad():\n    {name}({target})"
 
     def helper(self, dtype: str = "float32") -> str:
         """Return the statement that brings the function into a script."""
         target, _, attribute = self.reference.rpartition(":")
-        first, _, rest = attribute.partition(".")
-        bind = f"\n{attribute.replace('.', '_')} = {attribute}" if rest and not target.endswith(".py") else ""
+        first = attribute.partition(".")[0]
         if target.endswith(".py"):
             return f"import runpy\n\n{first} = runpy.run_path({target!r})[{first!r}]"
-        return f"from {target} import {first}{bind}"
+        return f"from {target} import {first}"
 
 
 def _explained(error: UserError) -> UserError:

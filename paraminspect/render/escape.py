@@ -6,6 +6,26 @@ import unicodedata
 
 LONGEST = 300
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
+_INVISIBLE = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10))))
+_SPELLINGS = str.maketrans(
+    {
+        "…": "...",
+        "–": "-",
+        "−": "-",
+        "—": "-",
+        "·": "*",
+        "×": "x",
+        "→": "->",
+        "≤": "<=",
+        "≥": ">=",
+        "±": "+-",
+        "√": "sqrt ",
+        "²": "^2",
+        "³": "^3",
+        "ᵀ": "^T",
+        "σ": "sigma",
+    }
+)
 
 
 def clean(text: str, limit: int | None = LONGEST) -> str:
@@ -24,8 +44,13 @@ def clean_lines(text: str) -> list[str]:
     return [clean(line, limit=None) for line in text.split("\n")]
 
 
+def to_ascii(text: str) -> str:
+    """Spell the signs of our own texts in ASCII (``√`` as ``sqrt``) and every other character as its code."""
+    return text if text.isascii() else text.translate(_SPELLINGS).encode("ascii", "backslashreplace").decode("ascii")
+
+
 def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
+    if unicodedata.category(character) not in _HIDDEN and character not in _INVISIBLE:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from paraminspect.render.escape import clean, clean_lines, to_ascii
+
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The characters that are not ASCII, and what stands in for them where the output cannot show them."""
+    """The characters that are not ASCII, and what stands in for them where the output cannot show them.
+
+    `ascii` says that nothing else may be used either: names are spelled in ASCII too.
+    """
 
     unknown: str = "–"
     rule: str = "─"
@@ -15,18 +20,31 @@ class Glyphs:
     arrow: str = "→"
     ellipsis: str = "…"
     bars: str = "▁▂▃▄▅▆▇█"
+    ascii: bool = False
 
 
-ASCII = Glyphs("-", "-", "|", "->", "...", "_.:-=+*#")
+ASCII = Glyphs("-", "-", "|", "->", "...", ".:-=+*#@", ascii=True)
 
 
 @dataclass(frozen=True)
 class View:
-    """`width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file)."""
+    """Say how wide and how coloured a text may be.
+
+    `width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file). `values` asks for the
+    numbers of small tensors. `decoration` allows rules and pictures.
+    """
 
     width: int | None = None
     colour: bool = False
     glyphs: Glyphs = field(default_factory=Glyphs)
     values: bool = False
-    before_backward: bool = False
-    boxes: bool = True
+    decoration: bool = True
+
+    def text(self, text: str) -> str:
+        """Return a text from an input on one line, harmless and of bounded length, in characters that can be shown."""
+        return to_ascii(clean(text)) if self.glyphs.ascii else clean(text)
+
+    def lines(self, text: str) -> list[str]:
+        """Return the lines of a text that is meant to have several, each harmless."""
+        found = clean_lines(text)
+        return [to_ascii(line) for line in found] if self.glyphs.ascii else found

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from paraminspect import __version__
-from paraminspect.analysis import losses
 from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
 from paraminspect.sources import demo
@@ -27,13 +26,19 @@ _CROSS_ENTROPY = """\
 logits = Y.reshape(-1, Y.shape[-1])
 targets = torch.arange(logits.shape[0], device=logits.device) % logits.shape[1]
 loss = nn.functional.cross_entropy(logits, targets)"""
+_TENSORS_IN = '''\
+def tensors_in(output):
+    """Return the tensors in nested tuples, in order."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [tensor for item in output for tensor in tensors_in(item)]'''
 _MATCHING = '''\
 def matching(wanted):
     """Yield each parameter once that has a name for which wanted(name) is true."""
     seen = set()
     for name, parameter in net.named_parameters(remove_duplicate=False):
-        if wanted(name) and parameter not in seen:
-            seen.add(parameter)
+        if wanted(name) and id(parameter) not in seen:
+            seen.add(id(parameter))
             yield parameter'''
 _TUPLES = ("RNN", "LSTM", "GRU", "LSTMCell", "MultiheadAttention")
 _PRINT = """\
@@ -50,21 +55,22 @@ def script(spec: Spec, rules: tuple[BoundRule, ...], wanted: Input | None, loss:
     After it ran, ``net``, ``X``, ``Y`` and ``loss`` hold what this package computes for the same spec.
     """
     known = wanted or infer_input(spec.layers)
-    body = list(_build(spec, device))
-    body += [_tied(spec, tie) for tie in spec.ties]
-    body += [_ruled(rule, spec) for rule in rules]
+    title = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
+    head = f"{title}\n\n{_imports(spec, rules)}"
+    definitions = [head, *_helpers(spec, rules)]
+    statements = [f"torch.manual_seed({spec.seed})", *_build(spec, device)]
+    statements += [_tied(spec, tie) for tie in spec.ties]
+    statements += [_ruled(rule, spec) for rule in rules]
     if known is not None:
-        body += [_drawn(known, spec, device), *_passes(spec, loss)]
-    head = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
-    parts = [
-        head,
-        _imports(spec, rules),
-        *_helpers(spec, rules, loss),
-        f"torch.manual_seed({spec.seed})",
-        *body,
-        _PRINT,
-    ]
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+        statements += [_drawn(known, spec, device), *_passes(spec, loss)]
+    body = "\n\n".join([*statements, _PRINT])
+    return "\n\n\n".join([*definitions, body]) if len(definitions) > 1 else f"{head}\n\n{body}"
+
+
+def _quoted(text: str) -> str:
+    """Return a string literal, in double quotes where that needs no escaping."""
+    literal = repr(text)
+    return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in literal else literal
 
 
 def _title(spec: Spec) -> str:
@@ -73,29 +79,32 @@ def _title(spec: Spec) -> str:
 
 
 def _imports(spec: Spec, rules: tuple[BoundRule, ...]) -> str:
-    lines = ["import torch", "from torch import nn"]
-    if any(_is_named(group) for group in _groups(spec.layers)):
-        lines.insert(0, "from collections import OrderedDict")
-    if any(not rule.rule.weights_or_biases for rule in rules):
-        lines.insert(len(lines) - 2, "from fnmatch import fnmatchcase")
+    standard = []
     if any("math." in rule.scheme.helper() for rule in rules):
-        lines.insert(0, "import math")
-    return "\n".join(lines)
+        standard.append("import math")
+    if any(_is_named(group) for group in _groups(spec.layers)):
+        standard.append("from collections import OrderedDict")
+    if any(not rule.rule.weights_or_biases for rule in rules):
+        standard.append("from fnmatch import fnmatchcase")
+    return "\n".join([*standard, *([""] if standard else []), "import torch", "from torch import nn"])
 
 
-def _helpers(spec: Spec, rules: tuple[BoundRule, ...], loss: str) -> Iterator[str]:
+def _helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
     """Yield the source of every function and class that the script needs and torch does not have."""
     types = {item.type for item in _walk(spec.layers) if isinstance(item, (Layer, Group))}
     for name in ("Residual", "PlainBiasLinear"):
         if name in types:
-            yield "\n" + _source(getattr(demo, name)) + "\n"
-    yield from dict.fromkeys("\n" + rule.scheme.helper(spec.dtype or "float32") for rule in rules)
+            yield _source(getattr(demo, name))
+    helpers = (rule.scheme.helper(spec.dtype or "float32").strip() for rule in rules)
+    yield from dict.fromkeys(helper for helper in helpers if helper)
     if _gives_tuple(spec):
-        yield _source(losses.tensors_in)
+        yield _TENSORS_IN
+    if rules and _shares(spec):
+        yield _MATCHING
 
 
 def _source(thing: Any) -> str:
-    return inspect.getsource(thing).replace("Tensor", "torch.Tensor").replace("torch.torch.", "torch.")
+    return inspect.getsource(thing).strip()
 
 
 def _walk(items: tuple[Item, ...]) -> Iterator[Item]:
@@ -126,7 +135,7 @@ def _build(spec: Spec, device: str) -> Iterator[str]:
     if spec.dtype:
         yield f"net = net.to(torch.{spec.dtype})"
     if device not in ("cpu", "meta"):
-        yield f"net = net.to({device!r})"
+        yield f"net = net.to({_quoted(device)})"
 
 
 class _Writer:
@@ -141,7 +150,7 @@ class _Writer:
         named = _is_named(items)
         if named or any(f"{prefix}.{name}".lstrip(".") in self.reused for name, _ in numbered(items)):
             children = [(name, self.child(name, item, prefix)) for name, item in numbered(items)]
-            lines = [f"({name!r}, {text})" if named else text for name, text in children]
+            lines = [f"({_quoted(name)}, {text})" if named else text for name, text in children]
         else:
             lines = list(self.in_line(items, prefix))
         block = textwrap.indent("".join(f"{line},\n" for line in lines), "    ")
@@ -196,10 +205,10 @@ def _module(spec: Spec, path: str) -> str:
     """Write the expression for a module: net[0], net.hidden, or get_submodule where neither form is sure."""
     text = "net"
     if any(isinstance(item, (Layer, Group, Ref)) and (item.name or "").isdigit() for item in _walk(spec.layers)):
-        return f"net.get_submodule({path!r})"
+        return f"net.get_submodule({_quoted(path)})"
     for part in path.split(".") if path else []:
         if not (part.isdigit() or part.isidentifier()):
-            return f"net.get_submodule({path!r})"
+            return f"net.get_submodule({_quoted(path)})"
         text += f"[{part}]" if part.isdigit() else f".{part}"
     return text
 
@@ -212,21 +221,26 @@ def _tied(spec: Spec, tie: Tie) -> str:
 def _ruled(rule: BoundRule, spec: Spec) -> str:
     """Write a rule as a loop over the parameters it touches."""
     kind = rule.rule.weights_or_biases
-    test = f'{kind!r} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {rule.rule.params!r})"
+    test = f'{_quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {_quoted(rule.rule.params)})"
     line = rule.scheme.line("parameter", spec.dtype or "float32")
-    if spec.ties or any(isinstance(item, Ref) for item in _walk(spec.layers)):
-        return f"{_MATCHING}\n\n\nfor parameter in matching(lambda name: {test}):\n    {line}"
-    return f"for name, parameter in net.named_parameters():\n    if {test}:\n        {line}"
+    if _shares(spec):
+        return f"for parameter in matching(lambda name: {test}):\n{textwrap.indent(line, '    ')}"
+    return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
+
+
+def _shares(spec: Spec) -> bool:
+    """Tell whether a Parameter may go by several names, each of which a glob may match."""
+    return bool(spec.ties) or any(isinstance(item, Ref) for item in _walk(spec.layers))
 
 
 def _drawn(wanted: Input, spec: Spec, device: str) -> str:
     shape = ", ".join(map(str, wanted.shape))
     meta = ', device="meta"' if device == "meta" else ""
-    move = f".to({device!r})" if device not in ("cpu", "meta") else ""
+    move = f".to({_quoted(device)})" if device not in ("cpu", "meta") else ""
     if wanted.bounds:
         low, high = wanted.bounds
         dtype = f", dtype=torch.{wanted.dtype}" if wanted.dtype not in (None, "int64") else ""
-        return f"X = torch.randint({low}, {high + 1}, ({shape},){dtype}{meta}){move}"
+        return f"X = torch.randint({low}, {high + 1}, {wanted.shape}{dtype}{meta}){move}"
     dtype = wanted.dtype or input_dtype(spec)
     suffix = "" if dtype == "float32" else f", dtype=torch.{dtype}"
     return f"X = torch.{_DRAW[wanted.sample]}({shape}{suffix}{meta}){move}"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from paraminspect.errors import UserError
-from paraminspect.spec.layers import LAYERS, signature
+from paraminspect.spec.layers import resolve
 from paraminspect.spec.model import Group, Input, Item, Layer, Ref, Repeat, Spec
 from paraminspect.spec.sizes import available_memory, buffer_shapes, format_bytes, itemsize, parameter_shapes
 
@@ -56,21 +56,16 @@ def _item(item: Item) -> Footprint:
 
 
 def _layer(layer: Layer) -> Footprint:
-    if layer.type not in LAYERS:
-        return Footprint(modules=1)
-    arguments = arguments_of(layer)
-    parameters = [math.prod(shape) for shape in parameter_shapes(layer.type, arguments)]
+    arguments = resolve(layer.type, layer.args, layer.kwargs)
+    try:
+        shapes = parameter_shapes(layer.type, arguments)
+    except UserError as error:
+        raise UserError(error.message, where=layer.where, hint=error.hint, code=error.code) from error
+    parameters = [math.prod(shape) for shape in shapes]
     buffers = [math.prod(shape) for shape in buffer_shapes(layer.type, arguments)]
     width = arguments.get("out_features", 0)
     activations = width if isinstance(width, int) else 0
     return Footprint(sum(parameters), sum(buffers), 1, activations, max([*parameters, *buffers, 0]))
-
-
-def arguments_of(layer: Layer) -> dict[str, object]:
-    """Return every argument of the layer by name, defaults filled in."""
-    parameters = signature(layer.type)
-    given = dict(zip((p.name for p in parameters), layer.args, strict=False)) | layer.kwargs
-    return {p.name: given.get(p.name, p.default) for p in parameters}
 
 
 def check_memory(spec: Spec, wanted: Input | None, device: str | None, backward: bool) -> None:

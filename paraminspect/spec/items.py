@@ -127,9 +127,14 @@ def _bias(node: Node, path: str) -> bool:
 
 def _ref(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
     target = value.value if isinstance(value, Scalar) else None
-    if isinstance(target, bool) or not isinstance(target, (int, str)) or target == "":
+    if (
+        isinstance(target, bool)
+        or not isinstance(target, (int, str))
+        or target == ""
+        or (type(target) is int and target < 0)
+    ):
         raise fields.wrong(value, path, "the name or the number of an earlier layer", _USAGE["ref"])
-    return (Ref(str(target), name, str(value.mark)),)
+    return (Ref(target, name, str(value.mark)),)
 
 
 _USAGE = {

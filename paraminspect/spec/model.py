@@ -42,9 +42,9 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Ref:
-    """Put the module called `target` in the Sequential once more."""
+    """Put the module called `target`, or at that position, in the Sequential once more."""
 
-    target: str
+    target: str | int
     name: str | None
     where: str
 

@@ -403,7 +403,7 @@ def _read_json(text: str, label: str) -> Node | None:
     try:
         json.loads(text, parse_int=float, parse_constant=str)
     except json.JSONDecodeError as error:
-        problem = error.msg[:1].lower() + error.msg[1:]
+        problem = re.sub(" at$", " here", error.msg[:1].lower() + error.msg[1:])
         raise _error(f"not valid JSON: {problem}", Mark(label, error.lineno, error.colno)) from None
     except RecursionError:
         pass  # the walk below stops at the place where it gets too deep

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Literal
 
 from paraminspect.errors import UserError
 from paraminspect.spec import fields
 from paraminspect.spec.inputs import read_input
 from paraminspect.spec.items import read_items
 from paraminspect.spec.model import LOSSES, Item, Rule, Spec, Tie
-from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, parse, plain
+from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, guess_syntax, parse, plain
 from paraminspect.spec.sizes import DEVICES, DTYPES
 
 KEYS = ("name", "seed", "layers", "input", "loss", "init", "ties", "dtype", "device")
@@ -22,7 +21,7 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
 
     Raises UserError with ``label:line:column`` and the key path.
     """
-    root = parse(text, label, _syntax(text, label))
+    root = parse(text, label, guess_syntax(label, text))
     entries = fields.mapping(root, "the spec", KEYS, _EXAMPLE).entries
     spec = Spec(
         name=_name(entries, label),
@@ -38,13 +37,6 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
         device=fields.word(entries["device"].value, "device", DEVICES) if "device" in entries else None,
     )
     return spec
-
-
-def _syntax(text: str, label: str) -> Literal["yaml", "json"]:
-    if label.lower().endswith(".json"):
-        return "json"
-    from_stdin = label in ("-", "<stdin>")
-    return "json" if from_stdin and text.lstrip("\ufeff \t\r\n").startswith("{") else "yaml"
 
 
 def _name(entries: dict[str, Entry], label: str) -> str:

@@ -2,114 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from paraminspect.render.escape import clean
-from paraminspect.render.figures import figure, shape, sparkline, whole
+from paraminspect.render import cells
+from paraminspect.render.figures import sparkline, whole
 from paraminspect.render.table.layout import Column
+from paraminspect.render.table.style import BROKEN, QUIET, SHARED, SUSPICIOUS
 from paraminspect.render.view import View
-from paraminspect.report import Init, Parameter, Report, Totals, Values
+from paraminspect.report import Parameter, Values
 
 Row = Parameter
-TROUBLE = {"zero": "yellow", "unused": "yellow", "disconnected": "yellow", "nonfinite": "bold red", "frozen": "dim"}
+_TROUBLE = {
+    "zero": SUSPICIOUS,
+    "unused": SUSPICIOUS,
+    "disconnected": SUSPICIOUS,
+    "nonfinite": BROKEN,
+    "frozen": QUIET,
+}
 
 
-def name(rows: tuple[Row, ...]) -> Column[Row]:
-    """Show a parameter under all its names."""
-    return Column("parameter", names_of, style=_name_style)
+def before(row: Row) -> Values | None:
+    """Pick the values from before an initialisation or an edit."""
+    return row.before
 
 
-def names_of(row: Row) -> str:
-    """Return ``a = b`` for a Parameter that goes by two names."""
-    return " = ".join(map(clean, (row.name, *row.aliases)))
+def now(row: Row) -> Values | None:
+    """Pick the values of the tensor as it is."""
+    return row.values
 
 
-def _name_style(text: str) -> str:
-    return "cyan" if " = " in text else ""
+def name(head: str, view: View, foot: str = "") -> Column[Row]:
+    """Show a tensor's name, and on lines of their own the other names of a shared one."""
+
+    def others(row: Row) -> Sequence[str]:
+        return [f"  = {view.text(alias)}" for alias in row.aliases]
+
+    def style(row: Row) -> str:
+        return SHARED if row.aliases else ""
+
+    return Column(head, lambda row: view.text(row.name), foot=foot, style=style, below=others)
 
 
-def shape_of(row: Row) -> str:
-    return "?" if row.numel is None else shape(row.shape)
+def shape(rank: int) -> Column[Row]:
+    """Show the shape as PyTorch writes it."""
+    return Column("shape", cells.shape, rank=rank)
 
 
-def foot_count(totals: Totals) -> str:
-    """Return the sum that stands under the counts of the rows shown."""
-    return f"{totals.shown:,}"
-
-
-def measured(
-    head: str, pick: Callable[[Row], Values | None], key: str, view: View, rank: int, group: str = ""
-) -> Column[Row]:
-    """Show one figure of a row's values."""
-
-    def cell(row: Row) -> str:
-        values = pick(row)
-        return figure(getattr(values, key) if values else None, view.glyphs)
-
-    return Column(head, cell, "decimal", rank, group=group)
-
-
-def expected(head: str, key: str, view: View, rank: int, group: str = "") -> Column[Row]:
-    """Show a moment that the row's scheme should give."""
-
-    def cell(row: Row) -> str:
-        return figure(getattr(row.init, key), view.glyphs) if row.init else ""
-
-    return Column(head, cell, "decimal", rank, group=group)
-
-
-def scheme(rank: int) -> Column[Row]:
-    """Show which scheme set the parameter, with the arguments that were given."""
-    return Column("init", lambda row: scheme_of(row.init), "left", rank)
-
-
-def scheme_of(init: Init | None) -> str:
-    return clean(init.scheme) if init else ""
-
-
-def distribution(view: View, rank: int) -> Column[Row]:
-    """Draw the values between min and max."""
-    return Column(
-        "distribution", lambda row: sparkline(row.values.histogram if row.values else None, view.glyphs), "left", rank
-    )
-
-
-def gradient_rms(view: View, rank: int) -> Column[Row]:
-    def cell(row: Row) -> str:
-        return figure(row.gradient.rms, view.glyphs) if row.gradient else ""
-
-    return Column("grad rms", cell, "decimal", rank)
-
-
-def gradient_status(rank: int) -> Column[Row]:
-    def cell(row: Row) -> str:
-        return row.gradient.status if row.gradient else ""
-
-    return Column("gradient", cell, "left", rank, lambda text: TROUBLE.get(text, ""))
-
-
-def kind(report: Report, rank: int) -> Column[Row]:
-    """Tell parameters from buffers and forgotten tensors, where there are any."""
-    mixed = any(row.kind != "parameter" for row in report.parameters)
-    return Column("kind", lambda row: row.kind if mixed else "", "left", rank, _kind_style)
-
-
-def _kind_style(text: str) -> str:
-    return {"buffer": "dim", "unregistered": "yellow"}.get(text, "")
-
-
-def count(report: Report, view: View) -> Column[Row]:
+def count(foot: str, view: View, rank: int) -> Column[Row]:
     """Show each row's own count; the foot is their sum."""
-    return Column("count", lambda row: whole(row.numel, view.glyphs), "right", foot=foot_count(report.totals))
+    return Column("count", lambda row: whole(row.numel, view.glyphs), "right", rank, foot=foot)
 
 
-def frozen(report: Report, rank: int) -> Column[Row]:
-    """Say which parameters do not train, where some do not."""
-    some = any(row.kind == "parameter" and not row.requires_grad for row in report.parameters)
+def dtype(view: View, rank: int) -> Column[Row]:
+    """Show the type of the elements."""
+    return Column("dtype", lambda row: view.text(row.dtype), rank=rank)
 
-    def cell(row: Row) -> str:
-        if not some or row.kind != "parameter":
-            return ""
-        return "yes" if row.requires_grad else "no"
 
-    return Column("trains", cell, "left", rank)
+def held(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
+    """Show the bytes of each tensor, and their sum."""
+    total = f"{sum(row.bytes or 0 for row in rows):,}"
+    return Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", rank, foot=total)
+
+
+def measured(key: str, pick: Callable[[Row], Values | None], view: View, rank: int, group: str = "") -> Column[Row]:
+    """Show one figure of a row's values."""
+    return Column(key, lambda row: cells.moment(pick(row), key, view), "decimal", rank, group)
+
+
+def expected(key: str, view: View, rank: int) -> Column[Row]:
+    """Show a moment that the row's scheme should give."""
+    return Column(key, lambda row: cells.expected(row.init, f"expected_{key}", view), "decimal", rank, "expected")
+
+
+def scheme(head: str, view: View, rank: int) -> Column[Row]:
+    """Show which scheme set the parameter."""
+    return Column(head, lambda row: cells.scheme(row.init, view), rank=rank)
+
+
+def histogram(view: View, rank: int) -> Column[Row]:
+    """Draw how the values lie between min and max, where pictures are wanted."""
+
+    def picture(row: Row) -> str:
+        return sparkline(row.values.histogram, view.glyphs) if row.values and view.decoration else ""
+
+    return Column("histogram", picture, rank=rank)
+
+
+def gradient(view: View, rank: int) -> Column[Row]:
+    """Show the rms of the gradient, or in a word why there is none."""
+
+    def style(row: Row) -> str:
+        return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""
+
+    return Column("rms", lambda row: cells.gradient(row.gradient, view), "decimal", rank, "gradient", style=style)

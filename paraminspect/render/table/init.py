@@ -2,96 +2,79 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from paraminspect.render.escape import clean
-from paraminspect.render.figures import plural
+from paraminspect.render.figures import plural, some_of
 from paraminspect.render.table import columns
+from paraminspect.render.table.folding import entry
 from paraminspect.render.table.header import title
 from paraminspect.render.table.layout import Column, lay_out
-from paraminspect.render.table.style import paint
+from paraminspect.render.table.style import BROKEN
 from paraminspect.render.table.values import values_blocks
+from paraminspect.render.table.verdicts import is_off, judged
 from paraminspect.render.view import View
-from paraminspect.report import Init, Parameter, Report, Values
+from paraminspect.report import Init, Parameter, Report
 
 
 def init(report: Report, view: View) -> Iterator[str]:
-    """Yield the table of moments, then what was left alone, overridden or off."""
+    """Yield the table of moments, then what was applied, overridden or left alone."""
+    rows = [row for row in report.parameters if row.kind == "parameter"]
     yield from title(report, view)
     yield "\n"
-    yield from lay_out(_columns(report, view), [row for row in report.parameters if row.kind == "parameter"], view)
+    yield from lay_out(_columns(report, view), rows, view)
     yield "\n"
-    for head, text in _summary(report):
-        yield paint(f"{head:<10}", "bold", view.colour) + f" {text}\n"
+    for head, text in (*_summary(rows, view), *judged(report, view)):
+        yield from entry(head, text, view, 10)
     if view.values:
         yield from values_blocks(report, view)
 
 
 def _columns(report: Report, view: View) -> list[Column[Parameter]]:
-    verdicts = _verdicts(report)
     return [
-        columns.name(report.parameters),
-        Column("shape", columns.shape_of, rank=4),
-        Column("scheme", lambda row: _scheme(row.init), rank=1),
-        Column("fan in, out", lambda row: _fans(row.init), rank=7),
-        columns.measured("mean", _before, "mean", view, 5, "before"),
-        columns.measured("std", _before, "std", view, 3, "before"),
-        columns.measured("mean", _after, "mean", view, 2, "after"),
-        columns.measured("std", _after, "std", view, 1, "after"),
-        columns.expected("mean", "expected_mean", view, 2, "expected"),
-        columns.expected("std", "expected_std", view, 1, "expected"),
-        columns.measured("min", _after, "min", view, 8, "after: range"),
-        columns.measured("max", _after, "max", view, 8, "after: range"),
-        columns.distribution(view, 6),
-        Column("verdict", lambda row: verdicts.get(row.name, ""), rank=1, style=_verdict_style),
+        columns.name("parameter", view),
+        columns.shape(6),
+        columns.scheme("scheme", view, 4),
+        Column("fan in, out", lambda row: _fans(row.init), rank=8),
+        columns.measured("mean", columns.before, view, 5, "before"),
+        columns.measured("std", columns.before, view, 5, "before"),
+        columns.measured("mean", columns.now, view, 2, "after"),
+        columns.measured("std", columns.now, view, 2, "after"),
+        columns.expected("mean", view, 3),
+        columns.expected("std", view, 3),
+        columns.measured("min", columns.now, view, 9),
+        columns.histogram(view, 7),
+        columns.measured("max", columns.now, view, 9),
+        _verdict(report, view),
     ]
-
-
-def _before(row: Parameter) -> Values | None:
-    return row.before
-
-
-def _after(row: Parameter) -> Values | None:
-    return row.values
-
-
-def _scheme(init: Init | None) -> str:
-    return clean(init.scheme) if init else ""
 
 
 def _fans(init: Init | None) -> str:
     return f"{init.fan_in:,}, {init.fan_out:,}" if init and init.fan_in is not None else ""
 
 
-def _verdicts(report: Report) -> dict[str, str]:
-    """Join the verdicts on mean and std of each parameter into one word, the bad one winning."""
-    found: dict[str, str] = {}
+def _verdict(report: Report, view: View) -> Column[Parameter]:
+    """Join the verdicts on mean and std of each parameter into one, a bad one winning."""
+    found: dict[str | None, str] = {}
     for verdict in report.verdicts:
-        where = verdict.where or ""
-        if verdict.verdict.endswith("off"):
-            found[where] = verdict.verdict
+        if is_off(verdict):
+            found[verdict.where] = view.text(verdict.verdict)
         else:
-            found.setdefault(where, "as expected")
-    return found
+            found.setdefault(verdict.where, "ok")
+
+    def style(row: Parameter) -> str:
+        return BROKEN if found.get(row.name, "ok") != "ok" else ""
+
+    return Column("verdict", lambda row: found.get(row.name, ""), rank=1, style=style)
 
 
-def _verdict_style(text: str) -> str:
-    return "bold red" if text.endswith("off") else ""
-
-
-def _summary(report: Report) -> Iterator[tuple[str, str]]:
-    rows = [row for row in report.parameters if row.kind == "parameter"]
-    touched = [row for row in rows if row.init and row.init.scheme != "default"]
-    for rule in dict.fromkeys(row.init.rule for row in touched if row.init and row.init.rule):
-        names = [row.name for row in touched if row.init and row.init.rule == rule]
-        yield "applied", f"{clean(rule)} to {plural(len(names), 'tensor')}"
-    left = [clean(row.name) for row in rows if row not in touched]
+def _summary(rows: list[Parameter], view: View) -> Iterator[tuple[str, str]]:
+    inits = [row.init for row in rows if row.init and row.init.scheme != "default"]
+    for rule, times in Counter(init.rule for init in inits if init.rule).items():
+        yield "applied", f"{view.text(rule)} to {plural(times, 'tensor')}"
+    for (rule, earlier), times in Counter((init.rule, init.overridden) for init in inits if init.overridden).items():
+        replaced = ", ".join(map(view.text, earlier))
+        yield "overridden", f"{replaced} by {view.text(rule or '')} in {plural(times, 'tensor')}"
+    left = [view.text(row.name) for row in rows if not row.init or row.init.scheme == "default"]
     if left:
-        some = ", ".join(left[:4]) + (f" and {len(left) - 4:,} more" if len(left) > 4 else "")
-        yield "untouched", f"{some}: as the layer's constructor left {'it' if len(left) == 1 else 'them'}"
-    for row in touched:
-        if row.init and row.init.overridden:
-            yield (
-                "overridden",
-                f"{clean(row.name)}: {clean(row.init.rule or '')} replaced {', '.join(map(clean, row.init.overridden))}",
-            )
+        yield "untouched", f"{some_of(left, 4)}: as the layer's constructor left {'it' if len(left) == 1 else 'them'}"

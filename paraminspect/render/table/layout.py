@@ -7,135 +7,190 @@ second or two and drops whole columns instead, the least important first, and sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Generic, TypeVar
 
-from paraminspect.render.table.style import paint, width_of
+from paraminspect.render.table.folding import cut, fold
+from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
 from paraminspect.render.view import View
 
 Row = TypeVar("Row")
 GAP = 2
+WORTH_CUTTING_NAMES = 5
+_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
     """One column: what it shows of a row, how it is aligned, and how soon it goes when the terminal is narrow.
 
-    `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other). `rank` 0 is never dropped; the
-    highest goes first. `style` names the style of a cell by its text. `foot` stands under the column. `group`
-    stands over neighbouring columns that share it.
+    `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other, words to the right). The columns
+    of the highest `rank` go first, all of them together; rank 0 stays. Names are cut rather than columns of a rank
+    up to `WORTH_CUTTING_NAMES` lost. `style` is the style of a row's cell. `group` stands over neighbouring columns
+    of one rank, `foot` under the column. `below` are lines that follow a row in this column.
     """
 
     head: str
     cell: Callable[[Row], str]
     align: str = "left"
     rank: int = 0
-    style: Callable[[str], str] | None = None
-    foot: str = ""
     group: str = ""
+    foot: str = ""
+    style: Callable[[Row], str] | None = None
+    below: Callable[[Row], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class _Filled(Generic[Row]):
+    """A column with its cells, aligned among themselves, and its natural width."""
+
+    column: Column[Row]
+    cells: list[str]
+    width: int
 
 
 def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> Iterator[str]:
-    """Yield the lines of the table, each with its newline; says on a last line which columns were left out."""
-    cells = [[column.cell(row) for row in rows] for column in columns]
-    filled = [i for i, texts in enumerate(cells) if columns[i].rank == 0 or any(texts)]
-    fitted = {i: _align(columns[i], cells[i]) for i in filled}
-    widths = {i: _width(columns[i], fitted[i]) for i in filled}
-    kept, narrowed = _fit(columns, widths, view)
-    yield from _head([columns[i] for i in kept], [narrowed[i] for i in kept], view)
-    yield from _body([columns[i] for i in kept], [fitted[i] for i in kept], [narrowed[i] for i in kept], view)
-    left_out = [columns[i].head for i in filled if i not in kept]
+    """Yield the lines of the table, each with its newline; a last line says which columns were left out.
+
+    The first column holds the names. Columns with nothing in any cell are not shown.
+    """
+    filled = [_fill(column, rows) for column in columns]
+    filled = _widen_for_groups([one for one in filled if one.column.rank == 0 or any(one.cells)])
+    kept = _fit(filled, view)
+    widths = [one.width for one in kept]
+    widths[0] = _first_width(kept, view)
+    yield from _head([one.column for one in kept], widths, view)
+    yield from _body(kept, widths, rows, view)
+    yield from _foot([one.column for one in kept], widths, view)
+    left_out = dict.fromkeys(_title(one.column) for one in filled if one not in kept)
     if left_out:
-        more = ", ".join(left_out)
-        yield paint(f"not shown at this width: {more}", "dim", view.colour) + "\n"
+        for line in fold(f"left out to fit: {', '.join(left_out)} (| less -S shows all)", view, GAP):
+            yield paint(line, QUIET, view.colour) + "\n"
 
 
-def _align(column: Column[Row], texts: list[str]) -> list[str]:
-    """Put decimal points under each other by padding behind."""
-    if column.align != "decimal":
-        return texts
+def _fill(column: Column[Row], rows: Sequence[Row]) -> _Filled[Row]:
+    cells = list(map(column.cell, rows))
+    if column.align == "decimal":
+        cells = _align_points(cells)
+    below = [line for row in rows for line in column.below(row)] if column.below else []
+    return _Filled(column, cells, max(map(width_of, (column.head, column.foot, *cells, *below))))
+
+
+def _align_points(texts: list[str]) -> list[str]:
+    """Put decimal points under each other by padding behind; a word stays as it is."""
     behind = [len(text) - text.find(".") if "." in text else 0 for text in texts]
     most = max(behind, default=0)
-    return [text + " " * (most - n) if text else text for text, n in zip(texts, behind, strict=True)]
+    return [
+        text + " " * (most - after) if text[-1:].isdecimal() else text
+        for text, after in zip(texts, behind, strict=True)
+    ]
 
 
-def _width(column: Column[Row], texts: list[str]) -> int:
-    return max([width_of(column.head), width_of(column.foot), *map(width_of, texts)])
+def _widen_for_groups(filled: list[_Filled[Row]]) -> list[_Filled[Row]]:
+    """Give the last column of each group the room that the group's name needs."""
+    widened = []
+    for group, members in groupby(filled, key=lambda one: one.column.group):
+        *others, last = members
+        taken = sum(one.width + GAP for one in others)
+        widened += [*others, replace(last, width=max(last.width, len(group) - taken))]
+    return widened
 
 
-def _fit(columns: Sequence[Column[Row]], widths: dict[int, int], view: View) -> tuple[list[int], dict[int, int]]:
-    """Choose the columns that fit, then cut the first one (names) if even those are too wide."""
-    kept = list(widths)
-    if view.width is None:
-        return kept, widths
-    room = view.width
-    droppable = sorted((i for i in kept if columns[i].rank), key=lambda i: (columns[i].rank, i))
-    while droppable and _total(kept, widths) > room:
-        kept.remove(droppable.pop())
-    excess = _total(kept, widths) - room
-    if excess > 0:
-        widths = widths | {kept[0]: max(8, widths[kept[0]] - excess)}
-    return kept, widths
+def _fit(filled: list[_Filled[Row]], view: View) -> list[_Filled[Row]]:
+    """Choose the columns that fit."""
+    kept = list(filled)
+    while view.width is not None and (worst := max(one.column.rank for one in kept)):
+        names = kept[0].width
+        if worst <= WORTH_CUTTING_NAMES:
+            names = min(names, max(16, view.width * 2 // 5))
+        if names + _others(kept) <= view.width:
+            break
+        kept = [one for one in kept if one.column.rank < worst]
+    return kept
 
 
-def _total(kept: list[int], widths: dict[int, int]) -> int:
-    return sum(widths[i] for i in kept) + GAP * (len(kept) - 1)
+def _first_width(kept: list[_Filled[Row]], view: View) -> int:
+    natural = kept[0].width
+    return natural if view.width is None else max(1, min(natural, view.width - _others(kept)))
+
+
+def _others(kept: list[_Filled[Row]]) -> int:
+    """Return what the columns after the first take, with the gaps before them."""
+    return sum(GAP + one.width for one in kept[1:])
+
+
+def _title(column: Column[Row]) -> str:
+    return f"{column.group} {column.head}".lstrip()
 
 
 def _head(columns: Sequence[Column[Row]], widths: list[int], view: View) -> Iterator[str]:
     if any(column.group for column in columns):
-        yield paint(_groups(columns, widths), "dim", view.colour) + "\n"
-    yield paint(_line([c.head for c in columns], columns, widths), "bold", view.colour) + "\n"
-    if view.boxes:
-        yield paint(view.glyphs.rule * (sum(widths) + GAP * (len(widths) - 1)), "dim", view.colour) + "\n"
+        yield paint(_groups(columns, widths, view), HEAD, view.colour) + "\n"
+    yield paint(_line([column.head for column in columns], columns, widths), HEAD, view.colour) + "\n"
+    yield from _rule(widths, view)
 
 
-def _groups(columns: Sequence[Column[Row]], widths: list[int]) -> str:
-    """Write each group's name once, from the left edge of its first column."""
-    line, at, last = "", 0, ""
-    for column, width in zip(columns, widths, strict=True):
-        if column.group and column.group != last:
-            line = line.ljust(at) + column.group
-        last, at = column.group, at + width + GAP
-    return line
+def _groups(columns: Sequence[Column[Row]], widths: list[int], view: View) -> str:
+    """Write each group's name over its columns, with a rule to both sides where it has several."""
+    parts = []
+    for group, members in groupby(zip(columns, widths, strict=True), key=lambda pair: pair[0].group):
+        pairs = list(members)
+        span = sum(width for _, width in pairs) + GAP * (len(pairs) - 1)
+        if group and len(pairs) > 1 and view.decoration:
+            parts.append(f" {group} ".center(span, view.glyphs.rule))
+        elif len(pairs) > 1:
+            parts.append(group.center(span))
+        else:
+            parts.append(_pad(group, span, pairs[0][0].align))
+    return (" " * GAP).join(parts).rstrip()
 
 
-def _body(columns: Sequence[Column[Row]], cells: list[list[str]], widths: list[int], view: View) -> Iterator[str]:
-    plain = not (view.colour and any(column.style for column in columns))
-    for texts in zip(*cells, strict=True):
-        cut = [_cut(texts[0], widths[0], view), *texts[1:]]
-        padded = _pad(cut, columns, widths)
-        if not plain:
-            padded = [_painted(c, text, pad) for c, text, pad in zip(columns, cut, padded, strict=True)]
-        yield (" " * GAP).join(padded).rstrip() + "\n"
+def _rule(widths: list[int], view: View) -> Iterator[str]:
+    if view.decoration:
+        yield paint(view.glyphs.rule * (sum(widths) + GAP * (len(widths) - 1)), QUIET, view.colour) + "\n"
+
+
+def _body(kept: list[_Filled[Row]], widths: list[int], rows: Sequence[Row], view: View) -> Iterator[str]:
+    names = kept[0].column
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        cells = [
+            _padded(one.column, one.cells[start : start + _BATCH], batch, width, view)
+            for one, width in zip(kept, widths, strict=True)
+        ]
+        for row, texts in zip(batch, zip(*cells, strict=True), strict=True):
+            yield (" " * GAP).join(texts).rstrip() + "\n"
+            for line in names.below(row) if names.below else ():
+                yield _painted(names, row, cut(line, widths[0], view), view) + "\n"
+
+
+def _padded(column: Column[Row], cells: list[str], rows: Sequence[Row], width: int, view: View) -> list[str]:
+    if column.rank == 0:
+        cells = [cut(text, width, view) for text in cells]
+    if not (view.colour and column.style):
+        return [_pad(text, width, column.align) for text in cells]
+    return [
+        _pad(text, width, column.align).replace(text, _painted(column, row, text, view))
+        for text, row in zip(cells, rows, strict=True)
+    ]
+
+
+def _painted(column: Column[Row], row: Row, text: str, view: View) -> str:
+    return paint(text, column.style(row), view.colour) if view.colour and column.style else text
+
+
+def _foot(columns: Sequence[Column[Row]], widths: list[int], view: View) -> Iterator[str]:
     if any(column.foot for column in columns):
-        if view.boxes:
-            yield paint(view.glyphs.rule * (sum(widths) + GAP * (len(widths) - 1)), "dim", view.colour) + "\n"
+        yield from _rule(widths, view)
         yield _line([column.foot for column in columns], columns, widths) + "\n"
 
 
-def _painted(column: Column[Row], text: str, padded: str) -> str:
-    style = column.style(text) if column.style else ""
-    return paint(padded, style, True) if style else padded
-
-
 def _line(texts: Sequence[str], columns: Sequence[Column[Row]], widths: list[int]) -> str:
-    return (" " * GAP).join(_pad(texts, columns, widths)).rstrip()
+    cells = (_pad(text, width, column.align) for text, column, width in zip(texts, columns, widths, strict=True))
+    return (" " * GAP).join(cells).rstrip()
 
 
-def _pad(texts: Sequence[str], columns: Sequence[Column[Row]], widths: list[int]) -> list[str]:
-    padded = []
-    for text, column, width in zip(texts, columns, widths, strict=True):
-        space = " " * (width - width_of(text))
-        padded.append(text + space if column.align == "left" else space + text)
-    return padded
-
-
-def _cut(text: str, width: int, view: View) -> str:
-    """Cut the middle out of a text that is too wide for its terminal; the ends tell names apart."""
-    if width_of(text) <= width:
-        return text
-    mark = view.glyphs.ellipsis
-    keep = width - len(mark)
-    front = keep // 3
-    return text[:front] + mark + text[len(text) - (keep - front) :]
+def _pad(text: str, width: int, align: str) -> str:
+    space = " " * (width - width_of(text))
+    return text + space if align == "left" else space + text

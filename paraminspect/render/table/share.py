@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.render.escape import clean
 from paraminspect.render.figures import plural, size, whole
+from paraminspect.render.ledger import Ledger, sum_of_uses
+from paraminspect.render.table.folding import entry, fold
 from paraminspect.render.table.header import title
-from paraminspect.render.ledger import sum_of_uses, uses_of
-from paraminspect.render.table.style import paint
+from paraminspect.render.table.style import SHARED, paint
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Sharing
 
-MEANING = {
+_MEANING = {
     "same-parameter": "a true tie: one value, one gradient (the sum over its uses), one optimizer slot",
     "same-buffer": "one buffer under several names: an update through one is seen through all",
 }
@@ -23,45 +23,52 @@ def share(report: Report, view: View) -> Iterator[str]:
     yield from title(report, view)
     if not report.sharing:
         count = sum(row.kind == "parameter" for row in report.parameters)
-        yield f"\nnothing is shared: {plural(count, 'parameter tensor')}, each an object and a storage of its own\n"
-    for shared in report.sharing:
-        yield "\n" + paint(shared.kind, "cyan", view.colour) + f"  {' = '.join(map(clean, shared.names))}\n"
-        for head, text in _facts(report, shared, view):
-            yield f"  {head:<10} {text}\n"
-
-
-def _facts(report: Report, shared: Sharing, view: View) -> Iterator[tuple[str, str]]:
-    row = next((row for row in report.parameters if row.name == shared.names[0]), None)
-    if row is None:
+        text = f"nothing is shared: {plural(count, 'parameter tensor')}, each an object and a storage of its own"
+        yield "\n" + "\n".join(fold(text, view, 2)) + "\n"
         return
-    yield "module", _module(row, shared)
-    yield "weight", _weight(row, shared, view)
+    ledger = Ledger(report)
+    for shared in report.sharing:
+        yield "\n"
+        for line in fold(" = ".join(map(view.text, shared.names)), view, 2):
+            yield paint(line, SHARED, view.colour) + "\n"
+        for head, text in _facts(ledger, shared, view):
+            yield from entry(f"  {head}", text, view, 11)
+
+
+def _facts(ledger: Ledger, shared: Sharing, view: View) -> Iterator[tuple[str, str]]:
+    kind = view.text(shared.kind)
+    yield "kind", f"{kind}: {_MEANING[shared.kind]}" if shared.kind in _MEANING else kind
+    row = ledger.row(shared.names[0])
+    if row is not None:
+        yield "tensor", _tensor(row, shared, view)
+        yield "module", _module(row, shared, view)
     yield "declared", "yes" if shared.declared else "no: nothing says that these names are meant to be one"
-    yield from _uses(report, row, view)
-    yield "means", MEANING[shared.kind]
+    if row is not None:
+        yield from _uses(ledger, row, view)
 
 
-def _module(row: Parameter, shared: Sharing) -> str:
-    owners = [clean(name) or "(the model itself)" for name in shared.modules]
+def _tensor(row: Parameter, shared: Sharing, view: View) -> str:
+    what = "Parameter" if row.kind == "parameter" else "Tensor"
+    return (
+        f"one {what} of shape {row.shape}, {plural(shared.numel, 'element')}, {size(shared.bytes)}, counted once; "
+        f"identity {row.identity}, storage {whole(row.storage, view.glyphs)}"
+    )
+
+
+def _module(row: Parameter, shared: Sharing, view: View) -> str:
+    owners = [view.text(name) or "the model itself" for name in shared.modules]
     if shared.same_module:
-        return f"one {clean(row.module_type)} object: {' is '.join(owners)}"
+        return f"one {view.text(row.module_type)} object: {' is '.join(owners)}"
     return f"{plural(len(owners), 'module')} of their own ({', '.join(owners)}); only the tensor is shared"
 
 
-def _weight(row: Parameter, shared: Sharing, view: View) -> str:
-    counted = f"shape {row.shape}, {plural(shared.numel, 'element')}, {size(shared.bytes)}, counted once"
-    return f"one {'Parameter' if row.kind == 'parameter' else 'Tensor'} object, identity {row.identity}, storage {whole(row.storage, view.glyphs)}: {counted}"
-
-
-def _uses(report: Report, row: Parameter, view: View) -> Iterator[tuple[str, str]]:
-    uses = uses_of(report, row.name)
+def _uses(ledger: Ledger, row: Parameter, view: View) -> Iterator[tuple[str, str]]:
+    uses = ledger.uses(row.name)
     if not uses:
         return
-    where = ", ".join(f"{use.op} in {clean(use.module) or 'the model'}" for use in uses[:8])
+    where = ", ".join(f"{view.text(use.op)} in {view.text(use.module) or 'the model itself'}" for use in uses[:8])
     more = f" and {len(uses) - 8:,} more" if len(uses) > 8 else ""
     yield "uses", f"{len(uses):,}: {where}{more}"
-    if row.gradient and row.gradient.rms is not None:
-        yield (
-            "gradient",
-            sum_of_uses(uses, row.gradient.rms, row.gradient.mean, row.numel, view).removeprefix("gradient "),
-        )
+    total = sum_of_uses(row, uses, view)
+    if total:
+        yield "gradient", total

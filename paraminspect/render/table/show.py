@@ -2,99 +2,113 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from paraminspect.render.escape import clean
-from paraminspect.render.figures import figure, plural, size, whole
+from paraminspect.render.figures import plural, some_of
+from paraminspect.render.ledger import Ledger
 from paraminspect.render.table import columns
+from paraminspect.render.table.folding import entry
 from paraminspect.render.table.header import network, title
 from paraminspect.render.table.layout import Column, lay_out
-from paraminspect.render.ledger import uses_line
-from paraminspect.render.table.style import paint
 from paraminspect.render.table.values import values_blocks
+from paraminspect.render.table.verdicts import judged
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Report
+from paraminspect.report import Parameter, Report, Sharing
 
-WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", "frozen", "unknown", "not-run", "ok")
+_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", "frozen", "unknown", "not-run")
 
 
 def show(report: Report, view: View) -> Iterator[str]:
-    """Yield the whole picture: header, network, table, gradients, sharing, and the numbers if wanted."""
+    """Yield the whole picture: header, network, tables, gradients, sharing, and the numbers if wanted."""
     yield from title(report, view)
     yield from network(report, view)
-    yield "\n"
-    if report.parameters:
-        yield from lay_out(_columns(report, view), report.parameters, view)
-    else:
-        yield "no parameters, no buffers\n"
+    yield from _tables(report, view)
     yield "\n"
     for head, text in _summary(report, view):
-        yield paint(f"{head:<9}", "bold", view.colour) + f" {text}\n"
+        yield from entry(head, text, view)
     if view.values:
         yield from values_blocks(report, view)
 
 
-def _columns(report: Report, view: View) -> list[Column[Parameter]]:
-    rows = report.parameters
+def _tables(report: Report, view: View) -> Iterator[str]:
+    """Yield a table for the parameters, one for the buffers, one for what no module registers."""
+    yield "\n"
+    rows = _of_kind(report, "parameter")
+    if rows:
+        yield from lay_out(_columns(report, rows, view), rows, view)
+    else:
+        yield "no parameters\n"
+    for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor")):
+        others = _of_kind(report, kind)
+        if others:
+            yield "\n"
+            yield from lay_out(_columns_without_gradient(head, others, view), others, view)
+
+
+def _of_kind(report: Report, kind: str) -> list[Parameter]:
+    return [row for row in report.parameters if row.kind == kind]
+
+
+def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
     return [
-        columns.name(rows),
-        columns.kind(report, 1),
-        Column("shape", columns.shape_of, rank=1),
-        columns.count(report, view),
-        Column("dtype", lambda row: row.dtype, rank=7),
-        Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", 9, foot=_foot_bytes(report)),
-        columns.frozen(report, 3),
-        columns.scheme(6),
-        columns.measured("mean", _values, "mean", view, 4),
-        columns.measured("std", _values, "std", view, 2),
-        columns.expected("expected std", "expected_std", view, 8),
-        columns.measured("min", _values, "min", view, 10),
-        columns.measured("max", _values, "max", view, 10),
-        columns.distribution(view, 5),
-        columns.gradient_rms(view, 3),
-        columns.gradient_status(1),
+        columns.name("parameter", view, foot="total"),
+        columns.shape(3),
+        columns.count(f"{report.totals.shown:,}", view, 1),
+        columns.dtype(view, 9),
+        columns.held(rows, view, 11),
+        columns.scheme("init", view, 8),
+        columns.measured("mean", columns.now, view, 6),
+        columns.measured("std", columns.now, view, 4),
+        columns.expected("std", view, 5),
+        columns.measured("min", columns.now, view, 10),
+        columns.histogram(view, 7),
+        columns.measured("max", columns.now, view, 10),
+        columns.gradient(view, 2),
     ]
 
 
-def _values(row: Parameter):  # type: ignore[no-untyped-def]
-    return row.values
-
-
-def _foot_bytes(report: Report) -> str:
-    shown = sum(row.bytes or 0 for row in report.parameters if row.kind == "parameter")
-    return f"{shown:,}"
+def _columns_without_gradient(head: str, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
+    return [
+        columns.name(head, view, foot="total"),
+        columns.shape(2),
+        columns.count(f"{sum(row.numel or 0 for row in rows):,}", view, 1),
+        columns.dtype(view, 5),
+        columns.held(rows, view, 8),
+        columns.measured("mean", columns.now, view, 4),
+        columns.measured("std", columns.now, view, 3),
+        columns.measured("min", columns.now, view, 7),
+        columns.histogram(view, 6),
+        columns.measured("max", columns.now, view, 7),
+    ]
 
 
 def _summary(report: Report, view: View) -> Iterator[tuple[str, str]]:
-    """Yield the lines under the table: other tensors, gradients, sharing."""
-    buffers = [row for row in report.parameters if row.kind == "buffer"]
-    if buffers:
-        numel, held = sum(row.numel or 0 for row in buffers), sum(row.bytes or 0 for row in buffers)
-        yield "buffers", f"{plural(numel, 'element')} in {plural(len(buffers), 'buffer')}, {size(held)}"
+    """Yield the lines under the tables: forgotten tensors, gradients, sharing, values that are off."""
     for row in report.parameters:
         if row.kind == "unregistered":
-            yield "forgotten", f"{clean(row.name)}: {row.note}"
-    yield "gradient", _coverage(report, view)
-    yield from _sharing(report, view)
-    yield from _off(report, view)
+            yield "forgotten", f"{view.text(row.name)}: {view.text(row.note or '')}"
+    if any(row.gradient for row in report.parameters):
+        yield "gradient", _coverage(report, view)
+        yield from _sharing(report, view)
+    yield from judged(report, view)
 
 
 def _coverage(report: Report, view: View) -> str:
-    """Count the statuses, the suspicious ones first and with names."""
-    rows = [row for row in report.parameters if row.gradient is not None]
-    statuses = Counter(row.gradient.status for row in rows if row.gradient)
-    if not rows:
-        return "no parameters"
-    if set(statuses) == {"not-run"}:
+    """Say how many gradients are fine; name the ones that are not, the worst first."""
+    names: dict[str, list[str]] = {}
+    for row in report.parameters:
+        if row.gradient:
+            names.setdefault(row.gradient.status, []).append(view.text(row.name))
+    total = plural(sum(map(len, names.values())), "tensor")
+    if set(names) == {"not-run"}:
         return _not_run(report)
-    parts = []
-    for status in WORST_FIRST:
-        if statuses[status]:
-            names = [row.name for row in rows if row.gradient and row.gradient.status == status]
-            some = "" if status == "ok" else f" ({', '.join(map(clean, names[:3]))}{', …' if len(names) > 3 else ''})"
-            parts.append(f"{statuses[status]:,} {status}{some}")
-    return f"{', '.join(parts)} of {plural(len(rows), 'tensor')}".replace("…", view.glyphs.ellipsis)
+    if len(names) == 1:
+        return f"{view.text(*names)} in {total}"
+    fine = names.pop("ok", [])
+    known = [status for status in _WORST_FIRST if status in names]
+    others = [status for status in names if status not in known]
+    parts = [f"{view.text(status)}: {some_of(names[status])}" for status in (*known, *others)]
+    return "; ".join([*parts, f"ok in {len(fine):,} of {total}"])
 
 
 def _not_run(report: Report) -> str:
@@ -107,18 +121,21 @@ def _not_run(report: Report) -> str:
 
 
 def _sharing(report: Report, view: View) -> Iterator[tuple[str, str]]:
-    for shared in report.sharing:
-        names = " = ".join(map(clean, shared.names))
-        uses = uses_line(report, shared.names[0], view)
-        yield "shared", f"{names}: one {'Parameter' if shared.kind == 'same-parameter' else 'buffer'}{uses}"
     if not report.sharing:
         yield "shared", "nothing: every name is a Parameter of its own"
+        return
+    ledger = Ledger(report)
+    for shared in report.sharing:
+        yield "shared", f"{_names(shared, view)}: {_object(shared, view)}{ledger.line(shared.names[0], view)}"
 
 
-def _off(report: Report, view: View) -> Iterator[tuple[str, str]]:
-    """Yield the values that are not what their scheme should give."""
-    for verdict in report.verdicts:
-        if verdict.verdict.endswith("off"):
-            found, wanted = (figure(value, view.glyphs) for value in (verdict.measured, verdict.expected))
-            what = verdict.verdict.removesuffix(" off")
-            yield "off", f"{clean(verdict.where or '')}: {what} {found}, its scheme should give {wanted}"
+def _names(shared: Sharing, view: View) -> str:
+    """Return the names as an equation; of very many the first and their number, the table has them all."""
+    more = len(shared.names) - 4
+    named = " = ".join(map(view.text, shared.names[: 3 if more > 0 else 4]))
+    return f"{named} = {view.glyphs.ellipsis} ({len(shared.names):,} names)" if more > 0 else named
+
+
+def _object(shared: Sharing, view: View) -> str:
+    known = {"same-parameter": "one Parameter", "same-buffer": "one buffer"}
+    return known.get(shared.kind) or view.text(shared.kind)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.render.escape import clean, clean_lines
 from paraminspect.render.figures import whole
-from paraminspect.render.table.columns import names_of
-from paraminspect.render.table.style import paint
+from paraminspect.render.table.folding import fold
+from paraminspect.render.table.style import HEAD, paint
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Report, TensorInfo
+from paraminspect.report import Gradient, Parameter, Report, TensorInfo
+
+_INDENT = 4
 
 
 def values_blocks(report: Report, view: View) -> Iterator[str]:
@@ -17,24 +18,35 @@ def values_blocks(report: Report, view: View) -> Iterator[str]:
     if report.forward:
         yield from _tensors("X", "input", report.forward.input, view)
         yield from _tensors("Y", "output", report.forward.output, view)
+    ran = report.forward is not None and report.forward.backward
     for row in report.parameters:
-        yield "\n" + paint(names_of(row), "bold", view.colour) + f"  {_what(row)}\n"
-        yield from _labelled("data", row.text or _left_out(row, view))
+        yield "\n"
+        yield from _titled(" = ".join(map(view.text, (row.name, *row.aliases))), _what(row, view), view)
+        yield from _labelled("data", row.text or _left_out(row, view), view)
         if row.gradient:
-            yield from _gradient(row, report)
+            yield from _gradient(row.gradient, ran, view)
 
 
 def _tensors(label: str, role: str, infos: tuple[TensorInfo, ...], view: View) -> Iterator[str]:
     for info in infos:
-        name = clean(info.name) if info.name else label
-        yield "\n" + paint(name, "bold", view.colour) + f"  {role}, shape {info.shape}, {info.dtype}\n"
-        yield from _labelled("data", info.text or "not printed: too many elements, or no data")
+        yield "\n"
+        name = view.text(info.name) if info.name else label
+        yield from _titled(name, f"{role}, shape {info.shape}, {view.text(info.dtype)}", view)
+        yield from _labelled("data", info.text or "not printed: too many elements, or no data", view)
 
 
-def _what(row: Parameter) -> str:
+def _titled(name: str, text: str, view: View) -> Iterator[str]:
+    first, *rest = fold(f"{name}  {text}", view, 2)
+    yield paint(first[: len(name)], HEAD, view.colour) + first[len(name) :] + "\n"
+    for line in rest:
+        yield line + "\n"
+
+
+def _what(row: Parameter, view: View) -> str:
+    owner = view.text(row.module_type)
     if row.kind == "parameter":
-        return f"Parameter of {clean(row.module_type)}, shape {row.shape}, requires_grad={row.requires_grad}"
-    return f"{row.kind} of {clean(row.module_type)}, shape {row.shape}: a Tensor, not a Parameter"
+        return f"Parameter of {owner}, shape {row.shape}, requires_grad={row.requires_grad}"
+    return f"{view.text(row.kind)} of {owner}, shape {row.shape}: a Tensor, not a Parameter"
 
 
 def _left_out(row: Parameter, view: View) -> str:
@@ -43,22 +55,24 @@ def _left_out(row: Parameter, view: View) -> str:
     return f"not printed: {whole(row.numel, view.glyphs)} elements"
 
 
-def _gradient(row: Parameter, report: Report) -> Iterator[str]:
-    gradient = row.gradient
-    if gradient is None:
+def _gradient(gradient: Gradient, ran: bool, view: View) -> Iterator[str]:
+    missing = "None" if gradient.status == "not-run" else f"None ({gradient.status})"
+    if not ran:
+        yield from _labelled("grad", missing, view)
         return
-    if report.forward is not None and report.forward.backward:
-        yield from _labelled("grad before backward", "None")
-        yield from _labelled("grad after backward", gradient.text or f"None ({gradient.status})")
-    else:
-        yield from _labelled("grad", f"None ({gradient.status})" if gradient.status == "frozen" else "None")
+    yield from _labelled("grad before backward", "None", view)
+    yield from _labelled("grad after backward", gradient.text or missing, view)
 
 
-def _labelled(label: str, text: str) -> Iterator[str]:
-    lines = clean_lines(text)
-    if len(lines) == 1:
-        yield f"  {label + ':':<22}{lines[0]}\n"
+def _labelled(label: str, text: str, view: View) -> Iterator[str]:
+    """Yield one line, or the label and the lines of a tensor below it, as far left as they need to be."""
+    lines = view.lines(text)
+    one = f"  {label + ':':<22}{lines[0]}"
+    if len(lines) == 1 and len(fold(one, view)) == 1:
+        yield one + "\n"
         return
     yield f"  {label}:\n"
+    fits = all(len(fold(" " * _INDENT + line, view)) == 1 for line in lines)
     for line in lines:
-        yield f"    {line}\n"
+        for part in fold(" " * _INDENT + line, view, 2 * _INDENT) if fits else fold(line, view, _INDENT):
+            yield part + "\n"

@@ -1,0 +1,64 @@
+"""Texts that may be wider than the terminal: broken at spaces, or cut in the middle. In a pipe they stay whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from paraminspect.render.table.style import HEAD, paint, width_of
+from paraminspect.render.view import View
+
+_WORD = re.compile(r" *[^ ]+")
+
+
+def fold(text: str, view: View, indent: int = 0) -> list[str]:
+    """Return `text` in lines that fit the terminal; those after the first are indented."""
+    if view.width is None or width_of(text) <= view.width:
+        return [text]
+    indent = min(indent, view.width // 2)
+    lines, line = [], ""
+    for word in _words(text, view.width - indent):
+        if width_of(line) + width_of(word) <= view.width:
+            line += word
+        else:
+            lines.append(line)
+            line = " " * indent + word.lstrip(" ")
+    return [*filter(None, lines), line]
+
+
+def _words(text: str, room: int) -> Iterator[str]:
+    """Yield the words, each with the spaces before it; one that is too wide for any line in pieces."""
+    for word in _WORD.findall(text):
+        while width_of(word) > room:
+            front = max(1, len(_start(word, room)))
+            yield word[:front]
+            word = word[front:]
+        yield word
+
+
+def entry(head: str, text: str, view: View, width: int = 9) -> Iterator[str]:
+    """Yield ``head  text`` with the head in bold, a long text going on below itself."""
+    first, *rest = fold(f"{head:<{width}} {text}".rstrip(), view, width + 1)
+    yield paint(first[: len(head)], HEAD, view.colour) + first[len(head) :] + "\n"
+    for line in rest:
+        yield line + "\n"
+
+
+def cut(text: str, width: int, view: View) -> str:
+    """Cut the middle out of a text that is too wide for its column; the ends tell names apart."""
+    if width_of(text) <= width:
+        return text
+    keep = max(0, width - len(view.glyphs.ellipsis))
+    front = _start(text, keep // 3)
+    back = _start(text[::-1], keep - width_of(front))[::-1]
+    return _start(front + view.glyphs.ellipsis + back, width)
+
+
+def _start(text: str, room: int) -> str:
+    """Return as much of the beginning as fits."""
+    at = 0
+    for at, character in enumerate(text):
+        room -= width_of(character)
+        if room < 0:
+            return text[:at]
+    return text

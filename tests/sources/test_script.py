@@ -1,0 +1,129 @@
+"""`code` prints a script that gives the same tensors, loss and gradients, to the bit, without this package."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import CONFIGS, Ran
+
+Run = Callable[..., Ran]
+Write = Callable[..., Path]
+
+
+def execute(source: str) -> dict[str, Any]:
+    """Run a script in a namespace of its own and return it."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch itself warns about some layers
+        exec(compile(source, "script.py", "exec"), namespace)
+    return namespace
+
+
+def bits(tensor: torch.Tensor | None) -> list[Any] | None:
+    return None if tensor is None else tensor.detach().tolist()
+
+
+def assert_same(report: dict[str, Any], script: dict[str, Any]) -> None:
+    """Compare every parameter, gradient, the output and the loss."""
+    net = script["net"]
+    parameters = dict(net.named_parameters())
+    rows = [row for row in report["parameters"] if row["kind"] == "parameter"]
+    assert [row["name"] for row in rows] == list(parameters)
+    for row in rows:
+        parameter = parameters[row["name"]]
+        assert row["data"] == bits(parameter) or parameter.numel() > 1000
+        assert row["values"]["l2"] == pytest.approx(parameter.detach().double().norm().item(), rel=1e-12)
+        assert row["gradient"]["data"] == bits(parameter.grad) or parameter.numel() > 1000
+    assert report["forward"]["loss"] == script["loss"].item()
+    aliases = {name for name, _ in net.named_parameters(remove_duplicate=False)}
+    assert aliases == {name for row in rows for name in (row["name"], *row["aliases"])}
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_every_config_as_a_script(run: Run, config: str) -> None:
+    source = run("code", CONFIGS / config).out
+    assert "paraminspect" not in source.partition("\n")[2]
+    assert_same(run("show", CONFIGS / config, "--values", "--json").report, execute(source))
+
+
+SPECS = {
+    "names": "layers: [{name: hidden, Linear: [4, 3]}, Tanh, {name: out, Linear: [3, 2]}]",
+    "ref to a named layer": "layers: [{name: a, Linear: [3, 3]}, ReLU, {ref: a, name: b}, ref: 0]",
+    "ref to a group": "layers: [Sequential: [Linear: [3, 3], Tanh], ReLU, ref: 0]",
+    "repeat": "layers: [Repeat: {times: 3, layers: [Linear: [4, 4], ReLU]}, Linear: [4, 2]]",
+    "repeat with a ref": "layers: [Linear: [4, 4], Repeat: {times: 2, layers: [Tanh, ref: 0]}]",
+    "repeat beside names": "layers: [{name: stem, Linear: [4, 4]}, Repeat: {times: 2, layers: [Linear: [4, 4]]}]",
+    "nested repeat": "layers: [Repeat: {times: 2, layers: [Repeat: {times: 2, layers: [Linear: [3, 3]]}, Tanh]}]",
+    "residual": "layers: [Residual: [Linear: [4, 4], Residual: [Tanh]]]",
+    "mlp": "layers: [MLP: {sizes: [4, 8, 8, 2], activation: GELU, bias: false}]",
+    "named mlp": "layers: [{name: net, MLP: {sizes: [4, 8, 2], activation: {LeakyReLU: 0.2}}}]",
+    "float64": "layers: [Linear: [4, 3]]\ndtype: float64",
+    "a layer's own dtype": "layers: [Linear: {in_features: 4, out_features: 3, dtype: float64}]",
+    "bfloat16": "layers: [Linear: [4, 3]]\ndtype: bfloat16\ninit: [{params: '*', scheme: uniform}]",
+    "dropout": "layers: [Linear: [4, 30], Dropout: 0.5, Linear: [30, 2]]",
+    "batchnorm": "layers: [Linear: [4, 5], BatchNorm1d: 5]\ninput: {shape: [6, 4], sample: normal}",
+    "convolution": "layers: [Conv2d: [3, 4, 3], ReLU, Flatten, LazyLinear: 2]\ninput: [2, 3, 8, 8]",
+    "embedding": "layers: [Embedding: [10, 4], Linear: [4, 10]]\nloss: cross_entropy",
+    "lstm": "layers: [LSTM: [4, 3]]\ninput: [2, 5, 4]",
+    "encoder layer": "layers: [TransformerEncoder: [{TransformerEncoderLayer: [8, 2, 16]}, 2]]\ninput: [3, 2, 8]",
+    "mse": "layers: [Linear: [4, 3]]\nloss: mse",
+    "mean": "layers: [Linear: [4, 3]]\nloss: mean",
+    "ones": "layers: [Linear: [4, 3]]\ninput: {shape: [2, 4], sample: ones}",
+    "big seed": "seed: 18446744073709551615\nlayers: [Linear: [4, 3]]",
+    "three ties": "layers: [Linear: [3, 3], Linear: [3, 3], Linear: [3, 3]]\nties: [[0.weight, 2.weight, 1.weight]]",
+    "rules on a tie": (
+        "layers: [Linear: [3, 3], Linear: [3, 3]]\nties: [[1.weight, 0.weight]]\n"
+        "init: [{params: '1.weight', scheme: normal}, {params: '*.bias', scheme: uniform, a: -1}]"
+    ),
+    "every scheme of ours": (
+        "layers: [Linear: [6, 5], Linear: [5, 4], Linear: [4, 3], Linear: [3, 2]]\n"
+        "init: [{params: 0.weight, scheme: lecun_normal}, {params: 1.weight, scheme: lecun_uniform},"
+        " {params: 2.weight, scheme: variance_scaling, mode: fan_avg, distribution: truncated_normal},"
+        " {params: 3.weight, scheme: textbook}]"
+    ),
+    "overridden rules draw too": (
+        "layers: [Linear: [6, 5], Linear: [5, 4]]\n"
+        "init: [{params: '*.weight', scheme: normal}, {params: 0.weight, scheme: kaiming_uniform}]"
+    ),
+    "orthogonal in half precision": "layers: [Linear: [4, 4]]\ndtype: bfloat16\ninit: [{params: 0.weight, scheme: orthogonal}]",
+    "a name like a number": "layers: [{name: '5', Linear: [3, 3]}, {name: '0', Linear: [3, 3]}]\nties: [['0.weight', '5.weight']]",
+    "a strange name": "layers: [{name: 'a b', Linear: [3, 3]}, Linear: [3, 3]]\nties: [['1.weight', 'a b.weight']]",
+    "a title with quotes": 'name: "a\\"\\"\\" \\\\ b"\nlayers: [Linear: [3, 3]]',
+}
+
+
+@pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
+def test_every_construct_as_a_script(run: Run, spec: Write, text: str) -> None:
+    path = spec(text)
+    assert_same(run("show", path, "--values", "--json").report, execute(run("code", path).out))
+
+
+def test_options_go_into_the_script(run: Run) -> None:
+    flags = (CONFIGS / "mlp.yaml", "--seed", 7, "--input", "5,4:float32:normal", "--loss", "mean", "--scheme", "xavier_normal")
+    flags = (*flags, "--bias", "normal:std=0.1", "--rule", "2.weight=orthogonal")
+    assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
+
+
+def test_a_users_function_goes_into_the_script(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def init_weight_(weight):\n    weight.uniform_(-3, 3)\n")
+    flags = (CONFIGS / "mlp.yaml", "--scheme", f"{file}:init_weight_")
+    source = run("code", *flags).out
+    assert_same(run("show", *flags, "--values", "--json").report, execute(source))
+
+
+def test_on_the_meta_device_shapes_agree(run: Run) -> None:
+    namespace = execute(run("code", CONFIGS / "mlp.yaml", "--device", "meta").out)
+    assert namespace["Y"].is_meta
+    assert {name: tuple(p.shape) for name, p in namespace["net"].named_parameters()} == {
+        row["name"]: tuple(row["shape"])
+        for row in run("show", CONFIGS / "mlp.yaml", "--device", "meta", "--json").report["parameters"]
+    }
