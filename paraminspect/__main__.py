@@ -8,25 +8,59 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+_exit = os._exit  # the user's code, while it runs, finds another one in its place
+_FAILED = 2
+
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     """End at once with the shell's code for the signal; torch may be half imported, so run no clean-up of its own."""
-    os._exit(128 + number)
+    _exit(128 + number)
+
+
+def _handle_signals() -> None:
+    """Answer Ctrl-C and SIGTERM, unless whoever started us asked that they be ignored (nohup, a job in a script)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+
+def _occupy_closed_descriptors() -> None:
+    """Open the null device where 0, 1 or 2 is closed, or the next file to be opened would become stdout."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _answer(argv: list[str]) -> int:
+    """Run the command line; whatever comes out of it but an exit code, a broken installation included, is 2."""
+    try:
+        from paraminspect import output
+        from paraminspect.cli.app import main as run
+
+        output.reserve_for_good()
+        return run(argv)
+    except BaseException as error:
+        if "--debug" in argv:
+            sys.excepthook(type(error), error, error.__traceback__)
+        elif sys.stderr is not None:
+            text = f"error: internal error: {type(error).__name__}: {error}"
+            sys.stderr.write(ascii(text)[1:-1] + "\n")
+        return _FAILED
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code, without the tenth of a second torch takes to unload."""
-    signal.signal(signal.SIGINT, _leave)
-    signal.signal(signal.SIGTERM, _leave)
-    from paraminspect.cli.app import main as run
-
-    code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            continue
-    os._exit(code)
+    _handle_signals()
+    _occupy_closed_descriptors()
+    code = _FAILED
+    try:
+        code = _answer(sys.argv[1:])
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    finally:
+        _exit(code)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Run code the user named on the command line without letting it become a wrong answer.
 
-It may print, read stdin, call ``sys.exit(0)`` or ``os._exit(0)``, raise anything. While it runs, file descriptor 1
-is stderr and stdin is empty; afterwards both are as before.
+It may print, read stdin, call ``sys.exit(0)`` or ``os._exit(0)``, raise anything, change what Python and torch keep
+for the whole process. While it runs, stdout is stderr and stdin is empty; afterwards everything is as before.
+Out of reach without a second process: C code that calls ``exit``, and changes to modules themselves.
 """
 
 from __future__ import annotations
@@ -10,87 +11,223 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
+
+_LONGEST = 1_000
+_ENDINGS = ("_exit", "execv", "execve")  # what ends the process, or makes it another one, from Python
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE")
+_search_path: list[str] = []  # what the user's code has put on sys.path: its own later imports need it
+_loaded: dict[tuple[str, int, int], ModuleType] = {}
 
 
 @contextlib.contextmanager
 def user_code(what: str) -> Iterator[None]:
     """Contain the user's code; anything it raises becomes one UserError that names `what`.
 
-    Raises UserError, with the file and line of the user's own code that failed.
+    Raises UserError, with the file and line of the user's own code that failed. KeyboardInterrupt passes through.
     """
-    real_exit = os._exit
-    os._exit = _refuse_exit  # type: ignore[assignment]  # a run that ends without our report must not look done
-    try:
-        with _stdout_to_stderr():
+    with contextlib.ExitStack() as undo:
+        for keep in (_process, _endings, _folder, _imports, _signals, _torch_defaults, _stdin):
+            undo.enter_context(keep())
+        undo.enter_context(warnings.catch_warnings())
+        undo.enter_context(output.reserved())
+        try:
             yield
-    except UserError:
-        raise
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except SystemExit as error:
-        raise UserError(f"{what} called exit({error.code!r})", where=_place(error), code="user-code-exited") from error
-    except BaseException as error:
-        text = " ".join(str(error).split())
-        message = f"{what} raised {type(error).__name__}" + (f": {text}" if text else "")
-        raise UserError(message, where=_place(error), code="user-code-failed") from error
-    finally:
-        os._exit = real_exit
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise _explained(what, error) from error
 
 
-def _refuse_exit(status: int = 0) -> NoReturn:
-    raise SystemExit(status)
+def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call the user's `function` contained, see `user_code`."""
+    with user_code(what):
+        return function(*args)
+
+
+# --- what the user's code may have changed ------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Point descriptor 1 at stderr and descriptor 0 at the null device, below Python's own streams."""
-    _flush(sys.stdout)
-    with contextlib.ExitStack() as undo:
-        for descriptor, target in ((1, 2), (0, None)):
-            _redirect(descriptor, target, undo)
-        yield
-        _flush(sys.stdout)
-
-
-def _redirect(descriptor: int, target: int | None, undo: contextlib.ExitStack) -> None:
+def _process() -> Iterator[None]:
+    """End a copy of this process that the user's code made and let return: only one may answer."""
+    process, leave = os.getpid(), os._exit
     try:
-        saved = os.dup(descriptor)
-        source = os.dup(target) if target is not None else os.open(os.devnull, os.O_RDONLY)
-    except OSError:  # closed: nothing to protect
-        return
-    os.dup2(source, descriptor)
-    os.close(source)
+        yield
+    finally:
+        if os.getpid() != process:
+            leave(2)
 
-    def restore() -> None:
-        _flush(sys.stdout)
-        os.dup2(saved, descriptor)
+
+@contextlib.contextmanager
+def _endings() -> Iterator[None]:
+    """Let ``os._exit`` and its like raise SystemExit here; in a child process they do what they always did."""
+    process = os.getpid()
+    real = {name: getattr(os, name) for name in _ENDINGS}
+
+    def refusal(name: str) -> Callable[..., NoReturn]:
+        def refuse(*args: Any, **kwargs: Any) -> NoReturn:
+            if os.getpid() != process:
+                real[name](*args, **kwargs)
+            raise SystemExit(args[0] if name == "_exit" and args else f"os.{name}")
+
+        return refuse
+
+    for name in real:
+        setattr(os, name, refusal(name))
+    try:
+        yield
+    finally:
+        if not output.reserved_for_good():  # threads that the user's code left behind may still call them
+            for name, function in real.items():
+                setattr(os, name, function)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[None]:
+    """Keep the working directory."""
+    try:
+        before = Path.cwd()
+    except OSError:  # it was removed: there is nothing to come back to
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(before)
+
+
+@contextlib.contextmanager
+def _imports() -> Iterator[None]:
+    """Keep ``sys.path``, ``sys.argv`` and bytecode: ours for us, the user's for the user, nothing written beside it.
+
+    The user's code sees no arguments: those on the command line are for this program.
+    """
+    path, argv, no_bytecode = list(sys.path), sys.argv, sys.dont_write_bytecode
+    sys.path[:0] = _search_path
+    sys.argv, sys.dont_write_bytecode = argv[:1], True
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            _search_path[:] = [entry for entry in sys.path if entry not in path]
+        sys.path, sys.argv, sys.dont_write_bytecode = path, argv, no_bytecode
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Keep the handlers of the signals that end a run; only the main thread may set them."""
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _torch_defaults() -> Iterator[None]:
+    """Keep torch's default dtype, default device and gradient mode, also if the user's code is first to import torch.
+
+    The random number generator is not kept: an initialiser is there to draw from it.
+    """
+    torch = sys.modules.get("torch")
+    before = None if torch is None else (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled())
+    try:
+        yield
+    finally:
+        torch = sys.modules.get("torch")
+        if torch is not None and hasattr(torch, "set_default_device"):
+            dtype, device, gradients = before or (torch.float32, torch.device("cpu"), True)
+            torch.set_default_dtype(dtype)
+            if torch.get_default_device() != device:
+                torch.set_default_device(None if device.type == "cpu" else device)
+            torch.set_grad_enabled(gradients)
+
+
+@contextlib.contextmanager
+def _stdin() -> Iterator[None]:
+    """Let descriptor 0 be empty."""
+    try:
+        saved = os.dup(0)
+    except OSError:  # closed: nothing to protect
+        yield
+        return
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 0)
         os.close(saved)
 
-    undo.callback(restore)
+
+# --- what went wrong, and where -----------------------------------------------------------------------------
 
 
-def _flush(stream: Any) -> None:
-    with contextlib.suppress(Exception):
-        stream.flush()
+def _explained(what: str, error: BaseException) -> UserError:
+    """Say in one message what the user's code did, and at which of its lines."""
+    place = _place(error)
+    if isinstance(error, SystemExit):
+        return UserError(f"{what} called exit({_text(error.code, repr)})", where=place, code="user-code-exited")
+    if isinstance(error, SyntaxError) and error.filename:
+        where = ":".join(str(part) for part in (error.filename, error.lineno, error.offset) if part is not None)
+        return UserError(f"{what} has a syntax error: {error.msg}", where=where, code="user-code-failed")
+    if isinstance(error, RecursionError):
+        return UserError(f"{what} never stopped calling itself", where=place, code="user-code-failed")
+    if isinstance(error, MemoryError):
+        return UserError(f"{what} ran out of memory", where=place, code="out-of-memory")
+    text = _text(error, str)
+    message = f"{what} raised {type(error).__name__}" + (f": {text}" if text else "")
+    return UserError(message, where=place, code="user-code-failed")
+
+
+def _text(value: object, form: Callable[[object], str]) -> str:
+    """Return a text of bounded length on one line; the value is the user's, so even this may fail."""
+    try:
+        text = form(value)
+    except Exception:
+        return f"(a {type(value).__name__} that cannot be shown)"
+    short = " ".join(text[: 4 * _LONGEST].split())
+    return short if len(text) <= _LONGEST else f"{short[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _place(error: BaseException) -> str:
-    """Return ``file:line`` of the innermost frame that is neither ours nor torch's."""
-    place = ""
+    """Return ``file:line`` of the innermost frame in the user's code: not ours, not Python's, best not installed."""
+    import sysconfig
+
+    ours = Path(__file__).parent
+    paths = sysconfig.get_paths()
+    libraries = {Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    place = installed = ""
     trace = error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if "torch" not in Path(name).parts and Path(__file__).parent not in Path(name).parents and name[:1] != "<":
-            place = f"{name}:{trace.tb_lineno}"
+        parents = Path(name).parents
+        if ours not in parents and name[:1] != "<":
+            if libraries.isdisjoint(parents):
+                place = f"{name}:{trace.tb_lineno}"
+            elif not ({"torch", "importlib"} & {*Path(name).parts}):
+                installed = f"{name}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return place
+    return place or installed
+
+
+# --- loading ------------------------------------------------------------------------------------------------
 
 
 def is_reference(text: str) -> bool:
@@ -105,49 +242,70 @@ def load_attribute(reference: str) -> Any:
     Raises UserError: no such file or module, a module that fails while it is imported, no such attribute.
     """
     target, _, attribute = reference.rpartition(":")
-    module = _load_file(target, reference) if target.endswith(".py") else _load_module(target, reference)
-    value: Any = module
-    for part in attribute.split("."):
-        names = [name for name in vars(value) if not name.startswith("__")] if hasattr(value, "__dict__") else []
-        if not hasattr(value, part):
-            hint = did_you_mean(part, names) or f"it has: {', '.join(names[:12])}"
-            raise UserError(f"{target} has no attribute {part!r}", where=reference, hint=hint, code="no-such-attribute")
-        value = getattr(value, part)
+    value: Any = _load_file(target, reference) if target.endswith(".py") else _load_module(target, reference)
+    with user_code(f"{reference}, while it was looked up,"):
+        for part in attribute.split("."):
+            if not hasattr(value, part):
+                raise _no_attribute(target, part, value, reference)
+            value = getattr(value, part)
     return value
 
 
+def _no_attribute(target: str, part: str, value: Any, reference: str) -> UserError:
+    names = [name for name in getattr(value, "__dict__", {}) if not name.startswith("__")]
+    hint = did_you_mean(part, names) or (f"it has: {', '.join(names[:12])}" if names else "it has no names of its own")
+    return UserError(f"{target} has no attribute {part!r}", where=reference, hint=hint, code="no-such-attribute")
+
+
 def _load_file(target: str, reference: str) -> ModuleType:
+    """Run a file once, however often it is named, under a module name that hides no other module."""
     path = Path(target)
     if not path.is_file():
-        hint = did_you_mean(path.name, (p.name for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
-        raise UserError(f"no such file: {target}", where=reference, hint=hint, code="no-such-file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"cannot load {target}", where=reference, code="no-such-file")
+        raise _no_file(path, reference)
+    state = path.stat()
+    key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
+    if key not in _loaded:
+        _loaded[key] = _run_file(path, target)
+    return _loaded[key]
+
+
+def _run_file(path: Path, target: str) -> ModuleType:
+    name = f"_paraminspect_user_{len(_loaded)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # the path ends in .py
     module = importlib.util.module_from_spec(spec)
-    with user_code(f"{target}, while it was imported,"):
-        spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses and pickle look their module up there
+    try:
+        with user_code(f"{target}, while it was imported,"):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
+def _no_file(path: Path, reference: str) -> UserError:
+    try:
+        names = sorted(near.name for near in path.parent.glob("*.py"))
+    except OSError:
+        names = []
+    is_folder = path.is_dir()
+    message = f"{path} is a folder, not a file" if is_folder else f"no such file: {path}"
+    return UserError(message, where=reference, hint=did_you_mean(path.name, names), code="no-such-file")
+
+
 def _load_module(target: str, reference: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
+    """Import a module as ``python -m`` would: the working directory comes first."""
+    hint = "the name is a module's, as in an import statement, or a path that ends in .py"
+    if not all(part.isidentifier() for part in target.split(".")):
+        raise UserError(f"{target!r} is not a module's name", where=reference, hint=hint, code="no-such-module")
     try:
         with user_code(f"{target}, while it was imported,"):
+            sys.path.insert(0, str(Path.cwd()))
             return importlib.import_module(target)
     except UserError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and cause.name and (target + ".").startswith(cause.name + "."):
-            hint = "the name is a module's, as in an import statement, or a path that ends in .py"
-            raise UserError(
-                f"no module named {cause.name!r}", where=reference, hint=hint, code="no-such-module"
-            ) from cause
+            message = f"no module named {cause.name!r}"
+            raise UserError(message, where=reference, hint=hint, code="no-such-module") from cause
         raise
-    finally:
-        sys.path.remove(str(Path.cwd()))
-
-
-def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Call the user's `function` contained, see `user_code`."""
-    with user_code(what):
-        return function(*args)

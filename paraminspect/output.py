@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from paraminspect.errors import UserError
-from paraminspect.render.escape import clean
+from paraminspect.render.escape import clean, to_ascii
 from paraminspect.render.view import ASCII, Glyphs, View
 
 BROKEN_PIPE = 141
@@ -111,6 +111,11 @@ def reserve_for_good() -> None:
     _for_good = True
 
 
+def reserved_for_good() -> bool:
+    """Tell whether this process belongs to one command line, which ends when its answer is written."""
+    return _for_good
+
+
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
     """Keep stdout for `emit` alone: ``sys.stdout`` and descriptor 1, below Python's streams, become stderr."""
@@ -193,10 +198,17 @@ def note(text: str) -> None:
 def _say(lines: Iterable[str]) -> None:
     text = "".join(f"{clean(line, _LONGEST_LINE)}\n" for line in lines)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not every stream has it
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
+        sys.stderr.write(text if _shows(sys.stderr, text) else to_ascii(text))
         sys.stderr.flush()
+
+
+def _shows(stream: TextIO, text: str) -> bool:
+    """Tell whether the stream's encoding has every character of `text`."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
 
 
 # --- decoration --------------------------------------------------------------------------------------------
@@ -232,9 +244,5 @@ def _width(stream: TextIO | None) -> int:
 def _glyphs(stream: TextIO | None) -> Glyphs:
     """Fall back to ASCII where the stream's encoding cannot show the rest."""
     glyphs = Glyphs()
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    try:
-        f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.arrow}{glyphs.ellipsis}".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return ASCII
-    return glyphs
+    shown = f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.arrow}{glyphs.ellipsis}"
+    return glyphs if stream is not None and _shows(stream, shown) else ASCII

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
-import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -13,44 +16,103 @@ from paraminspect import __version__, output
 from paraminspect.cli.code import code
 from paraminspect.cli.edit import edit
 from paraminspect.cli.init import init
-from paraminspect.cli.options import spread
+from paraminspect.cli.options import Debug, spread
+from paraminspect.cli.parsing import Command, Group
 from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
-from paraminspect.cli.session import FAILED
+from paraminspect.cli.session import DONE, FAILED
 from paraminspect.cli.share import share
 from paraminspect.cli.show import show
 from paraminspect.errors import UserError
 from paraminspect.report import Environment, Failure, Report, Source
 
-_EPILOG = "Exit codes: 0 done, 1 a check found something, 2 could not do it, 130 interrupted, 141 the reader left."
+INTERRUPTED = 130
+_NAME = "paraminspect"
+_COMPLETE = "_PARAMINSPECT_COMPLETE"
+_HELP = "Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."
+_EPILOG = (
+    "Exit codes: 0 done, 1 a check found something, 2 could not do it, 130 interrupted, 141 the reader left. "
+    "Without SOURCE a command takes the built-in spec mlp."
+)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+
+@dataclass(frozen=True)
+class Entry:
+    """A command, its line in the list of commands, and the shared options that would do nothing there."""
+
+    function: Callable[..., int]
+    short: str
+    without: frozenset[str] = frozenset()
+
+
+COMMANDS: dict[str, Entry] = {
+    "show": Entry(show, "The whole picture: parameters, values, gradients, sharing."),
+    "init": Entry(init, "What an initialiser did: before, after, expected.", frozenset({"input", "loss"})),
+    "share": Entry(share, "Who shares what with whom, and what it means.", frozenset({"values"})),
+    "edit": Entry(edit, "Change values in place; gradients and graph stay."),
+    "code": Entry(code, "The same experiment as a plain PyTorch script.", frozenset({"format", "json", "no_color"})),
+    "schemes": Entry(schemes, "The initialisation schemes, with formulas."),
+    "schema": Entry(schema, "The JSON Schema of a spec or of the report."),
+}
+
+
+class Shell(str, Enum):
+    """The shells that can complete our command lines."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+    powershell = "powershell"
+
+
+class Unexpected(Exception):
+    """Carry an exception that Typer would take for its own past Typer, as the cause."""
+
+
+def _contained(command: Callable[..., int]) -> Callable[..., int]:
+    """Let no command end the program by itself: only the code it returns, and errors of ours, pass."""
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> int:
+        try:
+            return command(**given)
+        except (SystemExit, EOFError, OSError, typer.Exit, typer.Abort) as error:
+            raise Unexpected from error
+
+    return wrapper
+
+
 app = typer.Typer(
-    name="paraminspect",
-    help="Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing.",
+    name=_NAME,
+    cls=Group,
+    help=_HELP,
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings=_CONTEXT,
 )
-COMMANDS: dict[str, tuple[Callable[..., int], str]] = {
-    "show": (show, "The whole picture: parameters, values, gradients, sharing."),
-    "init": (init, "What an initialiser did: before, after, expected."),
-    "share": (share, "Who shares what with whom, and what it means."),
-    "edit": (edit, "Change values in place; gradients and graph stay."),
-    "code": (code, "The same experiment as a plain PyTorch script."),
-    "schemes": (schemes, "The initialisation schemes, with formulas."),
-    "schema": (schema, "The JSON Schema of a spec or of the report."),
-}
-for _name, (_command, _short) in COMMANDS.items():
-    app.command(_name, context_settings=_CONTEXT, short_help=_short)(spread(_command))
+for _name, _entry in COMMANDS.items():
+    app.command(_name, cls=Command, context_settings=_CONTEXT, short_help=_entry.short)(
+        _contained(spread(_entry.function, _entry.without))
+    )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        output.emit([f"paraminspect {__version__}\n"])
+        output.emit([f"{_NAME} {__version__}\n"])
         raise typer.Exit
+
+
+def _print_completion(shell: Shell | None) -> None:
+    """Print the script by the protocol that the script itself uses; Typer leaves by SystemExit."""
+    if shell is not None:
+        os.environ[_COMPLETE] = f"source_{shell.value}"
+        try:
+            app([], prog_name=_NAME, standalone_mode=False)
+        finally:
+            del os.environ[_COMPLETE]
 
 
 @app.callback(invoke_without_command=True)
@@ -59,6 +121,17 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    completion: Annotated[
+        Shell | None,
+        typer.Option(
+            "--show-completion",
+            metavar="SHELL",
+            callback=_print_completion,
+            is_eager=True,
+            help="Print the completion script for bash, zsh, fish or powershell.",
+        ),
+    ] = None,
+    debug: Debug = False,
 ) -> None:
     """Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."""
     if context.invoked_subcommand is None:
@@ -67,7 +140,7 @@ def _root(
 
 
 def main(argv: list[str]) -> int:
-    """Run one command line and return its exit code; nothing but SystemExit-free integers comes out.
+    """Run one command line and return its exit code; no exception comes out.
 
     0 done, 1 a check found something, 2 could not do the job, 130 interrupted, 141 the reader went away.
     """
@@ -76,53 +149,84 @@ def main(argv: list[str]) -> int:
     except output.ReaderGone:
         return output.BROKEN_PIPE
     except KeyboardInterrupt:
-        return 130
-    except UserError as error:
-        return _fail(argv, error)
-    except Exception as error:
-        return _fail(argv, _unexpected(error))
+        return INTERRUPTED
+    except BaseException as error:
+        return _report_failure(argv, error)
+
+
+def _report_failure(argv: list[str], error: BaseException) -> int:
+    try:
+        return _fail(argv, error if isinstance(error, UserError) else _unexpected(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:  # out of memory once more, a closed stderr: the code is all that is left to give
+        return FAILED
 
 
 def _run(argv: list[str]) -> int:
     try:
-        result: Any = app(argv, prog_name="paraminspect", standalone_mode=False)
+        result: Any = app(argv, prog_name=_NAME, standalone_mode=False)
     except typer.TyperException as error:
-        if isinstance(error, UserError):
-            raise
-        return _usage(argv, error)
-    except typer.Abort:
-        return 130
-    except BrokenPipeError as error:
-        raise output.ReaderGone from error
-    output.emit([])
-    return result if isinstance(result, int) else 0
+        return _fail(argv, _usage(argv, error))
+    except SystemExit as error:
+        result = _typer_left(error)
+    except OSError as error:  # Typer's own printing: help and completion
+        raise output.cannot_write(error) from error
+    output.emit([])  # nothing more, but find out now whether stdout took what Typer printed
+    return result if isinstance(result, int) else DONE
 
 
-def _usage(argv: list[str], error: typer.TyperException) -> int:
+def _typer_left(error: SystemExit) -> int:
+    """Return the code with which Typer ended the program: after completion, or because the reader of the help left.
+
+    The scripts of the shells read the code of a completion, so it stays as it is.
+    """
+    if isinstance(error.__context__, OSError):
+        raise output.cannot_write(error.__context__) from error
+    if _COMPLETE in os.environ and isinstance(error.code, int):
+        return error.code
+    return FAILED if error.code else DONE
+
+
+# --- errors ------------------------------------------------------------------------------------------------
+
+
+def _usage(argv: list[str], error: typer.TyperException) -> UserError:
     """Turn Typer's own usage errors into ours."""
-    hint = f"see: paraminspect {_command_in(argv)} --help".replace("  ", " ")
-    return _fail(argv, UserError(error.format_message(), hint=hint, code="usage"))
+    command = _command_in(argv)
+    close = sorted(getattr(error, "possibilities", None) or ())
+    message = error.message if close else error.format_message()
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    elif command:
+        hint = f"see: {_NAME} {command} --help"
+    else:
+        hint = f"the command comes first: {_NAME} COMMAND [SOURCE] [OPTIONS]; see: {_NAME} --help"
+    return UserError(" ".join(message.split()), where=command, hint=hint, code="usage")
 
 
-def _command_in(argv: list[str]) -> str:
-    return next((word for word in argv if word in COMMANDS), "")
-
-
-def _unexpected(error: Exception) -> UserError:
-    if isinstance(error, MemoryError):
-        return UserError("out of memory", hint="use smaller sizes, or --device meta", code="out-of-memory")
-    text = " ".join(str(error).split())
-    message = f"internal error: {type(error).__name__}: {text}"
-    shown = UserError(message, hint="this is a bug in paraminspect; --debug shows the traceback", code="internal-error")
-    shown.__cause__ = error
+def _unexpected(error: BaseException) -> UserError:
+    """Explain what is no user's fault: what Python ran out of, or a bug."""
+    cause = error.__cause__ if isinstance(error, Unexpected) and error.__cause__ else error
+    if isinstance(cause, MemoryError):
+        shown = UserError("out of memory", hint="use smaller sizes, or --device meta", code="out-of-memory")
+    elif isinstance(cause, RecursionError):
+        shown = UserError("nested too deeply for Python", hint="use fewer levels", code="too-deep")
+    else:
+        message = " ".join(f"internal error: {type(cause).__name__}: {cause}".split())
+        hint = "this is a bug in paraminspect; --debug shows the traceback"
+        shown = UserError(message, hint=hint, code="internal-error")
+    shown.__cause__ = cause
     return shown
 
 
 def _fail(argv: list[str], error: UserError) -> int:
     """Say on stderr what is wrong; with --json also on stdout, as an object with `errors`."""
-    if "--debug" in argv:
+    if "--debug" in _words(argv):
+        import traceback
+
         output.complain("".join(traceback.format_exception(error.__cause__ or error)).rstrip())
-    output.complain(f"error: {error}")
+    output.error(f"{error.where}: {error.message}" if error.where else error.message, error.hint)
     if _wants_json(argv):
         from paraminspect.render.json import pieces
 
@@ -135,15 +239,6 @@ def _fail(argv: list[str], error: UserError) -> int:
     return FAILED
 
 
-def _wants_json(argv: list[str]) -> bool:
-    pairs = zip(argv, argv[1:], strict=False)
-    return bool({"--json", "--format=json", "-fjson"} & {*argv}) or ("-f", "json") in pairs or _long_form(argv)
-
-
-def _long_form(argv: list[str]) -> bool:
-    return ("--format", "json") in zip(argv, argv[1:], strict=False)
-
-
 def _failed_report(argv: list[str], error: UserError) -> Report:
     python = ".".join(map(str, sys.version_info[:3]))
     return Report(
@@ -152,3 +247,37 @@ def _failed_report(argv: list[str], error: UserError) -> Report:
         environment=Environment(__version__, None, python, "", "", None),
         errors=(Failure(error.code, error.message, error.where),),
     )
+
+
+# --- the command line, read without Typer: it may be what is wrong ----------------------------------------
+
+
+def _words(argv: list[str]) -> list[str]:
+    """Return the words before ``--``: only these can be options."""
+    return argv[: argv.index("--")] if "--" in argv else argv
+
+
+def _command_in(argv: list[str]) -> str:
+    first = next((word for word in argv if not word.startswith("-")), "")
+    return first if first in COMMANDS else ""
+
+
+def _wants_json(argv: list[str]) -> bool:
+    """Tell whether failures are to be JSON: ``--json`` anywhere, or the last format given is json."""
+    words = _words(argv)
+    if "--json" in words:
+        return True
+    chosen = ""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--format="):
+            chosen = word.partition("=")[2]
+        elif word == "--format" or (_is_cluster(word) and word.endswith("f")):
+            chosen = following
+        elif _is_cluster(word) and "f" in word:
+            chosen = word.partition("f")[2]
+    return chosen == "json"
+
+
+def _is_cluster(word: str) -> bool:
+    """Tell whether `word` is one or more short options with, at most, the value of the last: -f, -qf, -fjson."""
+    return word[:1] == "-" and word[1:2] not in ("", "-") and word.lstrip("-q")[:1] == "f"

@@ -5,17 +5,52 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+
+def _starting(incomplete: str, known: Iterable[str]) -> list[str]:
+    return [word for word in known if word.startswith(incomplete)]
+
+
+def _sources(incomplete: str) -> list[str]:
+    """Complete the built-in names; without a match the shell goes on to files."""
+    from paraminspect.sources.locate import builtin_names
+
+    return _starting(incomplete, builtin_names())
+
+
+def _schemes(incomplete: str) -> list[str]:
+    from paraminspect.init.registry import SCHEMES
+
+    return _starting(incomplete, SCHEMES)
+
+
+def _losses(incomplete: str) -> list[str]:
+    from paraminspect.spec.model import LOSSES
+
+    return _starting(incomplete, LOSSES)
+
+
+def _devices(incomplete: str) -> list[str]:
+    from paraminspect.spec.sizes import DEVICES
+
+    return _starting(incomplete, DEVICES)
+
+
 Source = Annotated[
     str | None,
-    typer.Argument(metavar="SOURCE", help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp."),
+    typer.Argument(
+        metavar="SOURCE",
+        help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.",
+        autocompletion=_sources,
+    ),
 ]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 class Format(str, Enum):
@@ -32,11 +67,14 @@ class Format(str, Enum):
 class Output:
     """How the answer is written."""
 
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print the answer.")] = Format.table
+    format: Annotated[
+        Format,
+        typer.Option("--format", "-f", metavar="FORMAT", help="How to print it: table, plain, json, csv or markdown."),
+    ] = Format.table
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")] = False
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, as with NO_COLOR.")] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+    debug: Debug = False
 
 
 @dataclass(frozen=True)
@@ -45,11 +83,19 @@ class Rules:
 
     scheme: Annotated[
         str | None,
-        typer.Option("--scheme", metavar="SCHEME", help="Initialise weights: normal, normal:std=0.01, file.py:func."),
+        typer.Option(
+            "--scheme",
+            metavar="SCHEME",
+            help="Initialise weights: normal, normal:std=0.01, file.py:func.",
+            autocompletion=_schemes,
+        ),
     ] = None
-    bias: Annotated[str | None, typer.Option("--bias", metavar="SCHEME", help="Initialise biases: constant:val=0.")] = (
-        None
-    )
+    bias: Annotated[
+        str | None,
+        typer.Option(
+            "--bias", metavar="SCHEME", help="Initialise biases: zeros, constant:val=1.", autocompletion=_schemes
+        ),
+    ] = None
     rule: Annotated[
         list[str] | None,
         typer.Option("--rule", metavar="GLOB=SCHEME", help="Initialise what the glob matches. Repeatable."),
@@ -63,23 +109,24 @@ class Experiment:
 
     seed: Annotated[
         int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            max=2**64 - 1,
-            show_default=False,
-            help="torch.manual_seed. Default: the spec's, or 0.",
-        ),
+        typer.Option("--seed", metavar="N", help="For torch.manual_seed. Default: the spec's, or 0."),
     ] = None
     input: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", metavar="SHAPE[:DTYPE][:SAMPLE]", help="The input: 2,4 or 2,4:float32:normal or 2,8:int64:0..99."
+            "--input",
+            metavar="INPUT",
+            help="SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or 2,8:int64:0..99.",
         ),
     ] = None
-    loss: Annotated[str | None, typer.Option("--loss", metavar="NAME", help="sum, mean, mse or cross_entropy.")] = None
-    device: Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.")] = None
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", metavar="NAME", help="sum, mean, mse or cross_entropy.", autocompletion=_losses),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.", autocompletion=_devices),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -98,38 +145,38 @@ class Rows:
 Command = Callable[..., int]
 
 
-def spread(command: Command) -> Command:
-    """Let Typer see every field of the option groups that `command` takes, and hand it the groups filled in."""
+def spread(command: Command, without: frozenset[str] = frozenset()) -> Command:
+    """Let Typer see every field of the option groups that `command` takes, and hand it the groups filled in.
+
+    The command's own parameters come first. Fields named in `without` are not offered and keep their defaults.
+    """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name in groups:
-            parameters += _fields(groups[parameter.name])
-        else:
-            default = None if hints[parameter.name] == Source else parameter.default
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(
-                inspect.Parameter(parameter.name, keyword, default=default, annotation=hints[parameter.name])
-            )
+    given = inspect.signature(command).parameters.values()
+    own = [_keyword(p.name, hints[p.name], p.default) for p in given if p.name not in groups]
+    shared = [_keyword(*field) for group in groups.values() for field in _fields(group) if field[0] not in without]
+    parameters = own + shared
 
     @functools.wraps(command)
-    def wrapper(**given: Any) -> int:
-        filled = {name: _take(group, given) for name, group in groups.items()}
-        return command(**given, **filled)
+    def wrapper(**values: Any) -> int:
+        filled = {name: _take(group, values) for name, group in groups.items()}
+        return command(**values, **filled)
 
     wrapper.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]  # functions carry it
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": int}
     return wrapper
 
 
-def _fields(group: Any) -> list[inspect.Parameter]:
+def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    default = None if hint == Source else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _fields(group: Any) -> list[tuple[str, Any, Any]]:
     hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-        for f in dataclasses.fields(group)
-    ]
+    return [(field.name, hints[field.name], field.default) for field in dataclasses.fields(group)]
 
 
-def _take(group: Any, given: dict[str, Any]) -> Any:
-    return group(**{f.name: given.pop(f.name) for f in dataclasses.fields(group)})
+def _take(group: Any, values: dict[str, Any]) -> Any:
+    """Fill a group from `values` and take what it took out of them."""
+    return group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group) if f.name in values})

@@ -1,9 +1,13 @@
-"""What every command does around its own work: load the spec, bring torch in, hand the Report to a renderer."""
+"""What every command does around its own work: load the spec, bring torch in, hand the Report to a renderer.
+
+Nothing heavy is imported before a command runs: help and usage errors need none of it.
+"""
 
 from __future__ import annotations
 
 import gc
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,20 +15,16 @@ from typing import TYPE_CHECKING
 from paraminspect import output
 from paraminspect.cli.options import Experiment, Format, Output, Rows, Rules
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.init.rules import BoundRule, bind_rules, option_rules
-from paraminspect.render.view import View
-from paraminspect.report import Report
-from paraminspect.sources.locate import DEFAULT, load_spec
-from paraminspect.spec.footprint import check_memory
-from paraminspect.spec.inputs import parse_input
-from paraminspect.spec.model import LOSSES, Input, Spec
-from paraminspect.spec.names import resolve_references
-from paraminspect.spec.sizes import DEVICES
 
 if TYPE_CHECKING:
     from paraminspect.experiment.run import Request
+    from paraminspect.init.rules import BoundRule
+    from paraminspect.render.view import View
+    from paraminspect.report import Report
+    from paraminspect.spec.model import Input, Spec
 
 DONE, FOUND, FAILED = 0, 1, 2
+_SEEDS = 2**64
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,19 @@ def prepare(
 
     Raises UserError for whatever the user can put right.
     """
+    from paraminspect.init.rules import bind_rules, option_rules
+    from paraminspect.sources.locate import DEFAULT, load_spec
+    from paraminspect.spec.footprint import check_memory
+    from paraminspect.spec.model import LOSSES
+    from paraminspect.spec.names import resolve_references
+
     if source is None and not printing.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
     spec = load_spec(DEFAULT if source is None else source)
-    wanted = _input(experiment)
+    wanted = _input(experiment.input or [])
     loss = _known("--loss", experiment.loss, LOSSES)
-    device = _known("--device", experiment.device, DEVICES)
-    seed = spec.seed if experiment.seed is None else experiment.seed
+    device = _device(experiment.device)
+    seed = spec.seed if experiment.seed is None else _seed(experiment.seed)
     check_memory(spec, wanted or spec.input, device or spec.device, backward)
     resolve_references(spec)
     bound = bind_rules((*spec.init, *option_rules(rules.scheme, rules.bias, rules.rule or ())), rules.allow_code)
@@ -60,33 +66,64 @@ def prepare(
     return Prepared(replace(spec, seed=seed), bound, wanted, loss, device, seed)
 
 
-def _input(experiment: Experiment) -> Input | None:
-    if not experiment.input:
+def _input(given: list[str]) -> Input | None:
+    from paraminspect.spec.inputs import parse_input
+
+    if not given:
         return None
-    if len(experiment.input) > 1 or "=" in experiment.input[0]:
-        where = " ".join(f"--input {text}" for text in experiment.input)
-        raise UserError("a spec's network takes one input, without a name", where=where, code="bad-option")
-    return parse_input(experiment.input[0])
+    parsed = [parse_input(text) for text in given]
+    if len(parsed) > 1:
+        message = f"the network of a spec takes one input, got {len(parsed)}"
+        raise UserError(message, where="--input", hint=f"give it once: --input {given[0]}", code="bad-option")
+    if parsed[0].name is not None:
+        shape = given[0].partition("=")[2]
+        message = f"the input of a spec's network has no name, got {parsed[0].name!r}"
+        raise UserError(message, where="--input", hint=f"leave the name out: --input {shape}", code="bad-option")
+    return parsed[0]
 
 
 def _known(option: str, word: str | None, known: tuple[str, ...]) -> str | None:
-    base = (word or "").partition(":")[0]
-    if word is None or base in known:
+    if word is None or word in known:
         return word
     hint = did_you_mean(word, known) or f"known: {', '.join(known)}"
     raise UserError(f"unknown value {word!r}", where=option, hint=hint, code="bad-option")
 
 
+def _device(word: str | None) -> str | None:
+    """Check a device, with or without the number after it: cuda, cuda:1."""
+    from paraminspect.spec.sizes import DEVICES
+
+    kind, colon, number = (word or "").partition(":")
+    if word is None or (kind in DEVICES and (not colon or (number.isascii() and number.isdigit()))):
+        return word
+    if kind in DEVICES:
+        message, hint = f"{number!r} is not the number of a device", f"for example: {kind} or {kind}:0"
+        raise UserError(message, where="--device", hint=hint, code="bad-option")
+    return _known("--device", word, DEVICES)
+
+
+def _seed(seed: int) -> int:
+    if 0 <= seed < _SEEDS:
+        return seed
+    raise UserError("a seed is from 0 to 2**64 - 1", where="--seed", hint="for example: --seed 0", code="bad-option")
+
+
 def import_torch() -> None:
     """Import torch with the garbage collector at rest: it would walk a million new objects, and none of them dies.
 
-    Saves a quarter of the import, and the objects stay out of every later collection.
+    Saves a quarter of the import, and the objects stay out of every later collection. Raises UserError when torch
+    is missing or broken.
     """
+    if "torch" in sys.modules:
+        return
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         importlib.import_module("torch")
         gc.freeze()
+    except (ImportError, OSError) as error:
+        hint = "install it anew: https://pytorch.org/get-started/locally/"
+        raise UserError(f"torch cannot be imported: {error}", hint=hint, code="no-torch") from error
     finally:
         if was_enabled:
             gc.enable()
@@ -119,5 +156,5 @@ def finish(report: Report, printing: Output, values: bool = False) -> int:
         for text in report.notes:
             output.note(text)
     for failure in report.errors:
-        output.complain(f"error: {failure.where}: {failure.message}")
+        output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
     return FAILED if report.errors else DONE

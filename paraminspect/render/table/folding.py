@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from paraminspect.render.table.style import HEAD, paint, width_of
 from paraminspect.render.view import View
@@ -34,6 +34,18 @@ def _words(text: str, room: int) -> Iterator[str]:
             yield word[:front]
             word = word[front:]
         yield word
+
+
+def flow(parts: Sequence[str], between: str, view: View, indent: int = 0) -> list[str]:
+    """Return the parts joined, in lines that fit the terminal: broken between parts where that is possible."""
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]}{between}{part}" if lines else part
+        if len(fold(joined, view, indent)) == 1:
+            lines[-1:] = [joined]
+        else:
+            lines += fold(" " * indent * bool(lines) + part, view, indent)
+    return lines
 
 
 def entry(head: str, text: str, view: View, width: int = 9) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paraminspect.render.figures import figure, plural, size
-from paraminspect.render.table.folding import fold
+from paraminspect.render.table.folding import flow, fold
 from paraminspect.render.table.style import HEAD, QUIET, paint
 from paraminspect.render.view import View
 from paraminspect.report import Forward, Report
@@ -19,7 +19,7 @@ def title(report: Report, view: View) -> Iterator[str]:
     name = view.text(report.source.name)
     first, *rest = fold(f"{name}: {_totals(report, view)}", view, _INDENT)
     yield paint(first[: len(name)], HEAD, view.colour) + first[len(name) :] + "\n"
-    for line in [*rest, *fold(_experiment(report, view), view, _INDENT)]:
+    for line in [*rest, *flow(_experiment(report, view), f" {view.glyphs.dot} ", view, _INDENT)]:
         yield line + "\n"
 
 
@@ -40,7 +40,7 @@ def _totals(report: Report, view: View) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _experiment(report: Report, view: View) -> str:
+def _experiment(report: Report, view: View) -> list[str]:
     environment = report.environment
     parts = [f"seed {environment.seed}" if environment.seed is not None else ""]
     if report.forward:
@@ -49,7 +49,7 @@ def _experiment(report: Report, view: View) -> str:
         parts.append("no forward")
     parts.append(view.text(environment.device))
     parts.append(f"torch {view.text(environment.torch)}" if environment.torch else "")
-    return f" {view.glyphs.dot} ".join(filter(None, parts))
+    return list(filter(None, parts))
 
 
 def _forward(forward: Forward, view: View) -> list[str]:

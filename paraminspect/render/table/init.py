@@ -14,7 +14,7 @@ from paraminspect.render.table.style import BROKEN
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import is_off, judged
 from paraminspect.render.view import View
-from paraminspect.report import Init, Parameter, Report
+from paraminspect.report import Parameter, Report
 
 
 def init(report: Report, view: View) -> Iterator[str]:
@@ -34,10 +34,11 @@ def _columns(report: Report, view: View) -> list[Column[Parameter]]:
     return [
         columns.name("parameter", view),
         columns.shape(6),
-        columns.scheme("scheme", view, 4),
-        Column("fan in, out", lambda row: _fans(row.init), rank=8),
-        columns.measured("mean", columns.before, view, 5, "before"),
-        columns.measured("std", columns.before, view, 5, "before"),
+        columns.scheme("scheme", view, 5),
+        Column("in", lambda row: _fan(row.init and row.init.fan_in), "right", 8, "fan"),
+        Column("out", lambda row: _fan(row.init and row.init.fan_out), "right", 8, "fan"),
+        columns.measured("mean", columns.before, view, 4, "before"),
+        columns.measured("std", columns.before, view, 4, "before"),
         columns.measured("mean", columns.now, view, 2, "after"),
         columns.measured("std", columns.now, view, 2, "after"),
         columns.expected("mean", view, 3),
@@ -49,8 +50,8 @@ def _columns(report: Report, view: View) -> list[Column[Parameter]]:
     ]
 
 
-def _fans(init: Init | None) -> str:
-    return f"{init.fan_in:,}, {init.fan_out:,}" if init and init.fan_in is not None else ""
+def _fan(fan: int | None) -> str:
+    return "" if fan is None else f"{fan:,}"
 
 
 def _verdict(report: Report, view: View) -> Column[Parameter]:

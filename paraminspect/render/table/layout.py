@@ -63,9 +63,9 @@ def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> 
     yield from _head([one.column for one in kept], widths, view)
     yield from _body(kept, widths, rows, view)
     yield from _foot([one.column for one in kept], widths, view)
-    left_out = dict.fromkeys(_title(one.column) for one in filled if one not in kept)
+    left_out = [_title(one.column) for one in filled if one not in kept]
     if left_out:
-        for line in fold(f"left out to fit: {', '.join(left_out)} (| less -S shows all)", view, GAP):
+        for line in fold(f"left out to fit: {', '.join(left_out)} (all with | less -S)", view, GAP):
             yield paint(line, QUIET, view.colour) + "\n"
 
 
