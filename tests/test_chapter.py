@@ -95,9 +95,7 @@ def test_d_before_the_backward_every_grad_is_none(run: Run) -> None:
     net = chapter_net()
     assert net[2].bias.grad is None
     block = ran.out.partition("2.bias  Parameter of Linear")[2]
-    assert block == (
-        f", shape (1,), requires_grad=True\n  {'data:':<22}{net[2].bias.data}\n  {'grad:':<22}None\n"
-    )
+    assert block == (f", shape (1,), requires_grad=True\n  {'data:':<22}{net[2].bias.data}\n  {'grad:':<22}None\n")
 
 
 def test_d_after_the_backward_grad_is_a_tensor(run: Run) -> None:
@@ -205,9 +203,9 @@ def test_h_said_in_one_line(run: Run) -> None:
 
 def test_h_share_prints_the_identities(run: Run) -> None:
     out = run("share", CONFIGS / "shared.yaml", "-f", "plain").out
-    assert "one Linear object: 0 is 1" in out
-    assert "one Parameter object, identity 1, storage 1" in out
-    assert "3 + 3 = 6" in out
+    assert "module    one Linear object: 0 is 1\n" in out
+    assert "tensor    one Parameter of shape (1, 1), 1 element, 4 bytes, counted once; identity 1, storage 1\n" in out
+    assert "gradient  3 + 3 = 6\n" in out
 
 
 @pytest.mark.parametrize(

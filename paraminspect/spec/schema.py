@@ -14,29 +14,23 @@ from paraminspect.spec.sizes import DEVICES, DTYPES
 
 Schema = dict[str, Any]
 _SIZE: Schema = {"type": "integer", "minimum": 1}
-_INT: Schema = {"type": "integer"}
 _NUMBER: Schema = {"type": "number"}
 
 
-def _or_list(one: Schema) -> Schema:
-    return {"anyOf": [one, {"type": "array", "items": {"anyOf": [one, {"type": "null"}]}}]}
-
-
-_TYPES: dict[str, Schema] = {
+_ONE: dict[str, Schema] = {
     "size": _SIZE,
-    "sizes": _or_list(_SIZE),
-    "int": _INT,
-    "ints": _or_list(_INT),
+    "count": {"type": "integer", "minimum": 0},
+    "int": {"type": "integer"},
     "float": _NUMBER,
-    "floats": _or_list(_NUMBER),
+    "probability": {"type": "number", "minimum": 0, "maximum": 1},
     "bool": {"type": "boolean"},
     "str": {"type": "string"},
     "dtype": {"type": "string"},
     "device": {"type": "string"},
     "layer": {"$ref": "#/$defs/item"},
-    "tensor": False,  # type: ignore[dict-item]  # JSON Schema's "nothing"
-    "callable": False,  # type: ignore[dict-item]  # JSON Schema's "nothing"
 }
+_MANY = {"sizes": "size", "optional_sizes": "size", "counts": "count", "ints": "int", "floats": "float"}
+_NOTHING: Schema = {"not": {}}  # what a spec cannot hold: a tensor, a function
 
 
 def spec_schema(schemes: Mapping[str, tuple[str, ...]]) -> Schema:
@@ -125,9 +119,20 @@ def _arguments(layer: str) -> Schema:
 
 
 def _value(parameter: Param) -> Schema:
-    literal = re.fullmatch(r"Literal\[(.*)\]", parameter.type)
-    if literal:
-        schema: Schema = {"enum": re.findall(r"'([^']*)'", literal.group(1))}
-    else:
-        schema = _TYPES[parameter.type]
-    return {"anyOf": [schema, {"type": "null"}]} if parameter.optional else schema
+    kinds = [_kind(word) for word in parameter.type.split(" | ")]
+    kinds += [{"type": "null"}] if parameter.optional else []
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
+def _kind(word: str) -> Schema:
+    """Describe one of the table's type words: ``size``, ``sizes[2]``, ``[int]``, ``Literal['a', 'b']``."""
+    if word.startswith("Literal"):
+        return {"enum": re.findall(r"'([^']*)'", word)}
+    if word.startswith("["):
+        return {"type": "array", "items": _ONE[word[1:-1]]}
+    base = word.partition("[")[0]
+    if base not in _MANY:
+        return _ONE.get(base, _NOTHING)
+    one = _ONE[_MANY[base]]
+    entry = {"anyOf": [one, {"type": "null"}]} if base.startswith("optional") else one
+    return {"anyOf": [one, {"type": "array", "items": entry}]}

@@ -1,0 +1,116 @@
+"""Every shipped spec runs, is listed as a built-in, and satisfies the published schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from paraminspect.sources.locate import builtin_names
+from tests.conftest import CONFIGS, ROOT, Ran
+
+Run = Callable[..., Ran]
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def test_the_folder_is_what_the_built_in_names_mean() -> None:
+    assert list(builtin_names()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_is_sound(run: Run, name: str) -> None:
+    ran = run("show", name, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.report["source"] == {"kind": "spec", "name": name, "path": None}
+    assert {row["gradient"]["status"] for row in ran.report["parameters"] if row["gradient"]} == {"ok"}
+    assert all(verdict["verdict"].endswith("as expected") for verdict in ran.report["verdicts"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_uses_it(name: str) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"configs/{name}.yaml" in text or f" {name}\n" in text
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, Any]:
+    from paraminspect.init.registry import SCHEMES
+    from paraminspect.report_schema import report_schema
+    from paraminspect.spec.schema import spec_schema
+
+    arguments = {name: tuple(argument.name for argument in scheme.arguments) for name, scheme in SCHEMES.items()}
+    found = {"spec": spec_schema(arguments), "report": report_schema()}
+    for schema in found.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_satisfies_the_schema_of_specs(schemas: dict[str, Any], name: str) -> None:
+    data = YAML(typ="safe", pure=True).load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    jsonschema.validate(data, schemas["spec"])
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["Relu"],
+        [{"Linear": [4, 3], "ReLU": None}],
+        [{"Linear": {"in_feature": 4}}],
+        [{"Repeat": {"times": 0, "layers": ["ReLU"]}}],
+        [],
+    ],
+)
+def test_the_schema_refuses_what_the_parser_refuses(schemas: dict[str, Any], layers: list[Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"layers": layers}, schemas["spec"])
+
+
+COMMANDS = [
+    ("show",),
+    ("show", "--values"),
+    ("init", "--scheme", "normal"),
+    ("share",),
+    ("edit", "--add", "1"),
+    ("show", "--device", "meta"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("name", NAMES)
+def test_its_report_satisfies_the_schema_of_reports(
+    run: Run, schemas: dict[str, Any], name: str, command: tuple[str, ...]
+) -> None:
+    jsonschema.validate(run(command[0], name, *command[1:], "--json").report, schemas["report"])
+
+
+def test_a_failure_satisfies_the_schema_too(run: Run, schemas: dict[str, Any]) -> None:
+    jsonschema.validate(run("show", "nope.yaml", "--json").report, schemas["report"])
+
+
+def test_the_keys_of_the_report_are_pinned(run: Run) -> None:
+    """Within a version keys may be added; none may go or move."""
+    report = run("show", "mlp", "--json").report
+    assert list(report)[:15] == [
+        "schema", "version", "command", "source", "environment", "model", "parameters", "totals", "sharing", "forward",
+        "uses", "layers", "verdicts", "findings", "errors",
+    ]  # fmt: skip
+    row = report["parameters"][0]
+    assert list(row)[:16] == [
+        "name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device",
+        "requires_grad", "identity", "storage", "values", "gradient", "init",
+    ]  # fmt: skip
+    figures = ["mean", "std", "rms", "min", "max", "l2", "zeros", "nan", "inf"]
+    assert list(row["values"])[:9] == figures
+    assert list(row["gradient"])[:10] == ["status", *figures]
+    assert list(row["init"])[:4] == ["scheme", "args", "expected_mean", "expected_std"]
+    assert list(report["totals"])[:9] == [
+        "parameters", "trainable", "frozen", "as_named", "bytes", "buffers", "buffer_bytes", "unregistered", "unknown",
+    ]  # fmt: skip
+    assert list(report["layers"][0])[:9] == [
+        "index", "module", "type", "out", "grad", "expected", "dead", "saturated", "cosine",
+    ]  # fmt: skip
+    assert list(report["environment"]) == ["paraminspect", "torch", "python", "device", "dtype", "seed"]
