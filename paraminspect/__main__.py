@@ -24,15 +24,6 @@ def _handle_signals() -> None:
             signal.signal(number, _leave)
 
 
-def _occupy_closed_descriptors() -> None:
-    """Open the null device where 0, 1 or 2 is closed, or the next file to be opened would become stdout."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
 def _answer(argv: list[str]) -> int:
     """Run the command line; whatever comes out of it but an exit code, a broken installation included, is 2."""
     try:
@@ -53,7 +44,6 @@ def _answer(argv: list[str]) -> int:
 def main() -> NoReturn:
     """Run the command line and exit with its code, without the tenth of a second torch takes to unload."""
     _handle_signals()
-    _occupy_closed_descriptors()
     code = _FAILED
     try:
         code = _answer(sys.argv[1:])

@@ -37,12 +37,13 @@ def user_code(what: str) -> Iterator[None]:
     Raises UserError, with the file and line of the user's own code that failed. KeyboardInterrupt passes through.
     """
     with contextlib.ExitStack() as undo:
-        for keep in (_process, _endings, _folder, _imports, _signals, _torch_defaults, _stdin):
+        for keep in (_endings, _folder, _imports, _signals, _torch_defaults, _stdin):
             undo.enter_context(keep())
         undo.enter_context(warnings.catch_warnings())
         undo.enter_context(output.reserved())
         try:
-            yield
+            with _process():
+                yield
         except (UserError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -60,7 +61,10 @@ def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 @contextlib.contextmanager
 def _process() -> Iterator[None]:
-    """End a copy of this process that the user's code made and let return: only one may answer."""
+    """End a copy of this process that the user's code made and let return: only one may answer.
+
+    At once: a lock that another thread held when the process was copied is never released in the copy.
+    """
     process, leave = os.getpid(), os._exit
     try:
         yield
@@ -163,7 +167,7 @@ def _stdin() -> Iterator[None]:
     """Let descriptor 0 be empty."""
     try:
         saved = os.dup(0)
-    except OSError:  # closed: nothing to protect
+    except OSError:  # closed: there is nothing to read
         yield
         return
     null = os.open(os.devnull, os.O_RDONLY)

@@ -56,7 +56,7 @@ def _writable() -> TextIO:
     if stream is None or stream.closed:
         raise UserError("standard output is closed", where="stdout", code="cannot-write")
     with contextlib.suppress(AttributeError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not every stream has it
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # not every stream has it
     return stream
 
 
@@ -98,7 +98,7 @@ class _Reserved:
 
     answer: TextIO | None
     stdout: TextIO | None
-    saved: int | None
+    saved: int
 
 
 _reserved: _Reserved | None = None
@@ -109,6 +109,7 @@ def reserve_for_good() -> None:
     """Never give stdout back once it was reserved: threads that the user's code left behind may still print."""
     global _for_good
     _for_good = True
+    _occupy_closed_descriptors()
 
 
 def reserved_for_good() -> bool:
@@ -142,35 +143,37 @@ def _reserve() -> _Reserved:
     stdout = sys.stdout
     with contextlib.suppress(Exception):
         stdout.flush()
-    try:
-        saved = os.dup(1)
-    except OSError:  # closed: nothing to protect
-        return _Reserved(stdout, stdout, None)
-    with contextlib.suppress(OSError):  # stderr closed: descriptor 1 stays, sys.stdout is replaced all the same
-        os.dup2(2, 1)
+    _occupy_closed_descriptors()
+    saved = os.dup(1)
+    os.dup2(2, 1)
     if _descriptor(stdout) != 1:
         return _Reserved(stdout, stdout, saved)
     answer = os.fdopen(saved, "w", encoding=stdout.encoding, errors="backslashreplace", closefd=False)
     return _Reserved(answer, stdout, saved)
 
 
+def _occupy_closed_descriptors() -> None:
+    """Open the null device where 0, 1 or 2 is closed, or the next file to be opened would become stdout."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _give_back(kept: _Reserved) -> None:
     if kept.answer is not None and kept.answer is not kept.stdout:
         with contextlib.suppress(OSError):
             kept.answer.flush()
-    if kept.saved is not None:
-        os.dup2(kept.saved, 1)
-        os.close(kept.saved)
+    os.dup2(kept.saved, 1)
+    os.close(kept.saved)
     if kept.stdout is not None:
         sys.stdout = kept.stdout
 
 
 def _stand_in() -> TextIO:
-    """Open a stream to stderr that the user's code may write to, rebind or close without taking stderr along."""
-    try:
-        return os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
-    except OSError:
-        return open(os.devnull, "w", encoding="utf-8")
+    """Open a stream to stderr that the user's code may keep, rebind or close without taking stderr along."""
+    return os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _answer() -> TextIO | None:
@@ -232,7 +235,7 @@ def view(colour: bool = True) -> View:
 def _width(stream: TextIO | None) -> int:
     """Return the columns of the terminal that shows the answer, not of whatever descriptor 1 is by now."""
     wanted = os.environ.get("COLUMNS", "")
-    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:6]):
+    if wanted.isascii() and wanted.isdigit() and int(wanted[:6]) > 0:
         return int(wanted[:6])
     descriptor = _descriptor(stream)
     try:

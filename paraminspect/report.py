@@ -180,6 +180,8 @@ class Use:
 
 @dataclass(frozen=True)
 class LayerOut:
+    """Summarise what a module returned."""
+
     mean: float | None = None
     rms: float | None = None
     min: Number | None = None
@@ -188,11 +190,15 @@ class LayerOut:
 
 @dataclass(frozen=True)
 class LayerGrad:
+    """Summarise the gradient that arrived at what a module returned."""
+
     rms: float | None = None
 
 
 @dataclass(frozen=True)
 class LayerExpected:
+    """Hold what theory predicts for a layer, null where it does not reach."""
+
     out_rms: float | None = None
     grad_rms: float | None = None
     dead: float | None = None
@@ -227,6 +233,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Finding:
+    """Name what a rule found, and where."""
+
     rule: str
     severity: str
     where: str
@@ -263,6 +271,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Source:
+    """Say where the model came from: `kind` is ``spec``, ``module`` or ``checkpoint``."""
+
     kind: str
     name: str
     path: str | None = None
@@ -270,6 +280,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Environment:
+    """Say what ran, where, in which dtype and from which seed."""
+
     paraminspect: str
     torch: str | None
     python: str
@@ -280,6 +292,8 @@ class Environment:
 
 @dataclass(frozen=True)
 class Model:
+    """Name the module's class and print it as PyTorch does."""
+
     type: str
     repr: str
 

@@ -52,7 +52,9 @@ def specs(draw: st.DrawFn) -> Spec:
         "dtype": draw(st.sampled_from(["float32", "float64", "bfloat16"])),
     }
     if draw(st.booleans()):
-        text["init"] = [{"params": "*weight*", "scheme": draw(st.sampled_from(["normal", "uniform", "ones", "textbook"]))}]
+        text["init"] = [
+            {"params": "*weight*", "scheme": draw(st.sampled_from(["normal", "uniform", "ones", "textbook"]))}
+        ]
     return parse_spec(json.dumps(text), "spec.json")
 
 

@@ -20,7 +20,9 @@ from tests.conftest import CONFIGS, ROOT
 
 README = ROOT / "README.md"
 ACCEPT = bool(os.environ.get("PARAMINSPECT_ACCEPT"))
-BLOCK = re.compile(r"(?:<!-- (?P<kind>terminal|file) (?P<what>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:<!-- (?P<kind>terminal|file) (?P<what>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL
+)
 TEXT = README.read_text(encoding="utf-8")
 PINNED = re.search(r"^torch==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
 CONSOLE = [match for match in BLOCK.finditer(TEXT) if match["language"] == "console"]

@@ -29,8 +29,7 @@ def values_of(dtype: torch.dtype) -> Floats:
     wide = dtype.itemsize == 2
     words = np.arange(65_536, dtype=np.uint16) if wide else np.arange(256, dtype=np.uint8)
     if dtype in _NUMPY:
-        # A byte other than 0 is true, whichever it is.
-        values = (words != 0 if dtype is torch.bool else words.view(_NUMPY[dtype])).astype(np.float64)
+        values = words.view(_NUMPY[dtype]).astype(np.float64)
     elif dtype is torch.bfloat16:
         values = (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     else:

@@ -105,13 +105,7 @@ def _fetcher(tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> Callable
     remote = plain.as_strided(shape, steps, plain.storage_offset())
 
     def fetch(index: Any) -> Array:
-        block = remote[_on_device(index)].cpu().contiguous()
+        block = remote[index].cpu().contiguous()
         return np.asarray(_Memory(block, words, [(block.numel(), 1)]))
 
     return fetch
-
-
-def _on_device(index: Any) -> Any:
-    if not isinstance(index, tuple):
-        return index
-    return tuple(torch.from_numpy(item) if isinstance(item, np.ndarray) else item for item in index)

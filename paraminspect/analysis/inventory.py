@@ -28,18 +28,22 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """Return the first of its names."""
         return self.names[0]
 
     @property
     def lazy(self) -> bool:
+        """Tell whether its shape is unknown until the first forward."""
         return is_lazy(self.tensor)
 
     @property
     def numel(self) -> int | None:
+        """Return the number of elements, None where it is unknown."""
         return None if self.lazy else self.tensor.numel()
 
     @property
     def bytes(self) -> int | None:
+        """Return elements times bytes per element, None where it is unknown."""
         return None if self.lazy else self.tensor.numel() * self.tensor.element_size()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from paraminspect.cli.schemes import schemes
 from paraminspect.cli.session import DONE, FAILED
 from paraminspect.cli.share import share
 from paraminspect.cli.show import show
-from paraminspect.errors import UserError
+from paraminspect.errors import UserError, did_you_mean
 from paraminspect.report import Environment, Failure, Report, Source
 
 INTERRUPTED = 130
@@ -31,8 +31,8 @@ _NAME = "paraminspect"
 _COMPLETE = "_PARAMINSPECT_COMPLETE"
 _HELP = "Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."
 _EPILOG = (
-    "Exit codes: 0 done, 1 a check found something, 2 could not do it, 130 interrupted, 141 the reader left. "
-    "Without SOURCE a command takes the built-in spec mlp."
+    "Without SOURCE a command takes the built-in spec mlp. "
+    "Exit codes: 0 done, 1 a check found something, 2 could not do it, 130 interrupted, 141 the reader left."
 )
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -57,7 +57,7 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
-class Shell(str, Enum):
+class Shell(StrEnum):
     """The shells that can complete our command lines."""
 
     bash = "bash"
@@ -193,16 +193,27 @@ def _typer_left(error: SystemExit) -> int:
 
 def _usage(argv: list[str], error: typer.TyperException) -> UserError:
     """Turn Typer's own usage errors into ours."""
-    command = _command_in(argv)
-    close = sorted(getattr(error, "possibilities", None) or ())
-    message = error.message if close else error.format_message()
-    if close:
-        hint = f"did you mean {' or '.join(close)}?"
-    elif command:
-        hint = f"see: {_NAME} {command} --help"
-    else:
-        hint = f"the command comes first: {_NAME} COMMAND [SOURCE] [OPTIONS]; see: {_NAME} --help"
+    context = getattr(error, "ctx", None)
+    command = _command_in(argv if context is None else [context.info_name])
+    known = getattr(error, "possibilities", None)
+    message = error.format_message() if known is None else error.message
+    hint = _close(getattr(error, "option_name", ""), known or ()) or _how(command, argv)
     return UserError(" ".join(message.split()), where=command, hint=hint, code="usage")
+
+
+def _close(option: str, known: Iterable[str]) -> str:
+    """Suggest an option; the dashes, which all of them have, would make any two of them alike."""
+    names = {name.lstrip("-"): name for name in known}
+    hint = did_you_mean(option.lstrip("-"), names)
+    return f"did you mean {names[hint.split(chr(39))[1]]!r}?" if hint else ""
+
+
+def _how(command: str, argv: list[str]) -> str:
+    if command:
+        return f"see: {_NAME} {command} --help"
+    word = next((word for word in argv if not word.startswith("-")), "")
+    example = f"show {word}" if "." in word or "/" in word else "COMMAND [SOURCE] [OPTIONS]"
+    return f"the command comes first: {_NAME} {example}; see: {_NAME} --help"
 
 
 def _unexpected(error: BaseException) -> UserError:

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -53,7 +53,7 @@ Source = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """The forms an answer can take."""
 
     table = "table"

@@ -10,33 +10,42 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
+
+from paraminspect.errors import did_you_mean
 
 _INSTALLERS = ("install_completion", "show_completion")
 
 
 class Quick:
-    """Coerce the values that need no pydantic: those not given, texts, and the members of an Enum."""
+    """Coerce what needs no pydantic: texts, numbers and the members of an Enum; ask Typer for anything else."""
 
     def __init__(self, thorough: Callable[[], Any]) -> None:
         self.thorough = thorough
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return what Typer's own coercion returns; ask it for whatever is not plain."""
+        """Return the value of one parameter; raises typer.BadParameter when it is not of its type."""
+        annotation = param.type_descriptor.annotation
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
-        annotation = param.type_descriptor.annotation
-        if isinstance(value, Enum) or (annotation is str and isinstance(value, str)):
-            return value
         if annotation == list[str] and all(isinstance(item, str) for item in value):
             return list(value)
-        if isinstance(annotation, type) and issubclass(annotation, Enum) and value in [*map(_value, annotation)]:
+        if not isinstance(annotation, type) or not issubclass(annotation, (str, int, float, Enum)):
+            return self.thorough().coerce(value, param=param, ctx=ctx)
+        if isinstance(value, annotation):
+            return value
+        try:
             return annotation(value)
-        return self.thorough().coerce(value, param=param, ctx=ctx)
+        except ValueError:
+            raise typer.BadParameter(_wrong(value, annotation), ctx=ctx, param=param) from None
 
 
-def _value(member: Enum) -> Any:
-    return member.value
+def _wrong(value: Any, wanted: type) -> str:
+    if not issubclass(wanted, Enum):
+        return f"{value!r} is not a {'whole ' if wanted is int else ''}number"
+    known = [str(member.value) for member in wanted]
+    return f"{value!r} is not one of {', '.join(known)}. {did_you_mean(value, known).capitalize()}".strip()
 
 
 def _fit(parameter: Any) -> Any:

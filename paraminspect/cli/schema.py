@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,7 +12,7 @@ from paraminspect.cli.session import DONE
 from paraminspect.render.json import dumps
 
 
-class Which(str, Enum):
+class Which(StrEnum):
     """The contracts that have a JSON Schema."""
 
     spec = "spec"

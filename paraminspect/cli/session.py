@@ -90,16 +90,12 @@ def _known(option: str, word: str | None, known: tuple[str, ...]) -> str | None:
 
 
 def _device(word: str | None) -> str | None:
-    """Check a device, with or without the number after it: cuda, cuda:1."""
+    """Check a device; the GPUs may be followed by a number, as in cuda:1."""
     from paraminspect.spec.sizes import DEVICES
 
     kind, colon, number = (word or "").partition(":")
-    if word is None or (kind in DEVICES and (not colon or (number.isascii() and number.isdigit()))):
-        return word
-    if kind in DEVICES:
-        message, hint = f"{number!r} is not the number of a device", f"for example: {kind} or {kind}:0"
-        raise UserError(message, where="--device", hint=hint, code="bad-option")
-    return _known("--device", word, DEVICES)
+    counted = kind in ("cuda", "mps") and number.isascii() and number.isdigit()
+    return word if colon and counted else _known("--device", word, DEVICES)
 
 
 def _seed(seed: int) -> int:

@@ -17,7 +17,6 @@ from paraminspect.analysis.passes import loss_value, outputs
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiment.run import Request, State
-from paraminspect.sources.subject import Subject
 from paraminspect.init.rules import Applied, constructed
 from paraminspect.init.verdicts import judge
 from paraminspect.report import (
@@ -32,6 +31,7 @@ from paraminspect.report import (
     Use,
     Verdict,
 )
+from paraminspect.sources.subject import Subject
 
 
 def assemble(state: State, request: Request) -> Report:
@@ -67,6 +67,7 @@ def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
 
 
 def nothing_selected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
+    """Build the error for ``--params`` globs that match no name."""
     names = [name for entry in inventory.entries for name in entry.names]
     hint = did_you_mean(globs[0], names) or f"parameters: {', '.join(names[:12]) or 'none'}"
     wanted = " or ".join(repr(glob) for glob in globs)

@@ -25,6 +25,7 @@ class CustomScheme:
 
     @property
     def name(self) -> str:
+        """Return the reference, as the user wrote it."""
         return self.reference
 
     def check(self, name: str, shape: tuple[int, ...], dtype: str) -> None:

@@ -29,6 +29,7 @@ class BoundRule:
 
     @property
     def name(self) -> str:
+        """Return the scheme's name."""
         return self.scheme.name if isinstance(self.scheme, CustomScheme) else self.scheme.scheme.name
 
     def matches(self, name: str) -> bool:

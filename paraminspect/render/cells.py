@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paraminspect.render.figures import figure
 from paraminspect.render.view import View
-from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.report import Forward, Gradient, Init, Parameter, Values
 
 
 def shape(row: Parameter) -> str:
@@ -28,10 +28,12 @@ def scheme(init: Init | None, view: View) -> str:
     return "" if init is None else view.text(init.scheme)
 
 
-def gradient(found: Gradient | None, view: View) -> str:
+def gradient(found: Gradient | None, forward: Forward | None, view: View) -> str:
     """Return the rms of a gradient that is fine, else in a word why there is none, or what is wrong with it."""
     if found is None:
         return ""
     if found.status == "ok":
         return figure(found.rms, view.glyphs)
-    return {"not-run": "None", "unknown": view.glyphs.unknown}.get(found.status) or view.text(found.status)
+    if found.status == "not-run":
+        return "None" if forward else ""
+    return view.glyphs.unknown if found.status == "unknown" else view.text(found.status)

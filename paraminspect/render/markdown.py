@@ -63,7 +63,7 @@ def _columns(report: Report, view: View) -> list[_Column]:
         _Column("mean", lambda row: cells.moment(row.values, "mean", view)),
         _Column("std", lambda row: cells.moment(row.values, "std", view)),
         _Column("expected std", lambda row: cells.expected(row.init, "expected_std", view)),
-        _Column("gradient rms", lambda row: _word(cells.gradient(row.gradient, view)) if row.gradient else ""),
+        _Column("gradient rms", lambda row: _word(cells.gradient(row.gradient, report.forward, view))),
     ]
 
 

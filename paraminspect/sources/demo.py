@@ -10,7 +10,11 @@ class Residual(nn.Sequential):
     """A Sequential that adds its input to its output."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + super().forward(x)
+        """Return x + layers(x)."""
+        y = x
+        for layer in self:
+            y = layer(y)
+        return x + y
 
 
 class PlainBiasLinear(nn.Module):
@@ -22,4 +26,5 @@ class PlainBiasLinear(nn.Module):
         self.bias = torch.zeros(out_features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x @ weight.T + bias."""
         return x @ self.weight.t() + self.bias

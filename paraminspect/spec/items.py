@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from paraminspect.errors import UserError
 from paraminspect.spec import fields
@@ -106,7 +107,7 @@ def _mlp(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ..
     activation = _activation(entries["activation"].value, path) if "activation" in entries else _relu(where)
     kwargs = {} if "bias" not in entries else {"bias": _bias(entries["bias"].value, path)}
     items: list[Item] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         items += [Layer("Linear", (fan_in, fan_out), kwargs, None, where), activation]
     return tuple(items[:-1]) if name is None else (Group("Sequential", tuple(items[:-1]), name, where),)
 

@@ -23,7 +23,7 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
     """
     root = parse(text, label, guess_syntax(label, text))
     entries = fields.mapping(root, "the spec", KEYS, _EXAMPLE).entries
-    spec = Spec(
+    return Spec(
         name=_name(entries, label),
         layers=_layers(root, entries),
         label=label,
@@ -36,7 +36,6 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
         dtype=_dtype(entries["dtype"].value) if "dtype" in entries else None,
         device=fields.word(entries["device"].value, "device", DEVICES) if "device" in entries else None,
     )
-    return spec
 
 
 def _name(entries: dict[str, Entry], label: str) -> str:

@@ -36,7 +36,11 @@ def test_layers_are_recorded_in_order_of_execution() -> None:
     net = nn.Sequential(layer, nn.ReLU(inplace=True), layer)
     x = torch.randn(2, 3)
     found = passes_of(net, x).layers()
-    assert [(one.index, one.module, one.type) for one in found] == [(0, "0", "Linear"), (1, "1", "ReLU"), (2, "2", "Linear")]
+    assert [(one.index, one.module, one.type) for one in found] == [
+        (0, "0", "Linear"),
+        (1, "1", "ReLU"),
+        (2, "2", "Linear"),
+    ]
     first = layer(x)
     last = layer(torch.relu(first))
     assert found[0].out.rms == pytest.approx(first.double().square().mean().sqrt().item(), rel=1e-12)
@@ -103,15 +107,55 @@ def test_on_meta_a_gradient_that_arrives_is_unknown_not_zero() -> None:
 
 
 FAILURES = [
-    (nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 1)), torch.ones(2, 4), "1", "Linear expects (…, 5) of float32, got (2, 3) float32 (mat1 and mat2 shapes cannot be multiplied (2x3 and 5x1))"),
-    (nn.Sequential(nn.Linear(4, 3)), torch.ones(2, 4, dtype=torch.float64), "0", "Linear expects (…, 4) of float32, got (2, 4) float64 ("),
-    (nn.Sequential(nn.Embedding(10, 4)), torch.ones(2, 4), "0", "Embedding expects integers from 0 to 9, got (2, 4) float32 ("),
-    (nn.Sequential(nn.Embedding(10, 4)), torch.tensor([99]), "0", "Embedding expects integers from 0 to 9, got (1,) int64 ("),
-    (nn.Sequential(nn.Conv2d(3, 4, 3)), torch.ones(1, 5, 8, 8), "0", "Conv2d expects (N, 3, …) of float32, got (1, 5, 8, 8) float32 ("),
-    (nn.Sequential(nn.BatchNorm1d(3)), torch.ones(2, 4), "0", "BatchNorm1d expects (N, 3, …) of float32, got (2, 4) float32 ("),
-    (nn.Sequential(nn.Sequential(nn.LayerNorm(3))), torch.ones(2, 4), "0.0", "LayerNorm expects (…, 3) of float32, got (2, 4) float32 ("),
+    (
+        nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 1)),
+        torch.ones(2, 4),
+        "1",
+        "Linear expects (…, 5) of float32, got (2, 3) float32 (mat1 and mat2 shapes cannot be multiplied (2x3 and 5x1))",
+    ),
+    (
+        nn.Sequential(nn.Linear(4, 3)),
+        torch.ones(2, 4, dtype=torch.float64),
+        "0",
+        "Linear expects (…, 4) of float32, got (2, 4) float64 (",
+    ),
+    (
+        nn.Sequential(nn.Embedding(10, 4)),
+        torch.ones(2, 4),
+        "0",
+        "Embedding expects integers from 0 to 9, got (2, 4) float32 (",
+    ),
+    (
+        nn.Sequential(nn.Embedding(10, 4)),
+        torch.tensor([99]),
+        "0",
+        "Embedding expects integers from 0 to 9, got (1,) int64 (",
+    ),
+    (
+        nn.Sequential(nn.Conv2d(3, 4, 3)),
+        torch.ones(1, 5, 8, 8),
+        "0",
+        "Conv2d expects (N, 3, …) of float32, got (1, 5, 8, 8) float32 (",
+    ),
+    (
+        nn.Sequential(nn.BatchNorm1d(3)),
+        torch.ones(2, 4),
+        "0",
+        "BatchNorm1d expects (N, 3, …) of float32, got (2, 4) float32 (",
+    ),
+    (
+        nn.Sequential(nn.Sequential(nn.LayerNorm(3))),
+        torch.ones(2, 4),
+        "0.0",
+        "LayerNorm expects (…, 3) of float32, got (2, 4) float32 (",
+    ),
     (nn.Sequential(nn.Unflatten(1, (3, 3))), torch.ones(2, 4), "0", "Unflatten got (2, 4) float32: "),
-    (nn.Sequential(nn.LSTM(4, 3), nn.ReLU()), torch.ones(2, 4), "1", "ReLU got (2, 3) float32, (1, 3) float32, (1, 3) float32: "),
+    (
+        nn.Sequential(nn.LSTM(4, 3), nn.ReLU()),
+        torch.ones(2, 4),
+        "1",
+        "ReLU got (2, 3) float32, (1, 3) float32, (1, 3) float32: ",
+    ),
 ]
 
 
@@ -142,7 +186,9 @@ def test_the_ledger_adds_up_for_a_layer_called_in_a_loop() -> None:
     passes = passes_of(net, x, follow=True)
     assert all(torch.equal(p.grad, g) for p, g in zip(net.parameters(), bare, strict=True))
     records = passes.ledger.records
-    assert [(r.op, r.module) for r in records if r.parameter is net.cell.weight] == [("linear", "cell")] * 4 + [("matmul", "")]
+    assert [(r.op, r.module) for r in records if r.parameter is net.cell.weight] == [("linear", "cell")] * 4 + [
+        ("matmul", "")
+    ]
     parts = torch.stack([r.view.grad.double() for r in records if r.parameter is net.cell.weight])
     torch.testing.assert_close(parts.sum(0), net.cell.weight.grad.double(), rtol=1e-6, atol=1e-7)
 
@@ -155,7 +201,9 @@ def test_the_ledger_adds_up_where_parameters_travel_in_lists(net: nn.Module) -> 
     passes = passes_of(net, *inputs, follow=True)
     assert passes.error is None
     for parameter in net.parameters():
-        parts = [r.view.grad.double() for r in passes.ledger.records if r.parameter is parameter and r.view.grad is not None]
+        parts = [
+            r.view.grad.double() for r in passes.ledger.records if r.parameter is parameter and r.view.grad is not None
+        ]
         torch.testing.assert_close(sum(parts), parameter.grad.double(), rtol=1e-6, atol=1e-7)
 
 

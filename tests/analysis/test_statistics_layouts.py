@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paraminspect.analysis import statistics, strides
+from paraminspect.analysis.elements import open_elements
 from paraminspect.analysis.statistics import measure
 from tests.analysis.exact_figures import assert_figures
 
@@ -101,10 +102,30 @@ def test_overlapping_views_of_other_types(dtype, monkeypatch):
     assert (found.mean, found.std, found.l2) == pytest.approx((expected.mean, expected.std, expected.l2), rel=1e-15)
 
 
+def test_what_lies_between_the_elements_does_not_count(monkeypatch):
+    monkeypatch.setattr(statistics, "SAMPLE", 16)
+    x = torch.full((100,), math.inf)
+    x[::4] = torch.arange(25.0)
+    values = measure(x[::4].unfold(0, 5, 1))
+    assert (values.inf, values.min, values.max) == (0, 0.0, 24.0)
+    x[x.isinf()] = -1e9
+    assert measure(x[::4].unfold(0, 5, 1)) == values
+
+
 def test_more_than_64_dimensions():
     x = base(24)
     assert measure(x.reshape((1,) * 40 + (4,) + (1,) * 40 + (6,))) == measure(x)
     assert measure(x.reshape((4,) + (1,) * 70 + (6,)).transpose(0, -1)) == measure(x.reshape(4, 6).t())
+
+
+def test_memory_is_lent_read_only():
+    x = torch.zeros(3)
+    elements = open_elements(x, np.dtype(np.float32), 9)
+    assert elements is not None
+    words = elements.read((slice(None),))
+    assert words.ctypes.data == x.data_ptr()
+    with pytest.raises(ValueError, match="read-only"):
+        words[0] = 1
 
 
 class Elsewhere(torch.Tensor):

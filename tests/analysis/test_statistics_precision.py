@@ -90,6 +90,34 @@ def accuracy(first, low, high, times):
     return [first] + [low, high] * times
 
 
+def rounding_alike(n):
+    """Return numbers near 1 and -1 whose plain sums, in chains of sixteen, are all rounded down."""
+    chain, total = [], 0.0
+    for _ in range(16):
+        ulp = math.ulp(total + 1)
+        step = 1 + ulp / 2 - math.ulp(1.0) if ulp > 2.0**-52 else 1.0
+        chain.append(step)
+        total += step
+    up = [-(step + 2 * math.ulp(1.0)) if step > 1 else -1.0 for step in chain]
+    rows = [number for pair in zip(chain, up, strict=True) for number in [pair[0]] * 4 + [pair[1]] * 4]
+    return np.array(rows * (n // len(rows)))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_roundings_that_add_up_are_made_good(sign):
+    x = torch.from_numpy(sign * rounding_alike(8192))
+    assert_figures(measure(x), x.tolist())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [100, 8192])
+def test_small_numbers_beside_a_large_one_count(n, dtype, sign):
+    x = torch.full((n,), sign * (2.0**-53 - 2.0**-73), dtype=dtype)
+    x[0] = sign
+    assert_figures(measure(x), x.tolist())
+
+
 # https://www.itl.nist.gov/div898/strd/univ/homepage.html: data, mean, standard deviation of the sample.
 NIST = {
     "NumAcc1": ([10000001, 10000003, 10000002], 10000002, Fraction(1)),
@@ -174,12 +202,16 @@ def test_an_error_in_a_thread_is_raised(threads, monkeypatch):
 
 
 def scaled(values, k):
-    return [math.ldexp(figure, k) for figure in (values.mean, values.std, values.rms, values.l2, values.min, values.max)]
+    return [
+        math.ldexp(figure, k) for figure in (values.mean, values.std, values.rms, values.l2, values.min, values.max)
+    ]
 
 
 @pytest.mark.parametrize("n", [40, 5000, 100_000])
 @pytest.mark.parametrize("offset", [0.0, 3.0, 1e6])
-@pytest.mark.parametrize(("dtype", "powers"), [(torch.float64, (-900, -300, -7, 5, 290, 900)), (torch.float32, (-60, 60))])
+@pytest.mark.parametrize(
+    ("dtype", "powers"), [(torch.float64, (-900, -300, -7, 5, 290, 900)), (torch.float32, (-60, 60))]
+)
 def test_scaling_by_a_power_of_two_is_exact(n, offset, dtype, powers):
     x = torch.from_numpy(normal(n) + offset).to(dtype)
     values = measure(x)
@@ -197,6 +229,14 @@ def test_the_sign_changes_signs_only(n, dtype):
         x += 2**60
     a, b = measure(x), measure(-x)
     assert (a.mean, a.std, a.rms, a.l2, a.min, a.max) == (-b.mean, b.std, b.rms, b.l2, -b.max, -b.min)
+
+
+def test_the_sign_does_not_show_where_sums_cancel():
+    generator = np.random.default_rng(3)
+    for _ in range(100):
+        half = generator.normal(size=30)
+        x = torch.from_numpy(np.concatenate([half, -half * (1 + generator.normal(size=30) * 2.0**-50)]))
+        assert measure(x).mean == -measure(-x).mean
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

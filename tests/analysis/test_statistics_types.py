@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paraminspect.analysis import statistics
 from paraminspect.analysis.statistics import measure
 from paraminspect.report import Values
 from tests.analysis.exact_figures import assert_figures
@@ -51,6 +52,15 @@ def test_close_integers_that_float64_cannot_tell_apart(dtype, times):
     assert values.std == pytest.approx(math.sqrt(2 / 3), rel=1e-14)
     assert [count for count in values.histogram if count] == [values.histogram[0]] * 3 or times > 1
     assert [bool(count) for count in values.histogram] == [True] + [False] * 7 + [True] + [False] * 6 + [True]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint64])
+@pytest.mark.parametrize("numbers", [[1, 2, 4, 101, 105, 106], [1, 1, 1, 3, 3, 3], [1, 1, 1, 1, 1, 1]])
+def test_blocks_of_close_integers(dtype, numbers, monkeypatch):
+    monkeypatch.setattr(statistics, "SAMPLE", 2)
+    monkeypatch.setattr(statistics, "BLOCK", 3)
+    large = [2**62 + number for number in numbers]
+    assert_figures(measure(torch.tensor(large, dtype=dtype)), large)
 
 
 def test_sums_that_would_wrap():

@@ -1,6 +1,6 @@
 """`show` with gradients of a 5,000-layer MLP against torchinfo.summary of the same model plus one forward and backward.
 
-    pip install torchinfo; python -m tests.benchmarks.deep [--layers N]
+pip install torchinfo; python -m tests.benchmarks.deep [--layers N]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whole processes: `show` against the chapter's hand-written script; help, version and a typo against importing torch.
 
-    python -m tests.benchmarks.process [--rounds N]
+python -m tests.benchmarks.process [--rounds N]
 """
 
 from __future__ import annotations

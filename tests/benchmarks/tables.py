@@ -1,6 +1,6 @@
 """A table of 100,000 rows in every format, beyond building the report.
 
-    python -m tests.benchmarks.tables [--rows N]
+python -m tests.benchmarks.tables [--rows N]
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ BOUNDS = {"plain": 3.0, "csv": 3.0, "json": 3.0, "table": 5.0, "markdown": None}
 
 def literal(rows: int) -> Report:
     """Return a report of many rows with all figures filled in."""
-    values = [Values(0.001 * i, 0.02, 0.02, -0.1 - i, 0.1 + i, 3.5, 0, 0, 0, (1, 3, 8, 20, 30, 20, 8, 3) * 2) for i in range(97)]
+    values = [
+        Values(0.001 * i, 0.02, 0.02, -0.1 - i, 0.1 + i, 3.5, 0, 0, 0, (1, 3, 8, 20, 30, 20, 8, 3) * 2)
+        for i in range(97)
+    ]
     parameters = tuple(
         Parameter(
             name=f"layers.{i // 2}.{'bias' if i % 2 else 'weight'}",
@@ -39,7 +42,9 @@ def literal(rows: int) -> Report:
         )
         for i in range(rows)
     )
-    total = Totals(parameters=256 * rows, trainable=256 * rows, as_named=256 * rows, bytes=1024 * rows, shown=256 * rows)
+    total = Totals(
+        parameters=256 * rows, trainable=256 * rows, as_named=256 * rows, bytes=1024 * rows, shown=256 * rows
+    )
     environment = Environment("0", "2.13.0", "3.11", "cpu", "float32", 0)
     return Report("show", Source("spec", "wide"), environment, parameters=parameters, totals=total)
 

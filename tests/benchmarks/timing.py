@@ -36,5 +36,3 @@ def report(medians: dict[str, float], base: str, bounds: dict[str, float]) -> No
     for name, seconds in medians.items():
         bound = f"  (at most {bounds[name]:g})" if name in bounds else ""
         print(f"{name:<44}{seconds:8.3f} s  {seconds / medians[base]:6.2f} x{bound}")
-
-

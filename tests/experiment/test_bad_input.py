@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +48,10 @@ SPECS = {
         MLP + "init: [{params: '*.wieght', scheme: ones}]",
         "{path}:2:37: '*.wieght' matches no parameter\n  did you mean ",
     ),
-    "std below zero": (MLP + "init: [{params: '*', scheme: normal, std: -1}]", "{path}:2:30: std of normal must be at least 0; got -1"),
+    "std below zero": (
+        MLP + "init: [{params: '*', scheme: normal, std: -1}]",
+        "{path}:2:30: std of normal must be at least 0; got -1",
+    ),
     "a above b": (MLP + "init: [{params: '*', scheme: uniform, a: 2, b: 1}]", "{path}:2:30: "),
     "xavier on a bias": (
         MLP + "init: [{params: '*', scheme: xavier_normal}]",
@@ -123,7 +125,7 @@ def test_a_file_named_like_a_built_in_wins(run: Run, tmp_path: Path, monkeypatch
     (tmp_path / "mlp").write_text("name: mine\nlayers: [Linear: [2, 2]]")
     monkeypatch.chdir(tmp_path)
     assert run("show", "mlp", "--json").report["source"] == {"kind": "spec", "name": "mine", "path": "mlp"}
-    os.unlink("mlp")
+    (tmp_path / "mlp").unlink()
     (tmp_path / "mlp").mkdir()
     assert run("show", "mlp", "--json").report["source"]["name"] == "mlp"
 

@@ -42,9 +42,7 @@ def test_names_and_numbers_as_in_an_ordered_dict() -> None:
     text = "layers: [{name: hidden, Linear: [4, 3]}, Tanh, {name: out, Linear: [3, 1]}]"
     same(
         net_of(text),
-        lambda: nn.Sequential(
-            OrderedDict([("hidden", nn.Linear(4, 3)), ("1", nn.Tanh()), ("out", nn.Linear(3, 1))])
-        ),
+        lambda: nn.Sequential(OrderedDict([("hidden", nn.Linear(4, 3)), ("1", nn.Tanh()), ("out", nn.Linear(3, 1))])),
     )
 
 
@@ -52,9 +50,7 @@ def test_mlp_is_the_alternating_layers_with_none_after_the_last() -> None:
     text = "seed: 3\nlayers: [MLP: {sizes: [5, 4, 3, 2], activation: {LeakyReLU: 0.1}}]"
     same(
         net_of(text),
-        lambda: nn.Sequential(
-            nn.Linear(5, 4), nn.LeakyReLU(0.1), nn.Linear(4, 3), nn.LeakyReLU(0.1), nn.Linear(3, 2)
-        ),
+        lambda: nn.Sequential(nn.Linear(5, 4), nn.LeakyReLU(0.1), nn.Linear(4, 3), nn.LeakyReLU(0.1), nn.Linear(3, 2)),
         seed=3,
     )
 
@@ -63,9 +59,7 @@ def test_repeat_makes_independent_copies_in_line() -> None:
     net = net_of("layers: [Linear: [2, 2], Repeat: {times: 3, layers: [Linear: [2, 2], Tanh]}]")
     same(
         net,
-        lambda: nn.Sequential(
-            nn.Linear(2, 2), *[m for _ in range(3) for m in (nn.Linear(2, 2), nn.Tanh())]
-        ),
+        lambda: nn.Sequential(nn.Linear(2, 2), *[m for _ in range(3) for m in (nn.Linear(2, 2), nn.Tanh())]),
     )
     assert len({id(p) for p in net.parameters()}) == 8
     assert not torch.equal(net[1].weight, net[3].weight)
@@ -133,7 +127,9 @@ def test_meta_takes_no_memory_and_draws_nothing() -> None:
 
 
 def test_a_nested_layer_is_an_argument() -> None:
-    net = net_of("layers: [TransformerEncoder: {encoder_layer: {TransformerEncoderLayer: [8, 2, 16]}, num_layers: 2, enable_nested_tensor: false}]")
+    net = net_of(
+        "layers: [TransformerEncoder: {encoder_layer: {TransformerEncoderLayer: [8, 2, 16]}, num_layers: 2, enable_nested_tensor: false}]"
+    )
     assert len(net[0].layers) == 2
 
 

@@ -107,7 +107,17 @@ def test_every_construct_as_a_script(run: Run, spec: Write, text: str) -> None:
 
 
 def test_options_go_into_the_script(run: Run) -> None:
-    flags = (CONFIGS / "mlp.yaml", "--seed", 7, "--input", "5,4:float32:normal", "--loss", "mean", "--scheme", "xavier_normal")
+    flags = (
+        CONFIGS / "mlp.yaml",
+        "--seed",
+        7,
+        "--input",
+        "5,4:float32:normal",
+        "--loss",
+        "mean",
+        "--scheme",
+        "xavier_normal",
+    )
     flags = (*flags, "--bias", "normal:std=0.1", "--rule", "2.weight=orthogonal")
     assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
 

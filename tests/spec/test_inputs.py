@@ -25,7 +25,12 @@ GOOD = [
 @pytest.mark.parametrize(("text", "wanted"), GOOD)
 def test_forms(text: str, wanted: Input) -> None:
     found = parse_input(text)
-    assert (found.shape, found.sample, found.dtype, found.name) == (wanted.shape, wanted.sample, wanted.dtype, wanted.name)
+    assert (found.shape, found.sample, found.dtype, found.name) == (
+        wanted.shape,
+        wanted.sample,
+        wanted.dtype,
+        wanted.name,
+    )
     assert found.where == f"--input {text}"
 
 
@@ -41,7 +46,10 @@ BAD = [
     ("0,4", "'0,4' is not a shape: sizes of at least 1, separated by commas\n  " + FORM),
     ("-1", "'-1' is not a shape: sizes of at least 1, separated by commas\n  " + FORM),
     ("٣", "'٣' is not a shape: sizes of at least 1, separated by commas\n  " + FORM),
-    ("9999999999999999999", "'9999999999999999999' is not a shape: sizes of at least 1, separated by commas\n  " + FORM),
+    (
+        "9999999999999999999",
+        "'9999999999999999999' is not a shape: sizes of at least 1, separated by commas\n  " + FORM,
+    ),
     ("2,4:a:b:c", "too many ':'\n  " + FORM),
     ("2:flaot32", "unknown dtype or sample 'flaot32'\n  did you mean 'float32'?"),
     ("2:uniorm", "unknown dtype or sample 'uniorm'\n  did you mean 'uniform'?"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.render import cells
 from paraminspect.render.figures import sparkline, whole
 from paraminspect.render.table.layout import Column
 from paraminspect.render.table.style import BROKEN, QUIET, SHARED, SUSPICIOUS
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Values
+from paraminspect.report import Parameter, Report, Values
 
 Row = Parameter
 _TROUBLE = {
@@ -64,9 +64,20 @@ def held(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
     return Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", rank, foot=total)
 
 
-def measured(key: str, pick: Callable[[Row], Values | None], view: View, rank: int, group: str = "") -> Column[Row]:
-    """Show one figure of a row's values."""
-    return Column(key, lambda row: cells.moment(pick(row), key, view), "decimal", rank, group)
+def measured(
+    key: str,
+    pick: Callable[[Row], Values | None],
+    view: View,
+    rank: int,
+    group: str = "",
+    off: Collection[tuple[str | None, str]] = (),
+) -> Column[Row]:
+    """Show one figure of a row's values; `off` are the rows, by name, and the figures in them that are wrong."""
+
+    def style(row: Row) -> str:
+        return BROKEN if (row.name, key) in off else ""
+
+    return Column(key, lambda row: cells.moment(pick(row), key, view), "decimal", rank, group, style=style)
 
 
 def expected(key: str, view: View, rank: int) -> Column[Row]:
@@ -88,10 +99,13 @@ def histogram(view: View, rank: int) -> Column[Row]:
     return Column("histogram", picture, rank=rank)
 
 
-def gradient(view: View, rank: int) -> Column[Row]:
+def gradient(report: Report, view: View, rank: int) -> Column[Row]:
     """Show the rms of the gradient, or in a word why there is none."""
 
     def style(row: Row) -> str:
         return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""
 
-    return Column("rms", lambda row: cells.gradient(row.gradient, view), "decimal", rank, "gradient", style=style)
+    def cell(row: Row) -> str:
+        return cells.gradient(row.gradient, report.forward, view)
+
+    return Column("rms", cell, "decimal", rank, "gradient", style=style)

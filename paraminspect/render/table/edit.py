@@ -13,7 +13,7 @@ from paraminspect.render.table.values import values_blocks
 from paraminspect.render.view import View
 from paraminspect.report import Edit, Parameter, Report, TensorInfo
 
-_DONE = {"add": "added {}", "mul": "multiplied by {}", "fill": "filled with {}"}
+_DONE = {"add": "added", "mul": "multiplied by", "fill": "filled with"}
 
 
 def edit(report: Report, view: View) -> Iterator[str]:
@@ -24,7 +24,7 @@ def edit(report: Report, view: View) -> Iterator[str]:
         return
     changed = set(found.parameters)
     yield "\n"
-    yield from lay_out(_columns(view), [row for row in report.parameters if row.name in changed], view)
+    yield from lay_out(_columns(report, view), [row for row in report.parameters if row.name in changed], view)
     yield "\n"
     for head, text in _proof(found, view):
         yield from entry(head, text, view)
@@ -32,7 +32,7 @@ def edit(report: Report, view: View) -> Iterator[str]:
         yield from values_blocks(report, view)
 
 
-def _columns(view: View) -> list[Column[Parameter]]:
+def _columns(report: Report, view: View) -> list[Column[Parameter]]:
     return [
         columns.name("parameter", view),
         columns.shape(4),
@@ -40,13 +40,14 @@ def _columns(view: View) -> list[Column[Parameter]]:
         columns.measured("std", columns.before, view, 2, "before"),
         columns.measured("mean", columns.now, view, 1, "after"),
         columns.measured("std", columns.now, view, 1, "after"),
-        columns.gradient(view, 3),
+        columns.gradient(report, view, 3),
     ]
 
 
 def _proof(found: Edit, view: View) -> Iterator[tuple[str, str]]:
-    done = _DONE.get(found.operation, f"{view.text(found.operation)} {{}}").format(figure(found.value, view.glyphs, 6))
-    yield "values", f"{done} in place, under no_grad, in {plural(len(found.parameters), 'tensor')}"
+    done = _DONE.get(found.operation) or view.text(found.operation)
+    value = figure(found.value, view.glyphs, 6)
+    yield "values", f"{done} {value} in place, under no_grad, in {plural(len(found.parameters), 'tensor')}"
     yield "gradient", _gradients(found)
     yield "graph", "unchanged: the same leaves, no history of the edit" if found.graph_unchanged else "CHANGED"
     if found.output_before and found.output_after:

@@ -29,11 +29,14 @@ def fold(text: str, view: View, indent: int = 0) -> list[str]:
 def _words(text: str, room: int) -> Iterator[str]:
     """Yield the words, each with the spaces before it; one that is too wide for any line in pieces."""
     for word in _WORD.findall(text):
-        while width_of(word) > room:
-            front = max(1, len(_start(word, room)))
-            yield word[:front]
-            word = word[front:]
-        yield word
+        start = used = 0
+        for at, character in enumerate(word):
+            width = width_of(character)
+            if used + width > room and at > start:
+                yield word[start:at]
+                start, used = at, 0
+            used += width
+        yield word[start:]
 
 
 def flow(parts: Sequence[str], between: str, view: View, indent: int = 0) -> list[str]:

@@ -12,7 +12,7 @@ from paraminspect.render.table.header import title
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN
 from paraminspect.render.table.values import values_blocks
-from paraminspect.render.table.verdicts import is_off, judged
+from paraminspect.render.table.verdicts import figures_off, is_off, judged, nonfinite
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
 
@@ -24,13 +24,14 @@ def init(report: Report, view: View) -> Iterator[str]:
     yield "\n"
     yield from lay_out(_columns(report, view), rows, view)
     yield "\n"
-    for head, text in (*_summary(rows, view), *judged(report, view)):
+    for head, text in (*_summary(rows, view), *nonfinite(rows, view), *judged(report, view)):
         yield from entry(head, text, view, 10)
     if view.values:
         yield from values_blocks(report, view)
 
 
 def _columns(report: Report, view: View) -> list[Column[Parameter]]:
+    off = figures_off(report)
     return [
         columns.name("parameter", view),
         columns.shape(6),
@@ -39,8 +40,8 @@ def _columns(report: Report, view: View) -> list[Column[Parameter]]:
         Column("out", lambda row: _fan(row.init and row.init.fan_out), "right", 8, "fan"),
         columns.measured("mean", columns.before, view, 4, "before"),
         columns.measured("std", columns.before, view, 4, "before"),
-        columns.measured("mean", columns.now, view, 2, "after"),
-        columns.measured("std", columns.now, view, 2, "after"),
+        columns.measured("mean", columns.now, view, 2, "after", off),
+        columns.measured("std", columns.now, view, 2, "after", off),
         columns.expected("mean", view, 3),
         columns.expected("std", view, 3),
         columns.measured("min", columns.now, view, 9),
@@ -71,11 +72,11 @@ def _verdict(report: Report, view: View) -> Column[Parameter]:
 
 def _summary(rows: list[Parameter], view: View) -> Iterator[tuple[str, str]]:
     inits = [row.init for row in rows if row.init and row.init.scheme != "default"]
-    for rule, times in Counter(init.rule for init in inits if init.rule).items():
+    for rule, times in Counter(init.rule or init.scheme for init in inits).items():
         yield "applied", f"{view.text(rule)} to {plural(times, 'tensor')}"
-    for (rule, earlier), times in Counter((init.rule, init.overridden) for init in inits if init.overridden).items():
-        replaced = ", ".join(map(view.text, earlier))
-        yield "overridden", f"{replaced} by {view.text(rule or '')} in {plural(times, 'tensor')}"
+    replaced = Counter((init.overridden, init.rule or init.scheme) for init in inits if init.overridden)
+    for (earlier, rule), times in replaced.items():
+        yield "overridden", f"{', '.join(map(view.text, earlier))} by {view.text(rule)} in {plural(times, 'tensor')}"
     left = [view.text(row.name) for row in rows if not row.init or row.init.scheme == "default"]
     if left:
         yield "untouched", f"{some_of(left, 4)}: as the layer's constructor left {'it' if len(left) == 1 else 'them'}"

@@ -1,7 +1,7 @@
 """Lay out a table in lines of fixed width: exact in a pipe, fitted to a terminal, at any number of rows.
 
-Rich's own Table lays out some 1,700 rows a second and cuts what does not fit; this one writes 100,000 rows in a
-second or two and drops whole columns instead, the least important first, and says so.
+Rich's own Table lays out some 1,700 rows a second and cuts what does not fit; this one writes 100,000 rows in some
+seconds and drops whole columns instead, the least important first, and says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from paraminspect.render.table.folding import cut, fold
+from paraminspect.render.table.folding import cut, flow
 from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
 from paraminspect.render.view import View
 
@@ -43,11 +43,15 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True)
 class _Filled(Generic[Row]):
-    """A column with its cells, aligned among themselves, and its natural width."""
+    """A column with its cells, aligned among themselves, and its natural width.
+
+    `narrow` says that every character of the cells takes one column of the terminal.
+    """
 
     column: Column[Row]
     cells: list[str]
     width: int
+    narrow: bool
 
 
 def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> Iterator[str]:
@@ -65,7 +69,7 @@ def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> 
     yield from _foot([one.column for one in kept], widths, view)
     left_out = [_title(one.column) for one in filled if one not in kept]
     if left_out:
-        for line in fold(f"left out to fit: {', '.join(left_out)} (all with | less -S)", view, GAP):
+        for line in flow([f"left out to fit: {', '.join(left_out)}", "(all with | less -S)"], " ", view, GAP):
             yield paint(line, QUIET, view.colour) + "\n"
 
 
@@ -74,7 +78,9 @@ def _fill(column: Column[Row], rows: Sequence[Row]) -> _Filled[Row]:
     if column.align == "decimal":
         cells = _align_points(cells)
     below = [line for row in rows for line in column.below(row)] if column.below else []
-    return _Filled(column, cells, max(map(width_of, (column.head, column.foot, *cells, *below))))
+    widths = list(map(len if "".join(cells).isascii() else width_of, cells))
+    widest = max([*widths, *map(width_of, (column.head, column.foot, *below))])
+    return _Filled(column, cells, widest, widths == list(map(len, cells)))
 
 
 def _align_points(texts: list[str]) -> list[str]:
@@ -155,33 +161,34 @@ def _body(kept: list[_Filled[Row]], widths: list[int], rows: Sequence[Row], view
     names = kept[0].column
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        cells = [
-            _padded(one.column, one.cells[start : start + _BATCH], batch, width, view)
-            for one, width in zip(kept, widths, strict=True)
-        ]
+        cells = [_padded(one, start, batch, width, view) for one, width in zip(kept, widths, strict=True)]
         for row, texts in zip(batch, zip(*cells, strict=True), strict=True):
             yield (" " * GAP).join(texts).rstrip() + "\n"
             for line in names.below(row) if names.below else ():
-                yield _painted(names, row, cut(line, widths[0], view), view) + "\n"
+                style = names.style(row) if names.style else ""
+                yield paint(cut(line, widths[0], view), style, view.colour) + "\n"
 
 
-def _padded(column: Column[Row], cells: list[str], rows: Sequence[Row], width: int, view: View) -> list[str]:
-    if column.rank == 0:
+def _padded(filled: _Filled[Row], start: int, rows: Sequence[Row], width: int, view: View) -> list[str]:
+    column, cells = filled.column, filled.cells[start : start + len(rows)]
+    if filled.width > width:
         cells = [cut(text, width, view) for text in cells]
-    if not (view.colour and column.style):
+    if view.colour and column.style:
+        return [_colour(column, row, text, width) for row, text in zip(rows, cells, strict=True)]
+    if not filled.narrow:
         return [_pad(text, width, column.align) for text in cells]
-    return [
-        _pad(text, width, column.align).replace(text, _painted(column, row, text, view))
-        for text, row in zip(cells, rows, strict=True)
-    ]
+    return [text.ljust(width) for text in cells] if column.align == "left" else [text.rjust(width) for text in cells]
 
 
-def _painted(column: Column[Row], row: Row, text: str, view: View) -> str:
-    return paint(text, column.style(row), view.colour) if view.colour and column.style else text
+def _colour(column: Column[Row], row: Row, text: str, width: int) -> str:
+    """Paint a cell, but not the space around it."""
+    padded = _pad(text, width, column.align)
+    style = column.style(row) if column.style else ""
+    return padded.replace(text, paint(text, style, colour=True), 1) if style and text else padded
 
 
 def _foot(columns: Sequence[Column[Row]], widths: list[int], view: View) -> Iterator[str]:
-    if any(column.foot for column in columns):
+    if any(column.foot for column in columns[1:]):
         yield from _rule(widths, view)
         yield _line([column.foot for column in columns], columns, widths) + "\n"
 

@@ -11,7 +11,7 @@ from paraminspect.render.table.folding import entry
 from paraminspect.render.table.header import network, title
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.values import values_blocks
-from paraminspect.render.table.verdicts import judged
+from paraminspect.render.table.verdicts import figures_off, judged, nonfinite
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Sharing
 
@@ -50,6 +50,7 @@ def _of_kind(report: Report, kind: str) -> list[Parameter]:
 
 
 def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
+    off = figures_off(report)
     return [
         columns.name("parameter", view, foot="total"),
         columns.shape(3),
@@ -57,13 +58,13 @@ def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Colu
         columns.dtype(view, 9),
         columns.held(rows, view, 11),
         columns.scheme("init", view, 8),
-        columns.measured("mean", columns.now, view, 6),
-        columns.measured("std", columns.now, view, 4),
+        columns.measured("mean", columns.now, view, 6, off=off),
+        columns.measured("std", columns.now, view, 4, off=off),
         columns.expected("std", view, 5),
         columns.measured("min", columns.now, view, 10),
         columns.histogram(view, 7),
         columns.measured("max", columns.now, view, 10),
-        columns.gradient(view, 2),
+        columns.gradient(report, view, 2),
     ]
 
 
@@ -87,6 +88,7 @@ def _summary(report: Report, view: View) -> Iterator[tuple[str, str]]:
     for row in report.parameters:
         if row.kind == "unregistered":
             yield "forgotten", f"{view.text(row.name)}: {view.text(row.note or '')}"
+    yield from nonfinite(report.parameters, view)
     if any(row.gradient for row in report.parameters):
         yield "gradient", _coverage(report, view)
         yield from _sharing(report, view)

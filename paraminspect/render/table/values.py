@@ -24,7 +24,7 @@ def values_blocks(report: Report, view: View) -> Iterator[str]:
         yield from _titled(" = ".join(map(view.text, (row.name, *row.aliases))), _what(row, view), view)
         yield from _labelled("data", row.text or _left_out(row, view), view)
         if row.gradient:
-            yield from _gradient(row.gradient, ran, view)
+            yield from _gradient(row, row.gradient, ran, view)
 
 
 def _tensors(label: str, role: str, infos: tuple[TensorInfo, ...], view: View) -> Iterator[str]:
@@ -55,13 +55,20 @@ def _left_out(row: Parameter, view: View) -> str:
     return f"not printed: {whole(row.numel, view.glyphs)} elements"
 
 
-def _gradient(gradient: Gradient, ran: bool, view: View) -> Iterator[str]:
-    missing = "None" if gradient.status == "not-run" else f"None ({gradient.status})"
-    if not ran:
-        yield from _labelled("grad", missing, view)
-        return
-    yield from _labelled("grad before backward", "None", view)
-    yield from _labelled("grad after backward", gradient.text or missing, view)
+def _gradient(row: Parameter, gradient: Gradient, ran: bool, view: View) -> Iterator[str]:
+    if ran:
+        yield from _labelled("grad before backward", "None", view)
+        yield from _labelled("grad after backward", gradient.text or _no_gradient(row, gradient, view), view)
+    else:
+        yield from _labelled("grad", _no_gradient(row, gradient, view), view)
+
+
+def _no_gradient(row: Parameter, gradient: Gradient, view: View) -> str:
+    if gradient.rms is not None:
+        return f"not printed: {whole(row.numel, view.glyphs)} elements"
+    if gradient.status == "unknown":
+        return "unknown: no data"
+    return "None" if gradient.status == "not-run" else f"None ({gradient.status})"
 
 
 def _labelled(label: str, text: str, view: View) -> Iterator[str]:

@@ -1,0 +1,172 @@
+"""Help fits a terminal, says what the code does, and is the same everywhere; the shell completes what exists."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import typer.main
+
+from paraminspect.cli.app import COMMANDS, app, main
+from paraminspect.cli.options import Format
+from paraminspect.init.registry import SCHEMES
+from paraminspect.spec.model import LOSSES
+from paraminspect.spec.sizes import DEVICES
+from tests.cli.conftest import Tool
+from tests.conftest import Ran
+
+Run = Callable[..., Ran]
+
+ROOT = """\
+Usage: paraminspect [OPTIONS] COMMAND [ARGS]...
+
+  Inspect the parameters of PyTorch models: values, initialisation, gradients,
+  sharing.
+
+Options:
+  -V, --version            Print the version.
+  --show-completion SHELL  Print the completion script for bash, zsh, fish or
+                           powershell.
+  --debug                  Show the traceback of an error.
+  -h, --help               Show this message and exit.
+
+Commands:
+  show     The whole picture: parameters, values, gradients, sharing.
+  init     What an initialiser did: before, after, expected.
+  share    Who shares what with whom, and what it means.
+  edit     Change values in place; gradients and graph stay.
+  code     The same experiment as a plain PyTorch script.
+  schemes  The initialisation schemes, with formulas.
+  schema   The JSON Schema of a spec or of the report.
+
+  Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
+  a check found something, 2 could not do it, 130 interrupted, 141 the reader
+  left.
+"""
+
+CODE = """\
+Usage: paraminspect code [OPTIONS] [SOURCE]
+
+  Print the same experiment as a stand-alone PyTorch script: same seed, same
+  bits.
+
+Arguments:
+  SOURCE  A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.
+
+Options:
+  --seed N            For torch.manual_seed. Default: the spec's, or 0.
+  --input INPUT       SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or
+                      2,8:int64:0..99.
+  --loss NAME         sum, mean, mse or cross_entropy.
+  --device DEVICE     cpu, cuda, mps or meta.
+  --scheme SCHEME     Initialise weights: normal, normal:std=0.01,
+                      file.py:func.
+  --bias SCHEME       Initialise biases: zeros, constant:val=1.
+  --rule GLOB=SCHEME  Initialise what the glob matches. Repeatable.
+  --allow-code        Let the spec name Python functions.
+  -q, --quiet         No notes on stderr.
+  --debug             Show the traceback of an error.
+  -h, --help          Show this message and exit.
+"""
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("command", "text"), [("", ROOT), ("code", CODE)])
+def test_help_is_on_stdout(flag: str, command: str, text: str, run: Run) -> None:
+    ran = run(*command.split(), flag)
+    assert (ran.code, ran.out, ran.err) == (0, text, "")
+
+
+def test_without_a_word_it_is_on_stderr_and_the_code_is_2(run: Run) -> None:
+    ran = run()
+    assert (ran.code, ran.out, ran.err) == (2, "", ROOT)
+    assert run("--debug").err == ROOT
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits(command: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = run(*command.split(), "--help").out
+    assert text.isascii()
+    assert "<" not in text
+    assert max(map(len, text.splitlines())) <= min(columns, 100)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_every_option_has_help(command: str, run: Run) -> None:
+    root = typer.main.get_command(app)
+    found = root.commands[command]  # type: ignore[attr-defined]  # the root is a group
+    assert found.help and found.get_short_help_str(60) == COMMANDS[command].short
+    assert [parameter.name for parameter in found.params if not parameter.help] == []
+    assert COMMANDS[command].short in run("--help").out
+
+
+def test_the_texts_name_the_choices_there_are(run: Run) -> None:
+    text = " ".join(run("show", "--help").out.split())
+    assert f"{', '.join(list(Format)[:-1])} or {list(Format)[-1]}. [default: table]" in text
+    assert f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}." in text
+    assert f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}." in text
+
+
+# --- completion ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_the_script_is_the_shells_own_whatever_the_shell(shell: str, run: Run) -> None:
+    ran = run("--show-completion", shell)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"complete_{shell}" in ran.out
+    again = run("show", "-h")
+    assert again.out.startswith("Usage: paraminspect show")
+
+
+def test_bash_takes_the_script_and_completes(tool: Tool) -> None:
+    script = tool("--show-completion", "bash").stdout
+    check = script + b"\ncomplete -p paraminspect\n"
+    ran = subprocess.run(["bash", "--norc", "-s"], input=check, capture_output=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert ran.stdout == b"complete -o default -F _paraminspect_completion paraminspect\n"
+
+
+COMPLETED = {
+    "": [*COMMANDS],
+    "sh": ["show", "share"],
+    "show --fo": ["--format"],
+    "show --format ": list(Format),
+    "show -f j": ["json"],
+    "show --loss m": ["mean", "mse"],
+    "show --device c": ["cpu", "cuda"],
+    "show --scheme kaiming": ["kaiming_normal", "kaiming_uniform"],
+    "show --bias z": ["zeros"],
+    "show te": ["textbook"],
+    "init --lo": [],
+    "schema ": ["spec", "report"],
+    "--show-completion ": ["bash", "zsh", "fish", "powershell"],
+}
+
+
+@pytest.mark.parametrize("line", COMPLETED)
+def test_completion(line: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = f"paraminspect {line}"
+    monkeypatch.setenv("_PARAMINSPECT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    assert main([]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert captured.out.split() == COMPLETED[line]
+
+
+def test_completion_imports_no_torch(tool: Tool) -> None:
+    env = {"_PARAMINSPECT_COMPLETE": "complete_bash", "COMP_WORDS": "paraminspect show --scheme x", "COMP_CWORD": "3"}
+    ran = tool(env=env | {"PYTHONPROFILEIMPORTTIME": "1"})
+    assert ran.returncode == 0
+    assert ran.stdout.split() == [name.encode() for name in SCHEMES if name.startswith("x")]
+    assert b"| torch" not in ran.stderr

@@ -1,0 +1,268 @@
+"""What the command line refuses, in one message each, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from paraminspect.cli import session
+from paraminspect.cli.app import COMMANDS
+from paraminspect.report_schema import report_schema
+from tests.conftest import Ran
+
+Run = Callable[..., Ran]
+SEE = "  see: paraminspect {} --help\n"
+FIRST = "  the command comes first: paraminspect {}; see: paraminspect --help\n"
+ANY = FIRST.format("COMMAND [SOURCE] [OPTIONS]")
+NOTE = "note: no SOURCE given: using the built-in spec 'mlp'\n"
+
+USAGE = {
+    "show --sed 3": "error: show: No such option: --sed\n  did you mean '--seed'?\n",
+    "show -x": "error: show: No such option: -x\n" + SEE.format("show"),
+    "show --allow-cod": "error: show: No such option: --allow-cod\n  did you mean '--allow-code'?\n",
+    "show a b": "error: show: Got unexpected extra argument(s) (b)\n" + SEE.format("show"),
+    "show --layer": "error: show: Option '--layer' requires an argument.\n" + SEE.format("show"),
+    "show --format jsn": (
+        "error: show: Invalid value for '--format' / '-f': 'jsn' is not one of table, plain, json, csv, markdown. "
+        "Did you mean 'json'?\n" + SEE.format("show")
+    ),
+    "show --seed 1e3": ("error: show: Invalid value for '--seed': '1e3' is not a whole number\n" + SEE.format("show")),
+    "edit --add one": "error: edit: Invalid value for '--add': 'one' is not a number\n" + SEE.format("edit"),
+    "schema": "error: schema: Missing argument 'spec|report'. Choose from: spec, report\n" + SEE.format("schema"),
+    "schema sepc": (
+        "error: schema: Invalid value for 'spec|report': 'sepc' is not one of spec, report. Did you mean 'spec'?\n"
+        + SEE.format("schema")
+    ),
+    "shwo": "error: No such command 'shwo'. Did you mean 'show'?\n" + ANY,
+    "configs/mlp.yaml": "error: No such command 'configs/mlp.yaml'.\n" + FIRST.format("show configs/mlp.yaml"),
+    "-q show": "error: No such option: -q\n" + ANY,
+    "--versoin": "error: No such option: --versoin\n  did you mean '--version'?\n",
+    "code -f json": "error: code: No such option: -f\n" + SEE.format("code"),
+    "code --json": "error: code: No such option: --json\n" + SEE.format("code"),
+    "init --loss sum": "error: init: No such option: --loss\n" + SEE.format("init"),
+    "init --input 2,4": "error: init: No such option: --input\n" + SEE.format("init"),
+    "share --values": "error: share: No such option: --values\n" + SEE.format("share"),
+    "show -- --debug": (
+        "error: --debug: no such file, and no built-in spec has this name\n"
+        "  built-in: mlp, normal, plain-tensor, residual, shared, textbook, tied\n"
+    ),
+    "show mlp --seed -1": "error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n",
+    "show mlp --seed 18446744073709551616": ("error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n"),
+    "show mlp --device cpuu": "error: --device: unknown value 'cpuu'\n  did you mean 'cpu'?\n",
+    "show mlp --device tpu:1": "error: --device: unknown value 'tpu:1'\n  known: cpu, cuda, mps, meta\n",
+    "show mlp --device cuda:x": "error: --device: unknown value 'cuda:x'\n  did you mean 'cuda'?\n",
+    "show mlp --loss meen": "error: --loss: unknown value 'meen'\n  did you mean 'mean'?\n",
+    "show mlp --loss sum:3": "error: --loss: unknown value 'sum:3'\n  did you mean 'sum'?\n",
+    "show mlp --input 2,4 --input 3,4": (
+        "error: --input: the network of a spec takes one input, got 2\n  give it once: --input 2,4\n"
+    ),
+    "show mlp --input x=2,4": (
+        "error: --input: the input of a spec's network has no name, got 'x'\n  leave the name out: --input 2,4\n"
+    ),
+    "show mlp --layer l": "error: --layer: there is no layer 'l'\n  layers: 0, 1, 2\n",
+    "show mlp --params 0.wieght": ("error: --params: '0.wieght' matches no parameter\n  did you mean '0.weight'?\n"),
+    "schemes nrmal": "error: schemes: unknown scheme 'nrmal'\n  did you mean 'normal'?\n",
+    "edit mlp": (
+        "error: edit: one of --add, --mul and --fill is needed, got 0\n  for example: edit --params '*.bias' --add 1\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("line", USAGE)
+def test_a_wrong_command_line_is_one_message_and_2(line: str, run: Run) -> None:
+    ran = run(*line.split())
+    wanted = USAGE[line]
+    if "--json" in line or "-f json" in line:
+        assert [ran.code, ran.err] == [2, wanted]
+        assert ran.report["errors"][0]["message"] in wanted
+    else:
+        assert [ran.code, ran.out, ran.err] == [2, "", wanted]
+
+
+def test_a_number_of_5000_digits_is_one_message(run: Run) -> None:
+    ran = run("show", "mlp", "--seed", "9" * 5000)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: show: Invalid value for '--seed': '999")
+    assert ran.err.endswith(f"… (5,065 characters)\n{SEE.format('show')}")
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------
+
+FORMS = [["--json"], ["-f", "json"], ["--format", "json"], ["--format=json"], ["-fjson"], ["-qf", "json"], ["-qfjson"]]
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return report_schema()
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_with_json_a_failure_is_an_object_on_stdout_too(form: list[str], run: Run, schema: dict[str, Any]) -> None:
+    ran = run("show", "nosuch.yaml", *form)
+    message = "no such file"
+    assert (ran.code, ran.err) == (2, f"error: nosuch.yaml: {message}\n")
+    jsonschema.validate(ran.report, schema)
+    assert ran.report["command"] == "show"
+    assert ran.report["errors"] == [{"code": "unreadable-spec", "message": message, "where": "nosuch.yaml"}]
+
+
+@pytest.mark.parametrize("line", ["--json", "shwo --json", "show --sed 1 --json", "show --format jsn --json"])
+def test_with_json_a_usage_error_is_an_object_too(line: str, run: Run, schema: dict[str, Any]) -> None:
+    ran = run(*line.split())
+    assert ran.code == 2
+    jsonschema.validate(ran.report, schema)
+    (error,) = ran.report["errors"]
+    assert error["code"] == "usage"
+    assert error["where"] == ("show" if "show" in line else "")
+    assert ran.err.startswith(f"error: {error['where'] and 'show: '}{error['message']}\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["show nosuch.yaml", "show nosuch.yaml -f table", "show nosuch.yaml -f json --format table", "show -- --json"],
+)
+def test_without_json_stdout_is_empty_on_failure(line: str, run: Run) -> None:
+    ran = run(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_a_forward_that_fails_carries_the_static_table(run: Run, schema: dict[str, Any], spec: Any) -> None:
+    path = spec("layers: [{Linear: [4, 3]}, {Linear: [5, 1]}]\ninput: [2, 4]\n")
+    ran = run("show", path, "--json")
+    assert ran.code == 2
+    jsonschema.validate(ran.report, schema)
+    assert [row["name"] for row in ran.report["parameters"]] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    (error,) = ran.report["errors"]
+    assert (error["code"], error["where"]) == ("forward-failed", "layer '1'")
+    assert ran.err == f"error: layer '1': {error['message']}\n"
+    table = run("show", path)
+    assert (table.code, table.err) == (2, ran.err)
+    assert "0.weight" in table.out
+
+
+# --- notes, quiet, debug ---------------------------------------------------------------------------------------
+
+
+def test_quiet_drops_the_note_and_nothing_else(run: Run) -> None:
+    loud, quiet = run("schemes"), run("show", "-q", "-f", "csv")
+    assert (loud.code, loud.err) == (0, "")
+    assert (quiet.code, quiet.err) == (0, "")
+    said = run("show", "-f", "csv")
+    assert (said.code, said.out, said.err) == (0, quiet.out, NOTE)
+    assert run("show", "-q", "--loss", "x").err == "error: --loss: unknown value 'x'\n  known: " + (
+        "sum, mean, mse, cross_entropy\n"
+    )
+
+
+@pytest.mark.parametrize("line", ["--debug show nosuch.yaml", "show --debug nosuch.yaml", "show nosuch.yaml --debug"])
+def test_debug_shows_the_traceback_wherever_it_stands(line: str, run: Run) -> None:
+    ran = run(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Traceback (most recent call last):\n")
+    assert ran.err.endswith("\nerror: nosuch.yaml: no such file\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_debug(command: str, run: Run) -> None:
+    ran = run(command, "--debug", "--no-such-option")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"\nerror: {command}: No such option: --no-such-option\n" in ran.err
+
+
+# --- what Python runs out of -----------------------------------------------------------------------------------
+
+INTERNAL = "  this is a bug in paraminspect; --debug shows the traceback\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "error: out of memory\n  use smaller sizes, or --device meta\n"),
+        (RecursionError("maximum"), "error: nested too deeply for Python\n  use fewer levels\n"),
+        (ValueError("a\nb"), "error: internal error: ValueError: a b\n" + INTERNAL),
+        (SystemExit(0), "error: internal error: SystemExit: 0\n" + INTERNAL),
+        (GeneratorExit(), "error: internal error: GeneratorExit:\n" + INTERNAL),
+        (PermissionError(13, "denied"), "error: internal error: PermissionError: [Errno 13] denied\n" + INTERNAL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_nobody_expects_is_one_message_and_2(
+    error: BaseException, message: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(session, "prepare", prepare)
+    ran = run("show")
+    assert (ran.code, ran.out, ran.err) == (2, "", message)
+    code = {"MemoryError": "out-of-memory", "RecursionError": "too-deep"}.get(type(error).__name__, "internal-error")
+    assert run("show", "--json").report["errors"][0]["code"] == code
+
+
+def test_ctrl_c_in_this_process_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "prepare", prepare)
+    ran = run("show", "--json")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+
+
+def test_an_error_while_the_error_is_reported_is_still_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("paraminspect.output.error", broken)
+    assert run("show", "nosuch.yaml").code == 2
+
+
+# --- nothing the user typed steers the terminal ------------------------------------------------------------------
+
+HOSTILE = {
+    "esc": ("\x1b[2Jx", "\\x1b[2Jx"),
+    "osc52": ("\x1b]52;c;aGk=\x07", "\\x1b]52;c;aGk=\\x07"),
+    "c1": ("\x9b31m", "\\x9b31m"),
+    "bidi": ("a\u202eb", "a\\u202eb"),
+    "newline": ("a\nerror: b", "a\\x0aerror: b"),
+    "surrogate": ("a\udcffb", "a\\udcffb"),
+    "separator": ("a\u2028b", "a\\u2028b"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    ("option", "head"), [((), ""), (("mlp", "--loss"), "--loss: "), (("mlp", "--scheme"), ""), (("mlp", "--rule"), "")]
+)
+def test_hostile_words_are_shown_harmless(name: str, option: tuple[str, ...], head: str, run: Run) -> None:
+    raw, _ = HOSTILE[name]
+    ran = run("show", *option, raw)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {head}")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028\udc80-\udcff]", ran.err)
+    assert all(line.startswith(("error: ", "  ")) for line in ran.err.splitlines())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_words_are_spelled_out(name: str, run: Run) -> None:
+    raw, shown = HOSTILE[name]
+    ran = run("show", raw)
+    assert ran.err.splitlines()[0] == f"error: {shown}: no such file, and no built-in spec has this name"
+    assert json.loads(run("show", raw, "--json").out)["errors"][0]["where"] == raw
+
+
+def test_a_message_of_100_kb_is_cut(run: Run) -> None:
+    ran = run("show", "x" * 100_000)
+    assert ran.code == 2
+    assert len(ran.err) < 5_000
+    assert "… (100,0" in ran.err
+
+
+def test_an_empty_source_is_one_message(run: Run) -> None:
+    ran = run("show", "")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")

@@ -1,0 +1,359 @@
+"""Literal Reports, and golden files: PARAMINSPECT_ACCEPT=1 writes what the renderers say now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from paraminspect.report import (
+    Edit,
+    Environment,
+    Failure,
+    Forward,
+    ForwardError,
+    Gradient,
+    Init,
+    Model,
+    Parameter,
+    Report,
+    Sharing,
+    Source,
+    TensorInfo,
+    Totals,
+    Use,
+    Values,
+    Verdict,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+MLP = """Sequential(
+  (0): Linear(in_features=4, out_features=3, bias=True)
+  (1): ReLU()
+  (2): Linear(in_features=3, out_features=1, bias=True)
+)"""
+BELL = (1, 2, 5, 9, 14, 22, 29, 33, 32, 28, 21, 15, 8, 4, 2, 1)
+FLAT = (0,) * 8 + (3,) + (0,) * 7
+CPU = Environment("0.1.0", "2.13.0", "3.11.7", "cpu", "float32", 0)
+
+
+def row(
+    name: str,
+    shape: tuple[int, ...],
+    values: Values | None = None,
+    gradient: Gradient | None = None,
+    init: Init | None = None,
+    **changes: object,
+) -> Parameter:
+    numel = 1
+    for size in shape:
+        numel *= size
+    module = name.rpartition(".")[0]
+    told: dict[str, object] = {
+        "aliases": (),
+        "module_type": "Linear",
+        "kind": "parameter",
+        "dtype": "float32",
+        "numel": numel,
+        "bytes": 4 * numel,
+        "device": "cpu",
+        "requires_grad": True,
+        "identity": 1,
+        "storage": 1,
+    }
+    return Parameter(
+        name=name, module=module, shape=shape, values=values, gradient=gradient, init=init, **(told | changes)
+    )
+
+
+def figures(mean: float, std: float, low: float, high: float, histogram: tuple[int, ...] = BELL) -> Values:
+    return Values(mean, std, (mean**2 + std**2) ** 0.5, low, high, 1.5, 0, 0, 0, histogram)
+
+
+def grad(rms: float, status: str = "ok", text: str | None = None) -> Gradient:
+    return Gradient(status, rms, 0.0, rms, rms, rms, rms, 0, 0, 0, None, text)
+
+
+def totals(rows: tuple[Parameter, ...], **changes: int) -> Totals:
+    own = [one for one in rows if one.kind == "parameter"]
+    buffers = [one for one in rows if one.kind == "buffer"]
+    numel = sum(one.numel or 0 for one in own)
+    frozen = sum(one.numel or 0 for one in own if not one.requires_grad)
+    counted = {
+        "parameters": numel,
+        "trainable": numel - frozen,
+        "frozen": frozen,
+        "as_named": sum((one.numel or 0) * (1 + len(one.aliases)) for one in own),
+        "bytes": sum(one.bytes or 0 for one in own),
+        "buffers": sum(one.numel or 0 for one in buffers),
+        "buffer_bytes": sum(one.bytes or 0 for one in buffers),
+        "unregistered": sum(one.numel or 0 for one in rows if one.kind == "unregistered"),
+        "unknown": sum(one.numel is None for one in rows),
+        "shown": numel,
+    }
+    return Totals(**(counted | changes))
+
+
+def report(command: str, rows: tuple[Parameter, ...], name: str = "mlp", **changes: object) -> Report:
+    told: dict[str, object] = {"model": Model("Sequential", MLP), "parameters": rows, "totals": totals(rows)}
+    return Report(command=command, source=Source("spec", name), environment=CPU, **(told | changes))
+
+
+DRAWN = TensorInfo(None, (2, 4), "float32", "cpu", "uniform")
+PASS = Forward((DRAWN,), (TensorInfo(None, (2, 1), "float32", "cpu"),), 0.973963, "sum", True)
+LAYER = Init("default", {}, 0.0, 0.2886751345948129)
+MLP_ROWS = (
+    row("0.weight", (3, 4), figures(0.027248, 0.22095, -0.47072, 0.29986), grad(0.0273098), LAYER),
+    row("0.bias", (3,), figures(-0.01623, 0.154761, -0.19485, 0.182614), grad(0.0600773), LAYER),
+    row("2.weight", (1, 3), figures(0.0098, 0.056041, -0.051977, 0.083683), grad(0.394406), LAYER),
+    row("2.bias", (1,), figures(0.5047, 0.0, 0.5047, 0.5047, FLAT), grad(2.0), LAYER),
+)
+
+
+def _judged(*words: str) -> tuple[Verdict, ...]:
+    found = zip(MLP_ROWS, words, strict=True)
+    return tuple(Verdict("scheme", word, 0.22095, 0.288675, 0.125, one.name) for one, word in found)
+
+
+def show() -> Report:
+    fine = ("mean as expected",) * 4
+    return report("show", MLP_ROWS, forward=PASS, verdicts=_judged(*fine))
+
+
+def mixed() -> Report:
+    """Everything at once: shared, frozen, unused, zero, non-finite, off, buffers, forgotten, no shape yet."""
+    lazy = {"numel": None, "bytes": None, "dtype": "float32", "storage": None}
+    rows = (
+        row(
+            "embed.weight",
+            (1000, 16),
+            figures(-0.0083, 1.005, -4.343, 4.101),
+            grad(0.01676),
+            LAYER,
+            aliases=("head.weight", "decoder.out.weight"),
+        ),
+        row("norm.weight", (16,), figures(1.0, 0.0, 1.0, 1.0, FLAT), Gradient("frozen"), LAYER, requires_grad=False),
+        row(
+            "spare.weight",
+            (4, 16),
+            figures(0.001, 0.31, -0.5, 0.5),
+            Gradient("unused"),
+            Init("normal", {"std": 0.01}, 0.0, 0.01, 16, 4, "*weight*=normal:std=0.01"),
+        ),
+        row("dead.weight", (4,), figures(0.25, 1e-12, 0.25, 0.25), grad(0.0, "zero"), LAYER),
+        row("wild.weight", (4,), Values(nan=3, inf=1), grad(1.0, "nonfinite")),
+        row("lazy.weight", (), None, Gradient("unknown"), **lazy),
+        row("norm.running_mean", (16,), figures(0.0, 0.0, 0.0, 0.0, FLAT), kind="buffer"),
+        row(
+            "norm.num_batches_tracked",
+            (),
+            Values(0.0, 0.0, 0.0, 0, 0, 0.0, 1, 0, 0, FLAT),
+            kind="buffer",
+            dtype="int64",
+            bytes=8,
+        ),
+        row(
+            "plain.bias",
+            (3,),
+            figures(0.0, 0.0, 0.0, 0.0, FLAT),
+            kind="unregistered",
+            note="a plain tensor attribute: not in parameters(), not in state_dict",
+        ),
+    )
+    names = (rows[0].name, *rows[0].aliases)
+    return report(
+        "show",
+        rows,
+        name="mixed",
+        model=None,
+        forward=Forward(
+            (DRAWN, TensorInfo("mask", (2, 8), "int64", "cpu", "0..999")), (), 15.0375, "cross_entropy", True
+        ),
+        sharing=(Sharing("same-parameter", names, 16_000, 64_000, ("embed", "head", "decoder.out"), False, True),),
+        uses=(
+            Use("embed.weight", "embed", "embedding", 0, grad(0.0103)),
+            Use("embed.weight", "head", "linear", 1, grad(0.009917)),
+        ),
+        verdicts=(
+            Verdict("scheme", "mean as expected", 0.0, 0.0, 0.1, "embed.weight"),
+            Verdict("scheme", "std off", 0.31, 0.01, 0.0044, "spare.weight"),
+        ),
+    )
+
+
+def long_names() -> Report:
+    """Names longer than a terminal, wide characters, forty names for one."""
+    deep = "transformer.encoder.layers.11.attention.self.query_key_value.projection"
+    rows = (
+        row(f"{deep}.weight", (3072, 768), figures(0.0, 0.02, -0.09, 0.09), grad(1.25e-7), LAYER),
+        row("模型.编码器.层.权重", (4, 4), figures(0.0, 0.5, -1.0, 1.0), grad(12345.678), LAYER),
+        row(
+            "shared.weight",
+            (1,),
+            figures(3.0, 0.0, 3.0, 3.0, FLAT),
+            grad(6.0),
+            LAYER,
+            aliases=tuple(f"shared.{i}.weight" for i in range(39)),
+        ),
+    )
+    names = ("shared.weight", *rows[-1].aliases)
+    uses = tuple(Use("shared.weight", f"shared.{i}", "linear", i, grad(3.0)) for i in range(40))
+    return report(
+        "show",
+        rows,
+        name="long",
+        model=None,
+        forward=PASS,
+        uses=uses,
+        sharing=(Sharing("same-parameter", names, 1, 4),),
+    )
+
+
+def huge() -> Report:
+    """A count of sixty digits."""
+    rows = (row("huge.weight", (10**30, 10**30), None, Gradient("unknown"), LAYER), MLP_ROWS[0])
+    return report("show", rows, name="huge", model=None)
+
+
+def before_backward() -> Report:
+    rows = tuple(
+        row(one.name, one.shape, one.values, Gradient("not-run"), one.init, text="tensor([1.])") for one in MLP_ROWS
+    )
+    return report("show", rows, forward=Forward(PASS.input, PASS.output, 0.973963, "sum", False))
+
+
+def no_forward() -> Report:
+    return report("show", tuple(row(one.name, one.shape, one.values, Gradient("not-run")) for one in MLP_ROWS))
+
+
+def failed() -> Report:
+    message = "Linear expects (…, 5) of float32, got (2, 3) float32 (mat1 and mat2 shapes cannot be multiplied)"
+    return report(
+        "show",
+        tuple(row(one.name, one.shape, one.values, Gradient("not-run")) for one in MLP_ROWS),
+        forward=Forward((DRAWN,), error=ForwardError("2", message)),
+        errors=(Failure("forward-failed", f"the forward failed: {message}", "layer '2'"),),
+    )
+
+
+def empty() -> Report:
+    return report("show", (), name="empty", model=Model("Sequential", "Sequential()"))
+
+
+def values() -> Report:
+    weight = "tensor([[ 0.2576, -0.2207, -0.0969,  0.2347, -0.0969,  0.2347, -0.0969,  0.2347],\n        [ 0.5, 1.]])"
+    rows = (
+        row(
+            "0.weight", (2, 8), figures(0.03, 0.2, -0.5, 0.3), grad(0.03, text="tensor([[0., 1.]])"), LAYER, text=weight
+        ),
+        row("0.bias", (3,), figures(0.0, 0.0, 0.0, 0.0, FLAT), Gradient("frozen"), LAYER, text="tensor([0., 0., 0.])"),
+        row("1.weight", (99, 99), figures(0.0, 1.0, -3.0, 3.0), grad(0.5), LAYER),
+    )
+    return report(
+        "show",
+        rows,
+        forward=Forward(
+            (TensorInfo(None, (1,), "float32", "cpu", "ones", [1.0], "tensor([1.])"),), PASS.output, 9.0, "sum", True
+        ),
+    )
+
+
+def init() -> Report:
+    normal = Init(
+        "kaiming_normal",
+        {},
+        0.0,
+        0.7071,
+        4,
+        3,
+        "*weight*=kaiming_normal:nonlinearity=relu",
+        ("*.weight=normal:std=0.01",),
+    )
+    rows = tuple(
+        row(
+            one.name,
+            one.shape,
+            figures(0.3, 0.4, -0.6, 0.9),
+            Gradient("not-run"),
+            normal if "weight" in one.name else LAYER,
+            before=one.values,
+        )
+        for one in MLP_ROWS
+    )
+    verdicts = _judged("std as expected", "mean as expected", "std off", "mean as expected")
+    return report("init", rows, verdicts=verdicts)
+
+
+def share() -> Report:
+    rows = (
+        row("0.weight", (1, 1), figures(3.0, 0.0, 3.0, 3.0, FLAT), grad(6.0), LAYER, aliases=("1.weight",)),
+        MLP_ROWS[1],
+    )
+    shared = Sharing("same-parameter", ("0.weight", "1.weight"), 1, 4, ("0", "1"), True, True)
+    uses = tuple(Use("0.weight", str(i), "linear", i, grad(3.0)) for i in range(2))
+    return report("share", rows, name="shared", forward=PASS, sharing=(shared,), uses=uses)
+
+
+def share_nothing() -> Report:
+    return report("share", MLP_ROWS, forward=PASS)
+
+
+def edit() -> Report:
+    rows = tuple(
+        row(one.name, one.shape, figures(0.9838, 0.154761, 0.8, 1.2), one.gradient, one.init, before=one.values)
+        for one in MLP_ROWS
+        if "bias" in one.name
+    )
+    before, after = (
+        TensorInfo(None, (2, 1), "float32", "cpu", None, None, f"tensor([[{x}],\n        [0.4881]])")
+        for x in (0.4859, 1.4882)
+    )
+    proof = Edit("add", 1.0, ("0.bias", "2.bias"), True, True, before, after, 0.973963, 2.99916)
+    return report("edit", rows, forward=PASS, edit=proof, totals=totals(MLP_ROWS, shown=4))
+
+
+SAMPLES: dict[str, Callable[[], Report]] = {
+    made.__name__: made
+    for made in (
+        show,
+        mixed,
+        long_names,
+        huge,
+        before_backward,
+        no_forward,
+        failed,
+        empty,
+        values,
+        init,
+        share,
+        share_nothing,
+        edit,
+    )
+}
+
+
+@pytest.fixture(params=sorted(SAMPLES))
+def sample(request: pytest.FixtureRequest) -> tuple[str, Report]:
+    """A name and a literal Report, one after the other."""
+    return request.param, SAMPLES[request.param]()
+
+
+@pytest.fixture
+def sample_named() -> Callable[[str], Report]:
+    return lambda name: SAMPLES[name]()
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with the file of that name; with PARAMINSPECT_ACCEPT=1 write the file instead."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get("PARAMINSPECT_ACCEPT") == "1":
+            path.write_text(text, encoding="utf-8", newline="")
+        assert path.exists(), f"no {path}: accept it with PARAMINSPECT_ACCEPT=1"
+        assert path.read_bytes().decode() == text
+
+    return check

@@ -1,0 +1,42 @@
+"""Whole outputs of every command, in every format and at several widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from paraminspect.render import table
+from paraminspect.render.view import ASCII, View
+from paraminspect.report import Report
+
+Golden = Callable[[str, str], None]
+Sample = tuple[str, Report]
+VIEWS = {
+    "table.80": View(width=80),
+    "table.120": View(width=120),
+    "table.200": View(width=200),
+    "table.pipe": View(),
+    "table.ascii": View(glyphs=ASCII),
+    "table.colour": View(width=120, colour=True),
+    "plain": View(),
+    "csv": View(),
+    "json": View(),
+    "markdown": View(),
+}
+
+
+@pytest.mark.parametrize("form", sorted(VIEWS))
+def test_the_output_is_the_golden_file(sample: Sample, form: str, golden: Golden) -> None:
+    name, report = sample
+    render = import_module(f"paraminspect.render.{form.partition('.')[0]}").render
+    view = replace(VIEWS[form], values=name in ("values", "before_backward"))
+    golden(f"{name}.{form}.txt", "".join(render(report, view)))
+
+
+def test_plain_is_the_ascii_table_without_rules_and_pictures(sample: Sample) -> None:
+    plain = import_module("paraminspect.render.plain").render
+    bare = View(glyphs=ASCII, decoration=False)
+    assert "".join(plain(sample[1], View(width=40, colour=True))) == "".join(table.render(sample[1], bare))

@@ -1,0 +1,275 @@
+"""What holds of every output: it fits, it adds up, it is the same everywhere, and no text in it steers a terminal."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.cells import cell_len
+
+from paraminspect.render.escape import clean
+from paraminspect.render.view import ASCII, View
+from paraminspect.report import Report, Source
+
+Sample = tuple[str, Report]
+HUMAN = ("table", "plain", "markdown", "csv")
+HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
+ANSI = re.compile("\x1b\\[[0-9;]*m")
+NASTY = (
+    "\x1b[31mred",
+    "\x1b]8;;http://evil\x1b\\x",
+    "\x1b]52;c;aGk=\x07",
+    "\x9b2J",
+    "\x7f\x00\x08",
+    "\u202eleft\u2069",
+    "a\nb",
+    "\r",
+    "\u2028",
+    "\ud800",
+    "[/x]",
+    "layers[bias]",
+    "=1+1",
+    "@SUM(A1)",
+    "`a``b`",
+    "a|b",
+    "\\|",
+    "<img src=x>",
+    "![x](http://evil)",
+    "**b** __c__ ~~d~~",
+    "&lt;",
+    "模型",
+    "\u00a0",
+    "{0}",
+    "%s",
+    "",
+)
+hostile = st.lists(st.sampled_from(NASTY) | st.text(max_size=6), max_size=4).map("".join)
+examples = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+def rendered(form: str, report: Report, view: View) -> str:
+    text: str = "".join(import_module(f"paraminspect.render.{form}").render(report, view))
+    return text
+
+
+def swap(value: Any, text: str, field: str = "") -> Any:
+    """Put `text` into every string field but the command."""
+    if isinstance(value, str):
+        return value if field == "command" else text
+    if isinstance(value, tuple):
+        return tuple(swap(item, text) for item in value)
+    if isinstance(value, dict):
+        return {swap(key, text): swap(item, text) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{name: swap(item, text, name) for name, item in vars(value).items()})
+    return value
+
+
+def keep_kinds(report: Report, original: Report) -> Report:
+    """Give the rows their kinds and statuses back, so that every table is drawn."""
+    rows = tuple(
+        dataclasses.replace(
+            one,
+            kind=was.kind,
+            gradient=dataclasses.replace(one.gradient, status=was.gradient.status) if one.gradient else None,
+        )
+        for one, was in zip(report.parameters, original.parameters, strict=True)
+    )
+    return dataclasses.replace(report, parameters=rows)
+
+
+@examples
+@given(text=hostile, kinds=st.booleans(), form=st.sampled_from(HUMAN))
+def test_no_text_of_a_report_reaches_a_terminal_unescaped(sample: Sample, text: str, kinds: bool, form: str) -> None:
+    _, report = sample
+    harmless = re.sub("[^\n]", "x", text)
+    found, wanted = (swap(report, word) for word in (text, harmless))
+    if kinds:
+        found, wanted = keep_kinds(found, report), keep_kinds(wanted, report)
+    view = View(values=True)
+    out = rendered(form, found, view)
+    assert not [c for c in out if c != "\n" and unicodedata.category(c) in HIDDEN]
+    assert out.count("\n") == rendered(form, wanted, view).count("\n")
+    assert rendered("plain", found, view).isascii()
+
+
+@examples
+@given(width=st.integers(40, 250), colour=st.booleans(), text=st.none() | hostile)
+def test_no_line_is_wider_than_the_terminal(sample: Sample, width: int, colour: bool, text: str | None) -> None:
+    report = sample[1] if text is None else keep_kinds(swap(sample[1], text), sample[1])
+    out = rendered("table", report, View(width=width, colour=colour, values=True))
+    assert max(cell_len(ANSI.sub("", line)) for line in out.split("\n")) <= width
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 12])
+def test_a_terminal_of_no_width_is_no_error(sample: Sample, width: int) -> None:
+    for glyphs in (View().glyphs, ASCII):
+        assert rendered("table", sample[1], View(width=width, colour=True, values=True, glyphs=glyphs)).endswith("\n")
+
+
+def test_only_colour_tells_a_very_wide_terminal_from_a_pipe(sample: Sample) -> None:
+    wide = rendered("table", sample[1], View(width=10**9, colour=True, values=True))
+    assert ANSI.sub("", wide) == rendered("table", sample[1], View(values=True))
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "plain"])
+def test_the_other_formats_do_not_know_the_terminal(sample: Sample, form: str) -> None:
+    assert rendered(form, sample[1], View(width=40, colour=True)) == rendered(form, sample[1], View())
+
+
+def test_the_table_in_a_pipe_has_every_name(sample: Sample) -> None:
+    name, report = sample
+    for form in ("table", "plain", "markdown"):
+        out = rendered(form, report, View())
+        if report.command in ("show", "init"):
+            names = [word for row in report.parameters for word in (row.name, *row.aliases)]
+            missing = [word for word in names if word not in out and word.isascii()]
+            assert missing == [], name
+
+
+def counts(table: str) -> tuple[list[int], int]:
+    """Return the numbers under `count` and the one on the line `total`."""
+    lines = table.split("\n")
+    head = next(line for line in lines if re.search(r"\bcount\b", line))
+    end = head.index("count") + len("count")
+    cells = {line: line[:end].rpartition("  ")[2] for line in lines[lines.index(head) + 1 :]}
+    numbers = {line: int(cell.replace(",", "")) for line, cell in cells.items() if cell.replace(",", "").isdecimal()}
+    (total,) = (number for line, number in numbers.items() if line.startswith("total"))
+    return [number for line, number in numbers.items() if not line.startswith("total")], total
+
+
+@pytest.mark.parametrize("width", [None, 60, 80, 120, 200])
+@pytest.mark.parametrize("name", ["show", "mixed", "before_backward", "failed"])
+def test_the_column_of_counts_adds_up_to_the_total(
+    name: str, width: int | None, sample_named: Callable[[str], Report]
+) -> None:
+    report = sample_named(name)
+    tables = [
+        part for part in rendered("table", report, View(width=width)).split("\n\n") if re.search("^total ", part, re.M)
+    ]
+    assert len(tables) == len({row.kind for row in report.parameters})
+    for table in tables:
+        numbers, total = counts(table)
+        assert sum(numbers) == total
+    assert counts(tables[0])[1] == report.totals.parameters
+
+
+def test_csv_reads_back_exactly(sample: Sample) -> None:
+    _, report = sample
+    lines = list(csv.DictReader(io.StringIO(rendered("csv", report, View())), strict=True))
+    assert len(lines) == len(report.parameters)
+    for line, row in zip(lines, report.parameters, strict=True):
+        assert line["name"] == row.name
+        assert line["shape"] == ("" if row.numel is None else "x".join(map(str, row.shape)))
+        for prefix, figures in (("", row.values), ("gradient_", row.gradient), ("before_", row.before)):
+            for key in ("mean", "std", "rms", "min", "max", "l2", "zeros", "nan", "inf"):
+                wanted = None if figures is None else getattr(figures, key)
+                cell = line[prefix + key]
+                assert (float(cell) if cell else None) == wanted
+
+
+@pytest.mark.parametrize("start", "=+-@\t\r")
+def test_csv_lets_no_name_start_a_formula(start: str, sample_named: Callable[[str], Report]) -> None:
+    report = swap(sample_named("show"), f"{start}1+1")
+    for line in list(csv.reader(io.StringIO(rendered("csv", report, View()))))[1:]:
+        assert line[0] == f"'{clean(start)}1+1"
+        assert not [cell for cell in line if cell.startswith(("=", "+", "@", "\t", "\r"))]
+
+
+def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Callable[[str], Report]) -> None:
+    text = rendered("csv", sample_named("empty"), View())
+    assert text.startswith("name,aliases,module,") and text.count("\n") == 1
+
+
+@examples
+@given(text=hostile)
+def test_json_is_the_report(sample: Sample, text: str) -> None:
+    for report in (sample[1], swap(sample[1], text)):
+        out = rendered("json", report, View())
+        assert out.isascii() and out.endswith("}\n")
+        assert json.loads(out) == report.to_dict()
+        assert list(json.loads(out)) == list(report.to_dict())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_has_null_for_what_is_not_finite(number: float, sample_named: Callable[[str], Report]) -> None:
+    report = sample_named("mixed")
+    wild = dataclasses.replace(
+        report.parameters[0], data=[[number, 1.0]], values=dataclasses.replace(report.parameters[0].values, l2=number)
+    )
+    report = dataclasses.replace(report, parameters=(wild, *report.parameters[1:]))
+    told = json.loads(rendered("json", report, View()))
+    assert told == report.to_dict()
+    assert told["parameters"][0]["values"]["l2"] is None and told["parameters"][0]["data"] == [[None, 1.0]]
+
+
+def cells_of(markdown: str) -> list[list[list[Any]]]:
+    """Return the rows of the table, each a list of cells, each a list of inline tokens."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown)
+    rows: list[list[list[Any]]] = []
+    for before, token in pairwise(tokens):
+        if before.type == "tr_open":
+            rows.append([])
+        if before.type in ("td_open", "th_open"):
+            rows[-1].append(token.children)
+    return rows
+
+
+@examples
+@given(text=hostile)
+def test_markdown_shows_every_cell_as_it_is(sample: Sample, text: str) -> None:
+    _, report = sample
+    rows = tuple(dataclasses.replace(row, name=f"a{text}b", aliases=(text or "x",)) for row in report.parameters)
+    out = rendered("markdown", dataclasses.replace(report, parameters=rows), View())
+    head, *body = cells_of(out) or [[]]
+    assert len(body) == len(rows)
+    for cells, row in zip(body, rows, strict=True):
+        assert len(cells) == len(head)
+        names = [token.content for token in cells[0] if token.type == "code_inline"]
+        assert names == [clean(row.name), clean(row.aliases[0])]
+        count = next(cell for cell, title in zip(cells, head, strict=True) if title[0].content == "count")
+        assert count[0].content == ("–" if row.numel is None else f"{row.numel:,}")
+
+
+@examples
+@given(text=hostile)
+def test_markdown_holds_no_markup_from_a_report(sample: Sample, text: str) -> None:
+    out = rendered("markdown", swap(sample[1], text), View())
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(out)
+    kinds = {token.type for block in tokens for token in block.children or ()}
+    assert kinds <= {"text", "code_inline", "strong_open", "strong_close"}
+    assert not [
+        token for token in tokens if token.type in ("html_block", "code_block", "fence", "hr", "blockquote_open")
+    ]
+
+
+def test_a_failing_source_still_renders() -> None:
+    report = Report(
+        "show", Source("spec", ""), import_module("paraminspect.report").Environment("1", None, "3", "", "", None)
+    )
+    for form in (*HUMAN, "json"):
+        assert rendered(form, report, View(width=80)).endswith("\n")
+
+
+@pytest.mark.parametrize("form", ["table", "plain", "csv", "json", "markdown", "schemes"])
+def test_no_renderer_imports_torch_and_only_tables_import_rich(form: str) -> None:
+    program = f"import sys, paraminspect.render.{form}; print(*{{'torch', 'rich'}} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert found == (["rich"] if form in ("table", "plain") else [])

@@ -1,0 +1,63 @@
+"""The list of schemes and their pages, and that every example on them is right."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from paraminspect.init.registry import SCHEMES, bind
+from paraminspect.init.text import parse_scheme
+from paraminspect.render import schemes
+from paraminspect.render.view import ASCII, View
+from paraminspect.spec.parse import parse_spec
+
+Golden = Callable[[str, str], None]
+CARDS = [schemes.card(scheme) for scheme in SCHEMES.values()]
+EVERY = pytest.mark.parametrize("one", CARDS, ids=lambda one: one.name)
+
+
+def test_the_overview(golden: Golden) -> None:
+    golden("schemes.txt", "".join(schemes.overview(CARDS)))
+
+
+def test_the_overview_in_ascii(golden: Golden) -> None:
+    text = "".join(schemes.overview(CARDS, View(glyphs=ASCII)))
+    assert text.isascii()
+    golden("schemes.ascii.txt", text)
+
+
+@EVERY
+def test_a_page(one: schemes.Card, golden: Golden) -> None:
+    golden(f"schemes.{one.name}.txt", "".join(schemes.explanation(one)))
+
+
+def test_no_line_is_longer_than_80_columns() -> None:
+    pages = [*schemes.overview(CARDS), *(line for one in CARDS for line in schemes.explanation(one))]
+    assert max(map(len, "".join(pages).split("\n"))) <= 80
+
+
+@EVERY
+def test_the_command_of_a_page_can_be_run(one: schemes.Card) -> None:
+    name, args = parse_scheme(_scheme(one), "--scheme")
+    scheme = bind(name, args)
+    assert scheme.scheme.name == one.name
+    shape = (2, 2, 3) if "Conv1d" in schemes.examples(one)[0] else (3, 4)
+    scheme.check("0.weight", shape, "float32")
+
+
+@EVERY
+def test_the_rule_of_a_page_is_one_that_a_spec_can_have(one: schemes.Card) -> None:
+    spec = parse_spec(f"layers: [{{Linear: [4, 3]}}]\ninit:\n  {schemes.examples(one)[1]}\n", "example")
+    (rule,) = spec.init
+    assert bind(rule.scheme, rule.args).args == bind(*parse_scheme(_scheme(one), "")).args
+
+
+def _scheme(one: schemes.Card) -> str:
+    words = shlex.split(schemes.examples(one)[0])
+    return words[words.index("--scheme") + 1]
+
+
+def test_every_scheme_argument_shown_is_one_that_exists() -> None:
+    assert set(schemes._EXAMPLES) <= set(SCHEMES)
