@@ -123,7 +123,7 @@ def _summed(elements: Elements, dtype: torch.dtype) -> Moments:
         with np.errstate(all="ignore"):
             return [(number, measure_words(elements.read(index), dtype, origin, work)) for number, index in draw]
 
-    parts = sorted(itertools.chain.from_iterable(share(elements.blocks(BLOCK), worker)), key=lambda part: part[0])
+    parts = sorted(itertools.chain.from_iterable(share(elements.blocks(BLOCK), worker)))
     return merge_all(part for _, part in parts)
 
 

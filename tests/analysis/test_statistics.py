@@ -154,12 +154,17 @@ UNKNOWN = {
     "quantised": quantised,
     "bits": lambda: torch.zeros(4, dtype=torch.uint8).view(torch.bits8),
     "half complex": lambda: torch.zeros(4, dtype=torch.complex32),
-    "nested": lambda: torch.nested.as_nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "jagged": lambda: torch.nested.as_nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
     "opaque": lambda: torch.randn(4, 4).to_mkldnn(),
 }
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:ComplexHalf support is experimental")
+@pytest.mark.filterwarnings(
+    "ignore:torch.quantize_per_tensor",
+    "ignore:ComplexHalf support is experimental",
+    "ignore:The PyTorch API of nested tensors is in prototype stage",
+)
 @pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
 def test_unknown_is_none(make):
     assert measure(make()) is None

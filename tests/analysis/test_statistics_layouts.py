@@ -144,6 +144,14 @@ def test_other_devices(name, dtype, sample, block, monkeypatch):
     assert measure(x.as_subclass(Elsewhere)) == measure(x)
 
 
+def test_dimensions_that_follow_each_other_in_memory_are_one():
+    assert strides.simplified((6, 7, 8), (56, 8, 1)) == [(336, 1)]
+    assert strides.simplified((8, 6, 7), (1, 56, 8)) == [(336, 1)]
+    assert strides.simplified((6, 7, 8), (60, 8, 1)) == [(6, 60), (56, 1)]
+    assert strides.simplified((5, 1, 4, 3), (0, 9, 0, 2)) == [(3, 2), (20, 0)]
+    assert strides.simplified((), ()) == strides.simplified((1, 1), (7, 3)) == [(1, 1)]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 20)), max_size=4))
 def test_visits_count_every_position(dims):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import Any
 
 import pytest
@@ -280,18 +279,10 @@ def test_the_bounds_themselves_are_allowed() -> None:
     ["[" * 1_000_000, "- " * 500_000, "- >\n" * 250_000, '"' + "\\n" * 499_999 + '"', " " * 1_000_000],
     ids=["deep flow", "deep block", "many", "long", "blank"],
 )
-def test_the_largest_texts_are_decided_in_seconds(text: str) -> None:
-    start = time.process_time()
+def test_the_largest_texts_are_refused_within_the_bounds(text: str) -> None:
+    """Were the bounds not kept while composing, some of these would take minutes; benchmarks/specs.py times them."""
     with contextlib.suppress(UserError):
         parse(text, "s", "yaml")
-    assert time.process_time() - start < 10
-
-
-def test_a_typical_spec_is_read_in_no_time() -> None:
-    parse(SPEC, "s", "yaml")
-    start = time.process_time()
-    parse(SPEC, "s", "yaml")
-    assert time.process_time() - start < 0.2
 
 
 @pytest.mark.parametrize("error", [AssertionError("x"), IndexError(), RecursionError("deep"), ValueError("bad")])
