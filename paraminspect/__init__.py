@@ -1,10 +1,22 @@
 """Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing.
 
-Importing this package does not import torch.
+Importing this package imports nothing else; the names below are loaded when they are used.
 """
 
-from paraminspect.errors import UserError as UserError
-from paraminspect.report import Report as Report
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paraminspect.errors import UserError as UserError
+    from paraminspect.report import Report as Report
 
 __version__ = "0.1.0"
 __all__ = ["Report", "UserError", "__version__"]
+
+_HOMES = {"Report": "paraminspect.report", "UserError": "paraminspect.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,14 +28,14 @@ class ReaderGone(Exception):
 
 
 def emit(pieces: Iterable[str]) -> None:
-    """Write the answer to stdout and flush it; if `pieces` raises, nothing of it has been written.
+    """Write the answer to stdout and flush it; if `pieces` raises within the first block, nothing has been written.
 
+    A long answer is written block by block while it is made, so that ``| head`` need not wait for the rest.
     Raises ReaderGone when the reader went away, UserError when stdout is closed or cannot take it all.
     """
-    whole = list(pieces)
     stream = _writable()
     try:
-        for block in _blocks(whole):
+        for block in _blocks(pieces):
             stream.write(block)
         stream.flush()
     except OSError as error:

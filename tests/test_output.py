@@ -59,12 +59,24 @@ def test_the_answer_is_written_whole(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_an_answer_that_breaks_off_is_not_written_at_all(capfd: pytest.CaptureFixture[str]) -> None:
     def pieces() -> Iterator[str]:
-        yield "x" * 1_000_000
+        yield "x" * 60_000
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         output.emit(pieces())
     assert capfd.readouterr().out == ""
+
+
+def test_a_long_answer_is_written_while_it_is_made(capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[str] = []
+
+    def pieces() -> Iterator[str]:
+        for _ in range(3):
+            yield "x" * 100_000
+            seen.append(capfd.readouterr().out)
+
+    output.emit(pieces())
+    assert [len(text) for text in seen] == [100_000, 100_000, 100_000]
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.EPIPE, "pipe")])

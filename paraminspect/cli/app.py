@@ -39,19 +39,18 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass(frozen=True)
 class Entry:
-    """A command, its line in the list of commands, and the shared options that would do nothing there."""
+    """A command, and its line in the list of commands."""
 
     function: Callable[..., int]
     short: str
-    without: frozenset[str] = frozenset()
 
 
 COMMANDS: dict[str, Entry] = {
     "show": Entry(show, "The whole picture: parameters, values, gradients, sharing."),
-    "init": Entry(init, "What an initialiser did: before, after, expected.", frozenset({"input", "loss"})),
-    "share": Entry(share, "Who shares what with whom, and what it means.", frozenset({"values"})),
+    "init": Entry(init, "What an initialiser did: before, after, expected."),
+    "share": Entry(share, "Who shares what with whom, and what it means."),
     "edit": Entry(edit, "Change values in place; gradients and graph stay."),
-    "code": Entry(code, "The same experiment as a plain PyTorch script.", frozenset({"format", "json", "no_color"})),
+    "code": Entry(code, "The same experiment as a plain PyTorch script."),
     "schemes": Entry(schemes, "The initialisation schemes, with formulas."),
     "schema": Entry(schema, "The JSON Schema of a spec or of the report."),
 }
@@ -95,7 +94,7 @@ app = typer.Typer(
 )
 for _name, _entry in COMMANDS.items():
     app.command(_name, cls=Command, context_settings=_CONTEXT, short_help=_entry.short)(
-        _contained(spread(_entry.function, _entry.without))
+        _contained(spread(_entry.function))
     )
 
 

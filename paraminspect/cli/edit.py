@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Experiment, Output, Rows, Rules, Source
+from paraminspect.cli.options import Notes, Output, Passes, Rows, Rules, Setting, Source, Values
 from paraminspect.errors import UserError
 
 
 def edit(
     source: Source,
     rows: Rows,
-    experiment: Experiment,
+    setting: Setting,
+    passes: Passes,
     rules: Rules,
     printing: Output,
+    notes: Notes,
+    values: Values = False,
     add: Annotated[float | None, typer.Option("--add", metavar="V", help="Add V to every element.")] = None,
     mul: Annotated[float | None, typer.Option("--mul", metavar="V", help="Multiply every element by V.")] = None,
     fill: Annotated[float | None, typer.Option("--fill", metavar="V", help="Set every element to V.")] = None,
@@ -27,9 +30,10 @@ def edit(
         message = f"one of --add, --mul and --fill is needed, got {len(given)}"
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
-    prepared = session.prepare(source, rules, experiment, printing)
+    prepared = session.prepare(source, rules, setting, notes, passes)
     from paraminspect.experiment.edit import edit_spec
 
-    request = session.request("edit", prepared, rows)
+    request = session.request("edit", prepared, rows, values)
     ((operation, value),) = given.items()
-    return session.finish(edit_spec(prepared.spec, prepared.rules, request, operation, value), printing, rows.values)
+    report = edit_spec(prepared.spec, prepared.rules, request, operation, value)
+    return session.finish(report, printing, notes, values)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Experiment, Output, Rows, Rules, Source
+from paraminspect.cli.options import Notes, Output, Rows, Rules, Setting, Source, Values
 from paraminspect.errors import UserError
 
 
-def init(source: Source, rows: Rows, experiment: Experiment, rules: Rules, printing: Output) -> int:
+def init(
+    source: Source, rows: Rows, setting: Setting, rules: Rules, printing: Output, notes: Notes, values: Values = False
+) -> int:
     """Show what an initialiser did: mean and std before and after, with what the scheme should give beside them."""
-    prepared = session.prepare(source, rules, experiment, printing, backward=False)
+    prepared = session.prepare(source, rules, setting, notes, backward=False)
     if not prepared.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
     from paraminspect.experiment.assemble import assemble
     from paraminspect.experiment.run import run
 
-    request = replace(session.request("init", prepared, rows), forward=False, before=True)
-    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, rows.values)
+    request = replace(session.request("init", prepared, rows, values), forward=False, before=True)
+    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes, values)

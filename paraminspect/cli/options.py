@@ -50,6 +50,7 @@ Source = Annotated[
         autocompletion=_sources,
     ),
 ]
+Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -72,8 +73,14 @@ class Output:
         typer.Option("--format", "-f", metavar="FORMAT", help="How to print it: table, plain, json, csv or markdown."),
     ] = Format.table
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")] = False
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, as with NO_COLOR.")] = False
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What is said beside the answer."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")] = False
     debug: Debug = False
 
 
@@ -104,13 +111,23 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What is run, and on what."""
+class Setting:
+    """Where the network is built, and from which seed."""
 
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", help="For torch.manual_seed. Default: the spec's, or 0."),
     ] = None
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.", autocompletion=_devices),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What the forward is run on, and what the backward starts from."""
+
     input: Annotated[
         list[str] | None,
         typer.Option(
@@ -123,15 +140,11 @@ class Experiment:
         str | None,
         typer.Option("--loss", metavar="NAME", help="sum, mean, mse or cross_entropy.", autocompletion=_losses),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.", autocompletion=_devices),
-    ] = None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows are shown, and how much of them."""
+    """Which rows are shown."""
 
     params: Annotated[
         list[str] | None, typer.Option("--params", metavar="GLOB", help="Only rows whose name matches. Repeatable.")
@@ -139,22 +152,21 @@ class Rows:
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="NAME", help="One module alone, names relative to it.")
     ] = None
-    values: Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")] = False
 
 
 Command = Callable[..., int]
 
 
-def spread(command: Command, without: frozenset[str] = frozenset()) -> Command:
+def spread(command: Command) -> Command:
     """Let Typer see every field of the option groups that `command` takes, and hand it the groups filled in.
 
-    The command's own parameters come first. Fields named in `without` are not offered and keep their defaults.
+    The command's own parameters come first.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     given = inspect.signature(command).parameters.values()
     own = [_keyword(p.name, hints[p.name], p.default) for p in given if p.name not in groups]
-    shared = [_keyword(*field) for group in groups.values() for field in _fields(group) if field[0] not in without]
+    shared = [_keyword(*field) for group in groups.values() for field in _fields(group)]
     parameters = own + shared
 
     @functools.wraps(command)
@@ -179,4 +191,4 @@ def _fields(group: Any) -> list[tuple[str, Any, Any]]:
 
 def _take(group: Any, values: dict[str, Any]) -> Any:
     """Fill a group from `values` and take what it took out of them."""
-    return group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group) if f.name in values})
+    return group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})

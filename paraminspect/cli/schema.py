@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from paraminspect import output
+from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
-from paraminspect.render.json import dumps
 
 
 class Which(StrEnum):
@@ -21,9 +21,11 @@ class Which(StrEnum):
 
 def schema(
     which: Annotated[Which, typer.Argument(metavar="spec|report", help="Which contract.")],
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Print the JSON Schema of a spec (for an editor's completion) or of the JSON report (for a script)."""
+    from paraminspect.render.json import dumps
+
     if which is Which.spec:
         from paraminspect.init.registry import SCHEMES
         from paraminspect.spec.schema import spec_schema

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paraminspect import output
-from paraminspect.cli.options import Experiment, Format, Output, Rows, Rules
+from paraminspect.cli.options import Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -40,11 +40,16 @@ class Prepared:
 
 
 def prepare(
-    source: str | None, rules: Rules, experiment: Experiment, printing: Output, backward: bool = True
+    source: str | None,
+    rules: Rules,
+    setting: Setting,
+    notes: Notes,
+    passes: Passes | None = None,
+    backward: bool = True,
 ) -> Prepared:
     """Check everything that can be checked without torch, so that a typo fails at once; then import torch.
 
-    Raises UserError for whatever the user can put right.
+    `passes` is None for a command that runs no forward. Raises UserError for whatever the user can put right.
     """
     from paraminspect.init.rules import bind_rules, option_rules
     from paraminspect.sources.locate import DEFAULT, load_spec
@@ -52,13 +57,14 @@ def prepare(
     from paraminspect.spec.model import LOSSES
     from paraminspect.spec.names import resolve_references
 
-    if source is None and not printing.quiet:
+    if source is None and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
     spec = load_spec(DEFAULT if source is None else source)
-    wanted = _input(experiment.input or [])
-    loss = _known("--loss", experiment.loss, LOSSES)
-    device = _device(experiment.device)
-    seed = spec.seed if experiment.seed is None else _seed(experiment.seed)
+    passes = passes or Passes()
+    wanted = _input(passes.input or [])
+    loss = _known("--loss", passes.loss, LOSSES)
+    device = _device(setting.device)
+    seed = spec.seed if setting.seed is None else _seed(setting.seed)
     check_memory(spec, wanted or spec.input, device or spec.device, backward)
     resolve_references(spec)
     bound = bind_rules((*spec.init, *option_rules(rules.scheme, rules.bias, rules.rule or ())), rules.allow_code)
@@ -125,7 +131,7 @@ def import_torch() -> None:
             gc.enable()
 
 
-def request(command: str, prepared: Prepared, rows: Rows) -> Request:
+def request(command: str, prepared: Prepared, rows: Rows, values: bool = False) -> Request:
     """Write down what the user asked to see."""
     from paraminspect.experiment.run import Request
 
@@ -133,7 +139,7 @@ def request(command: str, prepared: Prepared, rows: Rows) -> Request:
         command=command,
         params=tuple(rows.params or ()),
         layer=rows.layer,
-        values=rows.values,
+        values=values,
         seed=prepared.seed,
         input=prepared.input,
         loss=prepared.loss,
@@ -141,14 +147,14 @@ def request(command: str, prepared: Prepared, rows: Rows) -> Request:
     )
 
 
-def finish(report: Report, printing: Output, values: bool = False) -> int:
+def finish(report: Report, printing: Output, notes: Notes, values: bool = False) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     chosen = Format.json if printing.json else printing.format
     render: Callable[[Report, View], Iterator[str]] = importlib.import_module(
         f"paraminspect.render.{chosen.value}"
     ).render
     output.emit(render(report, replace(output.view(not printing.no_color), values=values)))
-    if not printing.quiet:
+    if not notes.quiet:
         for text in report.notes:
             output.note(text)
     for failure in report.errors:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Experiment, Output, Rows, Rules, Source
+from paraminspect.cli.options import Notes, Output, Passes, Rows, Rules, Setting, Source
 
 
-def share(source: Source, rows: Rows, experiment: Experiment, rules: Rules, printing: Output) -> int:
+def share(
+    source: Source, rows: Rows, setting: Setting, passes: Passes, rules: Rules, printing: Output, notes: Notes
+) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
-    prepared = session.prepare(source, rules, experiment, printing)
+    prepared = session.prepare(source, rules, setting, notes, passes)
     from paraminspect.experiment.assemble import assemble
     from paraminspect.experiment.run import run
 
     request = session.request("share", prepared, rows)
-    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing)
+    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes)

@@ -8,26 +8,29 @@ from typing import Annotated
 import typer
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Experiment, Output, Rows, Rules, Source
+from paraminspect.cli.options import Notes, Output, Passes, Rows, Rules, Setting, Source, Values
 
 
 def show(
     source: Source,
     rows: Rows,
-    experiment: Experiment,
+    setting: Setting,
+    passes: Passes,
     rules: Rules,
     printing: Output,
+    notes: Notes,
+    values: Values = False,
     no_forward: Annotated[bool, typer.Option("--no-forward", help="Build and measure, run nothing.")] = False,
     before_backward: Annotated[
         bool, typer.Option("--before-backward", help="Stop after the forward: every grad is still None.")
     ] = False,
 ) -> int:
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
-    prepared = session.prepare(source, rules, experiment, printing, not (no_forward or before_backward))
+    prepared = session.prepare(source, rules, setting, notes, passes, not (no_forward or before_backward))
     from paraminspect.experiment.assemble import assemble
     from paraminspect.experiment.run import run
 
-    request = session.request("show", prepared, rows)
+    request = session.request("show", prepared, rows, values)
     request = replace(request, forward=not no_forward, backward=not before_backward)
     report = assemble(run(prepared.spec, prepared.rules, request), request)
-    return session.finish(report, printing, rows.values)
+    return session.finish(report, printing, notes, values)

@@ -35,8 +35,10 @@ def edit_spec(spec: Spec, rules: tuple[BoundRule, ...], request: Request, operat
     """
     state = run(spec, rules, request)
     chosen = [entry for entry in state.inventory.of_kind("parameter") if selected(entry, request.params)]
-    if not chosen:
+    if not chosen and request.params:
         raise nothing_selected(state.inventory, request.params)
+    if not chosen:
+        raise UserError("the model has no parameters to edit", where=state.subject.source.name, code="no-parameters")
     witness = _Witness(state)
     first = (outputs(state.passes) if state.passes else []), (loss_value(state.passes) if state.passes else None)
     _change(chosen, operation, value, state)

@@ -48,16 +48,21 @@ def canonical_name(name: str) -> str | None:
     return name if name in SCHEMES else None
 
 
+def known_name(name: str, *, where: str = "") -> str:
+    """Return the name in `SCHEMES` that `name` spells; raises `UserError`, placed at `where`, when none does."""
+    canonical = canonical_name(name)
+    if canonical is None:
+        raise _unknown_scheme(name, where)
+    return canonical
+
+
 def bind(name: str, given: Mapping[str, Any], *, where: str = "") -> BoundScheme:
     """Return the scheme `name` with the arguments `given` and its defaults for the rest.
 
     Raises `UserError`, placed at `where`, for an unknown scheme or argument, a missing argument, a value of
     another type, outside its range, or in conflict with another.
     """
-    canonical = canonical_name(name)
-    if canonical is None:
-        raise _unknown_scheme(name, where)
-    scheme = SCHEMES[canonical]
+    scheme = SCHEMES[known_name(name, where=where)]
     _refuse_unknown_arguments(scheme, given, where)
     args = {argument.name: _value(scheme, argument, given, where) for argument in scheme.arguments}
     conflict = scheme.conflict(args)

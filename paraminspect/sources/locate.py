@@ -21,6 +21,8 @@ def load_spec(source: str) -> Spec:
 
     Raises UserError when there is no such thing, or it is of a kind that cannot be read.
     """
+    if not source:
+        raise UserError("SOURCE is empty", hint=f"built-in: {', '.join(builtin_names())}", code="no-such-file")
     path = Path(source)
     if source != "-" and not path.is_file() and source in builtin_names():
         return parse_spec(read_source(str(_folder() / f"{source}.yaml")), f"{source}.yaml")

@@ -1,6 +1,6 @@
 """Reading specs: a typical one, and the largest texts that are let in, against importing torch.
 
-    python -m tests.benchmarks.specs
+python -m tests.benchmarks.specs
 """
 
 from __future__ import annotations

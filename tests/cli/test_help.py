@@ -56,10 +56,10 @@ Arguments:
 
 Options:
   --seed N            For torch.manual_seed. Default: the spec's, or 0.
+  --device DEVICE     cpu, cuda, mps or meta.
   --input INPUT       SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or
                       2,8:int64:0..99.
   --loss NAME         sum, mean, mse or cross_entropy.
-  --device DEVICE     cpu, cuda, mps or meta.
   --scheme SCHEME     Initialise weights: normal, normal:std=0.01,
                       file.py:func.
   --bias SCHEME       Initialise biases: zeros, constant:val=1.

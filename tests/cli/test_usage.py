@@ -66,7 +66,7 @@ USAGE = {
     ),
     "show mlp --layer l": "error: --layer: there is no layer 'l'\n  layers: 0, 1, 2\n",
     "show mlp --params 0.wieght": ("error: --params: '0.wieght' matches no parameter\n  did you mean '0.weight'?\n"),
-    "schemes nrmal": "error: schemes: unknown scheme 'nrmal'\n  did you mean 'normal'?\n",
+    "schemes nrmal": "error: schemes: unknown scheme 'nrmal'\n  did you mean 'normal'?; 'paraminspect schemes' lists them all\n",
     "edit mlp": (
         "error: edit: one of --add, --mul and --fill is needed, got 0\n  for example: edit --params '*.bias' --add 1\n"
     ),
