@@ -25,9 +25,14 @@ class UserError(Exception):
         return f"{head}\n  {self.hint}" if self.hint else head
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word closest to `word`, whatever the case, or None if none is close."""
+    folded = {name.lower(): name for name in reversed([*known])}
+    close = difflib.get_close_matches(word[:80].lower(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known word closest to `word`, or an empty string."""
-    candidates = list(known)
-    folded = {name.lower(): name for name in reversed(candidates)}
-    close = difflib.get_close_matches(word[:80].lower(), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[close[0]]!r}?" if close else ""
+    close = nearest(word, known)
+    return "" if close is None else f"did you mean {close!r}?"

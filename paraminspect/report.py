@@ -6,7 +6,6 @@ none is renamed, removed or given another type.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +43,8 @@ class Gradient:
     """Say what gradient reached a parameter; the figures are null where no gradient was computed.
 
     `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
-    ``disconnected`` (read, but the loss does not depend on it), ``not-run``.
+    ``disconnected`` (read, but the loss does not depend on it), ``not-run``, ``unknown`` (it arrives, but a meta
+    tensor holds no numbers).
     """
 
     status: str
@@ -127,8 +127,8 @@ class Sharing:
 
     kind: str
     names: tuple[str, ...]
-    numel: int
-    bytes: int
+    numel: int | None
+    bytes: int | None
     modules: tuple[str, ...] = ()
     same_module: bool = False
     declared: bool = False
@@ -149,15 +149,19 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ForwardError:
-    """Name the module whose forward raised, and what it said."""
+    """Say what raised: `phase` is ``forward``, ``loss`` or ``backward``; `module` the innermost one of a forward."""
 
     module: str
     message: str
+    phase: str = "forward"
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Record the one forward pass: what went in, what came out, the loss."""
+    """Record the one forward pass: what went in, what came out, the loss.
+
+    `loss` is null where it is not finite or not known; `loss_finite` tells the two apart.
+    """
 
     input: tuple[TensorInfo, ...]
     output: tuple[TensorInfo, ...] = ()
@@ -165,11 +169,12 @@ class Forward:
     loss_name: str | None = None
     backward: bool = False
     error: ForwardError | None = None
+    loss_finite: bool | None = None
 
 
 @dataclass(frozen=True)
 class Use:
-    """Record one operation that read a parameter, and the gradient that this use alone contributed."""
+    """Record one operation that read a shared parameter, and the gradient that this use alone contributed."""
 
     parameter: str
     module: str
@@ -186,6 +191,8 @@ class LayerOut:
     rms: float | None = None
     min: Number | None = None
     max: Number | None = None
+    nan: int | None = None
+    inf: int | None = None
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Hold a measured value against the expected one; `tolerance` follows from the finite size."""
+    """Hold a measured value against the expected one; `tolerance` follows from the finite size.
+
+    `where` names the parameter and `figure` what was compared: ``mean`` or ``std``.
+    """
 
     about: str
     verdict: str
@@ -229,6 +239,7 @@ class Verdict:
     expected: float | None = None
     tolerance: float | None = None
     where: str | None = None
+    figure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -333,13 +344,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return {item.name: _plain(getattr(value, item.name)) for item in _fields(type(value))}
-
-
-_FIELDS: dict[type, tuple[dataclasses.Field[Any], ...]] = {}
-
-
-def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
-    if cls not in _FIELDS:
-        _FIELDS[cls] = dataclasses.fields(cls)
-    return _FIELDS[cls]
+    return {name: _plain(item) for name, item in vars(value).items()}

@@ -19,6 +19,7 @@ import torch
 
 from paraminspect import guard
 from paraminspect.errors import UserError
+from paraminspect.load import load_attribute
 from tests.cli.conftest import environment
 from tests.conftest import Ran
 
@@ -47,7 +48,7 @@ def refused(function: Callable[..., Any], *args: Any) -> UserError:
 def message(path: Path, body: str) -> tuple[str, str, str]:
     """Return message, place and code of what importing a file with this body is refused with."""
     path.write_text(body, encoding="utf-8")
-    error = refused(guard.load_attribute, f"{path}:f")
+    error = refused(load_attribute, f"{path}:f")
     return error.message, error.where, error.code
 
 
@@ -120,7 +121,7 @@ def test_the_place_is_the_innermost_line_of_the_user(user_file: Write) -> None:
     path = user_file("import helper\n\ndef f(t):\n    helper.g(t)\n")
     sys.path.insert(0, str(path.parent))
     try:
-        function = guard.load_attribute(f"{path}:f")
+        function = load_attribute(f"{path}:f")
     finally:
         sys.path.remove(str(path.parent))
     error = refused(guard.call, "f", function, torch.zeros(2))
@@ -130,7 +131,7 @@ def test_the_place_is_the_innermost_line_of_the_user(user_file: Write) -> None:
 
 def test_a_text_that_cannot_be_shown_and_one_of_100_kb(user_file: Write) -> None:
     path = user_file("class E(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise E\n")
-    error = refused(guard.call, "f", guard.load_attribute(f"{path}:f"))
+    error = refused(guard.call, "f", load_attribute(f"{path}:f"))
     assert error.message == "f raised E: (a E that cannot be shown)"
 
     def long() -> None:
@@ -164,19 +165,19 @@ def test_what_is_missing_is_told_apart_from_what_fails(user_file: Write, monkeyp
         "good:zzz": ("good has no attribute 'zzz'", "it has: initialise_, A", "no-such-attribute"),
     }
     for reference, wanted in cases.items():
-        error = refused(guard.load_attribute, reference)
+        error = refused(load_attribute, reference)
         assert (error.message, error.hint, error.code) == wanted
         assert error.where == reference
-    failed = refused(guard.load_attribute, "user:f")
+    failed = refused(load_attribute, "user:f")
     assert failed.message == "user, while it was imported, raised ModuleNotFoundError: No module named 'nosuchmodule'"
     assert (failed.where, failed.code) == (f"{path}:1", "user-code-failed")
     os.mkdir("folder.py")  # noqa: PTH102
-    assert refused(guard.load_attribute, "folder.py:f").message == "folder.py is a folder, not a file"
+    assert refused(load_attribute, "folder.py:f").message == "folder.py is a folder, not a file"
 
 
 def test_looking_an_attribute_up_is_contained_too(user_file: Write) -> None:
     path = user_file("import sys\ndef __getattr__(name):\n    print(name)\n    sys.exit(0)\n")
-    error = refused(guard.load_attribute, f"{path}:f")
+    error = refused(load_attribute, f"{path}:f")
     assert error.message == f"{path}:f, while it was looked up, called exit(0)"
 
 
@@ -196,7 +197,7 @@ def test_a_file_is_run_once_and_leaves_nothing_beside_it(user_file: Write, monke
     user_file("", "beside.py")
     sys.path.insert(0, str(path.parent))
     try:
-        f, g = guard.load_attribute(f"{path}:f"), guard.load_attribute(f"{path}:g")
+        f, g = load_attribute(f"{path}:f"), load_attribute(f"{path}:g")
     finally:
         sys.path.remove(str(path.parent))
     g()
@@ -207,9 +208,9 @@ def test_a_file_is_run_once_and_leaves_nothing_beside_it(user_file: Write, monke
 
 def test_a_file_that_changed_is_run_again(user_file: Write) -> None:
     path = user_file("def f(): return 1\n")
-    assert guard.load_attribute(f"{path}:f")() == 1
+    assert load_attribute(f"{path}:f")() == 1
     user_file("def f(): return 1000\n")
-    assert guard.load_attribute(f"{path}:f")() == 1000
+    assert load_attribute(f"{path}:f")() == 1000
 
 
 # --- what it changes -------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ CHANGES = {
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_everything_is_as_before(name: str, ending: str, user_file: Write) -> None:
     path = user_file(f"import os, sys, signal, torch, warnings\ndef f():\n    {CHANGES[name]}{ending}\n")
-    function = guard.load_attribute(f"{path}:f")
+    function = load_attribute(f"{path}:f")
     before = state()
     if ending:
         assert refused(guard.call, "f", function).message == "f raised ValueError"
@@ -292,7 +293,7 @@ def test_what_the_user_put_on_the_path_serves_the_users_later_imports_only(user_
     folder.mkdir()
     (folder / "later_helper.py").write_text("", encoding="utf-8")
     path.write_text(path.read_text("utf-8").replace("FOLDER", repr(str(folder))), "utf-8")
-    function = guard.load_attribute(f"{path}:f")
+    function = load_attribute(f"{path}:f")
     assert str(folder) not in sys.path
     assert guard.call("f", function) == 7
     assert str(folder) not in sys.path
@@ -309,7 +310,7 @@ def spare_threads() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_os_exit_in_a_thread_ends_the_thread(user_file: Write, spare_threads: None) -> None:
     body = "import os, threading\ndef f():\n    t = threading.Thread(target=os._exit, args=(0,)); t.start(); t.join()\n"
-    guard.call("f", guard.load_attribute(f"{user_file(body)}:f"))
+    guard.call("f", load_attribute(f"{user_file(body)}:f"))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -323,7 +324,7 @@ def test_children_may_end_as_children_do(user_file: Write) -> None:
         "    run = subprocess.run([sys.executable, '-c', 'import os; os._exit(3)'])\n"
         "    return forked, run.returncode, os.spawnv(os.P_WAIT, '/bin/sh', ['sh', '-c', 'exit 5'])\n"
     )
-    assert guard.call("f", guard.load_attribute(f"{user_file(body)}:f")) == (7, 3, 5)
+    assert guard.call("f", load_attribute(f"{user_file(body)}:f")) == (7, 3, 5)
 
 
 # --- stdout, as a whole process --------------------------------------------------------------------------------

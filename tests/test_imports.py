@@ -18,14 +18,27 @@ LEVELS = (
     ("__main__",),
     ("cli",),
     ("experiment",),
-    ("sources", "init", "analysis", "rules", "render", "output", "guard"),
+    ("sources", "script", "init", "analysis", "rules", "render", "output", "guard", "load"),
     ("spec", "theory", "report_schema"),
     ("report", "errors"),
     ("__init__",),
 )
 """A part may import parts of its own level and of the levels below. The package itself is only its version and API."""
 
-NO_TORCH = ("cli", "render", "rules", "spec", "theory", "report", "errors", "output", "guard", "sources.locate", "init")
+NO_TORCH = (
+    "cli",
+    "render",
+    "rules",
+    "spec",
+    "theory",
+    "report",
+    "errors",
+    "output",
+    "guard",
+    "load",
+    "sources.locate",
+    "init",
+)
 TORCH_ALLOWED = ("paraminspect.init.recipes",)
 
 

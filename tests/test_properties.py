@@ -15,11 +15,11 @@ from paraminspect.experiment.assemble import assemble
 from paraminspect.experiment.run import Request, run
 from paraminspect.init.rules import bind_rules
 from paraminspect.report import Report
+from paraminspect.script.write import script
 from paraminspect.sources.mlp import build
-from paraminspect.sources.script import script
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
-from tests.sources.test_script import assert_same, execute
+from tests.script.test_write import assert_same, execute
 
 WIDTH = 3
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,7 +73,7 @@ def report_of(spec: Spec) -> Report:
 @settings(max_examples=60)
 def test_rows_add_up_to_what_torch_counts(spec: Spec) -> None:
     report = report_of(spec)
-    truth = sum(p.numel() for p in build(spec, "cpu").parameters())
+    truth = sum(p.numel() for p in build(spec).parameters())
     rows = [row for row in report.parameters if row.kind == "parameter"]
     assert sum(row.numel for row in rows) == report.totals.parameters == truth
     assert sum(row.numel * (1 + len(row.aliases)) for row in rows) == report.totals.as_named
@@ -89,7 +89,7 @@ def test_the_report_survives_json(spec: Spec) -> None:
 @given(specs())
 @settings(max_examples=40)
 def test_spec_to_script_gives_the_same_numbers(spec: Spec) -> None:
-    source = script(spec, bind_rules(spec.init, allow_code=False), spec.input, spec.loss, "cpu", "torch")
+    source = script(spec, bind_rules(spec.init, allow_code=False), "torch")
     assert_same(report_of(spec).to_dict(), execute(source))
 
 

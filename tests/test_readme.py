@@ -133,7 +133,13 @@ def test_the_shell_script_reads_the_json(home: Path) -> None:
     assert re.fullmatch(r"19 parameters, loss 0\.97396\d*\n", done.stdout)
 
 
+def test_every_benchmark_it_names_exists() -> None:
+    named = re.findall(r"tests\.benchmarks\.(\w+)", TEXT)
+    there = {path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
+    assert set(named) == there - {"__init__", "timing"}
+
+
 def test_every_command_is_documented() -> None:
-    from paraminspect.cli.app import COMMANDS
+    from paraminspect.cli.commands import COMMANDS
 
     assert [name for name in COMMANDS if f"paraminspect {name}" not in TEXT] == []

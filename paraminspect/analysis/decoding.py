@@ -34,7 +34,7 @@ def measure_words(words: Array, dtype: torch.dtype, origin: float = 0.0, work: F
     if not dtype.is_complex:
         return moments_of(decode(words, dtype), origin, work)
     sizes, exponent = magnitudes(words)
-    part = moments_of(sizes, origin, work)
+    part = moments_of(sizes, work=work)
     return part._replace(exponent=part.exponent + exponent)
 
 

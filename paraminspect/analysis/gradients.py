@@ -15,8 +15,8 @@ from paraminspect.report import Gradient, Use, Values
 _FIGURES = tuple(field.name for field in fields(Values) if field.name != "histogram")
 
 
-def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) -> Gradient | None:
-    """Return the status and the figures of ``parameter.grad`` after the passes; None for a buffer.
+def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) -> Gradient:
+    """Return the status and the figures of ``parameter.grad`` after the passes.
 
     `wanted` adds the elements themselves, if they are few.
     """

@@ -49,9 +49,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every tensor of a module, numbered by first appearance; addresses never leave this class."""
+    """Every tensor of a module; objects and storages are numbered by first appearance, so that no address is shown.
+
+    `modules` maps every path to its module, one that is reached twice under both paths.
+    """
 
     entries: tuple[Entry, ...]
+    modules: dict[str, nn.Module]
     _identities: dict[int, int] = field(default_factory=dict)
     _storages: dict[int, int] = field(default_factory=dict)
 
@@ -80,27 +84,42 @@ class Inventory:
 def take_inventory(module: nn.Module) -> Inventory:
     """List parameters first, then buffers, then tensors that only hang on a module as attributes.
 
-    Linear in the number of modules; a module reached twice is walked once and both its names are kept.
+    Linear in the number of paths that lead to a module: one reached twice counts twice, for it has two names.
     """
-    found = [*_registered(module, "parameter"), *_registered(module, "buffer")]
+    modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
+    found = [*_registered(modules, "parameter"), *_registered(modules, "buffer")]
     known = {id(entry.tensor) for entry in found}
-    return Inventory((*found, *_unregistered(module, known)))
+    inventory = Inventory((*found, *_unregistered(modules, known)), modules)
+    for entry in inventory.entries:
+        inventory.identity(entry.tensor)
+        inventory.storage(entry.tensor)
+    return inventory
 
 
-def _registered(module: nn.Module, kind: str) -> Iterator[Entry]:
-    named = module.named_parameters if kind == "parameter" else module.named_buffers
-    grouped: dict[int, tuple[Tensor, list[str]]] = {}
-    for name, tensor in named(remove_duplicate=False):
-        grouped.setdefault(id(tensor), (tensor, []))[1].append(name)
-    owners = dict(module.named_modules(remove_duplicate=False))
-    for tensor, names in grouped.values():
-        owner_names = tuple(name.rpartition(".")[0] for name in names)
-        yield Entry(tuple(names), tensor, owners[owner_names[0]], kind, owner_names)
+def names_of(module: nn.Module) -> list[tuple[nn.Parameter, tuple[str, ...]]]:
+    """Return every Parameter of `module` once, with all its names."""
+    found: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), (parameter, []))[1].append(name)
+    return [(parameter, tuple(names)) for parameter, names in found.values()]
 
 
-def _unregistered(module: nn.Module, known: set[int]) -> Iterator[Entry]:
+def _registered(modules: dict[str, nn.Module], kind: str) -> Iterator[Entry]:
+    """Group the names of every registered tensor, in the order in which torch names them."""
+    grouped: dict[int, tuple[Tensor, list[str], list[str]]] = {}
+    for path, owner in modules.items():
+        own = owner.named_parameters if kind == "parameter" else owner.named_buffers
+        for name, tensor in own(recurse=False, remove_duplicate=False):
+            _, names, paths = grouped.setdefault(id(tensor), (tensor, [], []))
+            names.append(f"{path}.{name}" if path else name)
+            paths.append(path)
+    for tensor, names, paths in grouped.values():
+        yield Entry(tuple(names), tensor, modules[paths[0]], kind, tuple(paths))
+
+
+def _unregistered(modules: dict[str, nn.Module], known: set[int]) -> Iterator[Entry]:
     """Find tensors in the instance attributes of every module that no module registers."""
-    for path, owner in module.named_modules():
+    for path, owner in modules.items():
         for attribute, value in vars(owner).items():
             if not isinstance(value, Tensor) or id(value) in known:
                 continue

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from paraminspect.analysis.inventory import dtype_name
 from paraminspect.errors import UserError
 
 
@@ -25,13 +26,17 @@ def tensors_in(output: Any) -> list[Tensor]:
 def compute_loss(name: str, output: Any) -> Tensor:
     """Return the scalar loss of `output`.
 
-    ``sum`` and ``mean`` take all floating tensors; ``mse`` compares with zeros; ``cross_entropy`` takes the last
-    dimension of the first tensor as logits (N, C) and the classes 0, 1, … C−1, 0, … as targets: both need no
-    random numbers. Raises UserError when the output holds no floating tensor.
+    ``sum`` and ``mean`` take all floating tensors (``sum`` also whole numbers, if there are no others); ``mse``
+    compares the first with zeros; ``cross_entropy`` takes its last dimension as logits (N, C) and the classes
+    0, 1, … C−1, 0, … as targets: neither needs random numbers. Raises UserError when the output holds no floating
+    tensor; a complex one has no gradient.
     """
-    floats = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
+    floats = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
+    if not floats and name == "sum":  # of whole numbers, as torch has it; no gradient comes of it
+        floats = [tensor for tensor in tensors_in(output) if not tensor.is_complex()]
     if not floats:
-        raise UserError(f"the output holds no floating-point tensor to take the {name} of", code="no-loss")
+        found = ", ".join(dtype_name(tensor.dtype) for tensor in tensors_in(output)) or "no tensor"
+        raise UserError(f"the {name} needs a floating-point output, got {found}", code="no-loss")
     if name == "cross_entropy":
         return _cross_entropy(floats[0])
     if name == "mse":

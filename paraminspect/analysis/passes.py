@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
-from paraminspect.analysis.failure import explain
+from paraminspect.analysis.failure import explain, first_line
 from paraminspect.analysis.ledger import Ledger
 from paraminspect.analysis.losses import compute_loss, tensors_in
 from paraminspect.analysis.statistics import measure
@@ -47,9 +47,9 @@ class Passes:
 class _Watch:
     """Follow the modules as they run: the stack of names, and one Call per childless module."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self.names: dict[int, list[str]] = {}
-        for name, child in module.named_modules(remove_duplicate=False):
+        for name, child in modules.items():
             self.names.setdefault(id(child), []).append(name)
         self.times: dict[int, int] = {}
         self.stack: list[tuple[str, nn.Module, Any]] = []
@@ -71,20 +71,25 @@ class _Watch:
             self.stack.append((names[turn % len(names)], module, args))
 
     def leave(self, module: nn.Module, _args: Any, output: Any) -> None:
-        """Measure what a childless module returned, and arrange to measure its gradient."""
+        """Measure the first tensor that a childless module returned, and arrange to measure its gradient."""
         if id(module) not in self.names:
             return
         name, _, _ = self.stack.pop()
-        if next(module.children(), None) is not None or not isinstance(output, Tensor):
+        if next(module.children(), None) is not None:
             return
         call = Call(name, type(module).__name__)
         self.calls.append(call)
-        values = measure(output.detach(), histogram=False)
+        found = next(iter(tensors_in(output)), None)
+        values = None if found is None else measure(found.detach(), histogram=False)
         if values is not None:
-            call.out = LayerOut(values.mean, values.rms, values.min, values.max)
-        if output.requires_grad:
-            self.nodes.append(output.grad_fn)
-            output.register_hook(lambda grad: _note_gradient(call, grad))  # type: ignore[no-untyped-call]  # torch's
+            call.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
+        if found is not None and found.requires_grad:
+            self.nodes.append(found.grad_fn)
+            found.register_hook(lambda grad: _note_gradient(call, grad))  # type: ignore[no-untyped-call]  # torch's
+
+    def explain(self, error: Exception) -> ForwardError | None:
+        """Blame the innermost module that is still running, if one is."""
+        return explain(*self.stack[-1], error) if self.stack else None
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -104,46 +109,34 @@ def _note_gradient(call: Call, grad: Tensor) -> None:
 
 
 def run_passes(
-    module: nn.Module, inputs: tuple[Tensor, ...], loss: str, follow: tuple[Tensor, ...], backward: bool = True
+    module: nn.Module, inputs: tuple[Tensor, ...], loss: str, follow: tuple[Tensor, ...], backward: bool
 ) -> Passes:
     """Run the forward, the loss and (unless told otherwise) the backward.
 
     `follow` are the parameters whose uses the ledger keeps apart. Gradients accumulate in ``.grad`` as ever.
-    A forward that raises is no exception here: `Passes.error` names the innermost module that was running.
+    What raises is no exception here: `Passes.error` says in which phase, and names the innermost module of a forward.
     """
-    watch = _Watch(module)
+    watch = _Watch(dict(module.named_modules(remove_duplicate=False)))
     ledger = Ledger(module.parameters(), follow, lambda: watch.current)
     passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
+    phase = "forward"
     try:
         with watch.active(), ledger:
             passes.output = module(*inputs)
+        phase = "loss"
         passes.loss = compute_loss(loss, passes.output)
+        phase = "backward"
         if backward and passes.loss.requires_grad:
             passes.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             passes.backward = True
     except Exception as error:
-        passes.error = _failure(watch, passes, error)
+        passes.error = watch.explain(error) or ForwardError("", first_line(error), phase)
     return passes
 
 
-def _failure(watch: _Watch, passes: Passes, error: Exception) -> ForwardError:
-    if watch.stack:
-        name, module, args = watch.stack[-1]
-        return explain(name, module, args, error)
-    return explain("backward" if passes.loss is not None else "loss", None, (), error)
-
-
-def loss_value(passes: Passes) -> float | None:
-    """Return the loss as a number, None when it is unknown (meta) or was not reached."""
-    if passes.loss is None or passes.loss.is_meta:
-        return None
-    value: float = passes.loss.detach().item()
-    return value
-
-
-def outputs(passes: Passes) -> list[Tensor]:
-    """Return the tensors the module gave back."""
-    return tensors_in(passes.output)
+def loss_value(loss: Tensor | None) -> float | None:
+    """Return a loss as a number, None when it is unknown (meta) or was not reached."""
+    return None if loss is None or loss.is_meta else float(loss.detach().item())
 
 
 def reads(passes: Passes) -> set[int]:

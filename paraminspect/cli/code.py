@@ -12,10 +12,7 @@ def code(source: Source, setting: Setting, passes: Passes, rules: Rules, notes: 
     prepared = session.prepare(source, rules, setting, notes, passes)
     import torch
 
-    from paraminspect.sources.script import script
+    from paraminspect.script.write import script
 
-    spec = prepared.spec
-    wanted, loss = prepared.input or spec.input, prepared.loss or spec.loss
-    device = prepared.device or spec.device or "cpu"
-    output.emit([script(spec, prepared.rules, wanted, loss, device, f"torch {torch.__version__}")])
+    output.emit([script(prepared.spec, prepared.rules, f"torch {torch.__version__}")])
     return session.DONE

@@ -32,8 +32,9 @@ def edit(
         raise UserError(message, where="edit", hint=hint, code="bad-option")
     prepared = session.prepare(source, rules, setting, notes, passes)
     from paraminspect.experiment.edit import edit_spec
+    from paraminspect.experiment.run import Request
 
-    request = session.request("edit", prepared, rows, values)
+    request = Request("edit", tuple(rows.params or ()), rows.layer, values)
     ((operation, value),) = given.items()
     report = edit_spec(prepared.spec, prepared.rules, request, operation, value)
     return session.finish(report, printing, notes, values)

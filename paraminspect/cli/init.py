@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from paraminspect.cli import session
 from paraminspect.cli.options import Notes, Output, Rows, Rules, Setting, Source, Values
 from paraminspect.errors import UserError
@@ -18,7 +16,7 @@ def init(
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
     from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import run
+    from paraminspect.experiment.run import Request, run
 
-    request = replace(session.request("init", prepared, rows, values), forward=False, before=True)
+    request = Request("init", tuple(rows.params or ()), rows.layer, values, forward=False, before=True)
     return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes, values)

@@ -37,7 +37,7 @@ def _losses(incomplete: str) -> list[str]:
 
 
 def _devices(incomplete: str) -> list[str]:
-    from paraminspect.spec.sizes import DEVICES
+    from paraminspect.spec.dtypes import DEVICES
 
     return _starting(incomplete, DEVICES)
 
@@ -120,7 +120,7 @@ class Setting:
     ] = None
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps or meta.", autocompletion=_devices),
+        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps, xpu or meta.", autocompletion=_devices),
     ] = None
 
 

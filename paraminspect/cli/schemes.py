@@ -20,10 +20,11 @@ def schemes(
     from paraminspect.init.registry import SCHEMES, known_name
     from paraminspect.render import schemes as text
 
-    if name is None:
-        cards = [text.card(scheme) for scheme in SCHEMES.values()]
-        output.emit([text.as_json(cards)] if json else text.overview(cards, output.view()))
-        return DONE
-    card = text.card(SCHEMES[known_name(name, where="schemes")])
-    output.emit([text.as_json([card])] if json else text.explanation(card, output.view()))
+    chosen = list(SCHEMES.values()) if name is None else [SCHEMES[known_name(name, where="schemes")]]
+    if json:
+        output.emit([text.as_json(chosen)])
+    elif name is None:
+        output.emit(text.overview(chosen, output.view()))
+    else:
+        output.emit(text.explanation(chosen[0], output.view()))
     return DONE

@@ -13,30 +13,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paraminspect import output
-from paraminspect.cli.options import Format, Notes, Output, Passes, Rows, Rules, Setting
+from paraminspect.cli.options import Format, Notes, Output, Passes, Rules, Setting
 from paraminspect.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from paraminspect.experiment.run import Request
     from paraminspect.init.rules import BoundRule
     from paraminspect.render.view import View
     from paraminspect.report import Report
     from paraminspect.spec.model import Input, Spec
 
 DONE, FOUND, FAILED = 0, 1, 2
-_SEEDS = 2**64
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A spec that is known to be right, its rules with the command line's, and the command line's choices."""
+    """A spec that is known to be right, the command line's choices made in it, and all the rules."""
 
     spec: Spec
     rules: tuple[BoundRule, ...]
-    input: Input | None
-    loss: str | None
-    device: str | None
-    seed: int | None
 
 
 def prepare(
@@ -53,6 +47,7 @@ def prepare(
     """
     from paraminspect.init.rules import bind_rules, option_rules
     from paraminspect.sources.locate import DEFAULT, load_spec
+    from paraminspect.spec.dtypes import check_device
     from paraminspect.spec.footprint import check_memory
     from paraminspect.spec.model import LOSSES
     from paraminspect.spec.names import resolve_references
@@ -63,13 +58,21 @@ def prepare(
     passes = passes or Passes()
     wanted = _input(passes.input or [])
     loss = _known("--loss", passes.loss, LOSSES)
-    device = _device(setting.device)
+    device = None if setting.device is None else check_device(setting.device, "--device")
     seed = spec.seed if setting.seed is None else _seed(setting.seed)
-    check_memory(spec, wanted or spec.input, device or spec.device, backward)
+    spec = replace(
+        spec,
+        seed=seed,
+        input=wanted or spec.input,
+        loss=loss or spec.loss,
+        device=device or spec.device,
+    )
+    check_memory(spec, backward)
     resolve_references(spec)
-    bound = bind_rules((*spec.init, *option_rules(rules.scheme, rules.bias, rules.rule or ())), rules.allow_code)
+    named = option_rules(rules.scheme, rules.bias, rules.rule or ())  # a function named here is named by the user
+    bound = (*bind_rules(spec.init, rules.allow_code), *bind_rules(named, allow_code=True))
     import_torch()
-    return Prepared(replace(spec, seed=seed), bound, wanted, loss, device, seed)
+    return Prepared(spec, bound)
 
 
 def _input(given: list[str]) -> Input | None:
@@ -95,17 +98,10 @@ def _known(option: str, word: str | None, known: tuple[str, ...]) -> str | None:
     raise UserError(f"unknown value {word!r}", where=option, hint=hint, code="bad-option")
 
 
-def _device(word: str | None) -> str | None:
-    """Check a device; the GPUs may be followed by a number, as in cuda:1."""
-    from paraminspect.spec.sizes import DEVICES
-
-    kind, colon, number = (word or "").partition(":")
-    counted = kind in ("cuda", "mps") and number.isascii() and number.isdigit()
-    return word if colon and counted else _known("--device", word, DEVICES)
-
-
 def _seed(seed: int) -> int:
-    if 0 <= seed < _SEEDS:
+    from paraminspect.spec.limits import SEEDS
+
+    if 0 <= seed < SEEDS:
         return seed
     raise UserError("a seed is from 0 to 2**64 - 1", where="--seed", hint="for example: --seed 0", code="bad-option")
 
@@ -129,22 +125,6 @@ def import_torch() -> None:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def request(command: str, prepared: Prepared, rows: Rows, values: bool = False) -> Request:
-    """Write down what the user asked to see."""
-    from paraminspect.experiment.run import Request
-
-    return Request(
-        command=command,
-        params=tuple(rows.params or ()),
-        layer=rows.layer,
-        values=values,
-        seed=prepared.seed,
-        input=prepared.input,
-        loss=prepared.loss,
-        device=prepared.device,
-    )
 
 
 def finish(report: Report, printing: Output, notes: Notes, values: bool = False) -> int:

@@ -12,7 +12,7 @@ def share(
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
     prepared = session.prepare(source, rules, setting, notes, passes)
     from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import run
+    from paraminspect.experiment.run import Request, run
 
-    request = session.request("share", prepared, rows)
+    request = Request("share", tuple(rows.params or ()), rows.layer)
     return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes)

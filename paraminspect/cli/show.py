@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -28,9 +27,9 @@ def show(
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
     prepared = session.prepare(source, rules, setting, notes, passes, not (no_forward or before_backward))
     from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import run
+    from paraminspect.experiment.run import Request, run
 
-    request = session.request("show", prepared, rows, values)
-    request = replace(request, forward=not no_forward, backward=not before_backward)
+    globs = tuple(rows.params or ())
+    request = Request("show", globs, rows.layer, values, forward=not no_forward, backward=not before_backward)
     report = assemble(run(prepared.spec, prepared.rules, request), request)
     return session.finish(report, printing, notes, values)

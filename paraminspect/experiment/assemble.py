@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import platform
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import filterfalse
 
 import torch
 from torch import Tensor, nn
 
 from paraminspect import __version__
 from paraminspect.analysis import gradients
-from paraminspect.analysis.inventory import Entry, Inventory, count, dtype_name
+from paraminspect.analysis.inventory import Entry, Inventory, count, dtype_name, names_of
+from paraminspect.analysis.losses import tensors_in
 from paraminspect.analysis.numbers import Numbers, numbers_of
-from paraminspect.analysis.passes import loss_value, outputs
+from paraminspect.analysis.passes import loss_value
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiment.run import Request, State
 from paraminspect.init.rules import Applied, constructed
 from paraminspect.init.verdicts import judge
+from paraminspect.render.escape import clean
 from paraminspect.report import (
     Environment,
     Failure,
@@ -27,6 +33,7 @@ from paraminspect.report import (
     Model,
     Parameter,
     Report,
+    Sharing,
     TensorInfo,
     Use,
     Verdict,
@@ -43,22 +50,36 @@ def assemble(state: State, request: Request) -> Report:
     applied = {id(entry.tensor): _applied(entry, state) for entry in shown}
     rows = tuple(_row(entry, state, request, applied[id(entry.tensor)]) for entry in shown)
     totals = replace(count(inventory), shown=sum(r.numel or 0 for r in rows if r.kind == "parameter"))
-    _check_sum(state.scope, totals.parameters)
+    _check_sum(state.scope, totals.parameters if request.params else totals.shown)
     return Report(
         command=request.command,
         source=subject.source,
         environment=_environment(subject),
-        model=Model(type(state.scope).__name__, repr(state.scope)),
+        model=Model(type(state.scope).__name__, _printed(state)),
         parameters=rows,
         totals=totals,
-        sharing=find_sharing(state.scope, inventory, subject.declared_ties),
+        sharing=_sharing(state, request),
         forward=_forward(state, request),
         uses=_uses(state, request),
         layers=_layers(state, request),
         verdicts=_verdicts(state, shown, applied),
         errors=_errors(state),
-        notes=(subject.why_no_input,) if request.forward and subject.make_input is None else (),
+        notes=_notes(state, request),
     )
+
+
+def _printed(state: State) -> str:
+    """Return the module's repr; a name in it stays on its line, so that it cannot pass for lines of the report."""
+    text = repr(state.scope)
+    names = {part for path in state.inventory.modules for part in path.split(".")}
+    for name in filterfalse(str.isprintable, names):
+        broken = "\n *".join(map(re.escape, name.split("\n")))  # PyTorch indents what follows a newline
+        text = re.sub(rf"\({broken}\): ", _shown(name), text)
+    return text
+
+
+def _shown(name: str) -> Callable[[re.Match[str]], str]:
+    return lambda _: f"({clean(name, limit=None)}): "
 
 
 def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
@@ -75,7 +96,7 @@ def nothing_selected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
 
 
 def _check_sum(module: nn.Module, total: int) -> None:
-    """Rows add up, or nothing is printed: promise 1, checked on every run."""
+    """Refuse to print rows that do not add up to what torch counts."""
     truth = sum(p.numel() for p in module.parameters() if not nn.parameter.is_lazy(p))
     if total != truth:
         raise AssertionError(f"the rows add up to {total:,} parameters, the module has {truth:,}")
@@ -84,7 +105,7 @@ def _check_sum(module: nn.Module, total: int) -> None:
 def _row(entry: Entry, state: State, request: Request, applied: Applied | None) -> Parameter:
     tensor, lazy = entry.tensor, entry.lazy
     is_parameter = entry.kind == "parameter"
-    numbers = numbers_of(tensor) if request.values and not lazy else Numbers()
+    numbers = state.numbers.get(id(tensor), Numbers())
     return Parameter(
         name=entry.name,
         aliases=entry.names[1:],
@@ -126,6 +147,21 @@ def _verdicts(state: State, shown: list[Entry], applied: dict[int, Applied | Non
     return tuple(found)
 
 
+def _notes(state: State, request: Request) -> tuple[str, ...]:
+    """Return what the report leaves out: the forward, and names that lie outside the layer that is shown alone."""
+    notes = []
+    if request.forward and state.subject.make_input is None:
+        notes.append(state.subject.why_no_input)
+    if request.layer is not None:
+        everywhere = {id(parameter): names for parameter, names in names_of(state.subject.module)}
+        for entry in state.inventory.of_kind("parameter"):
+            outside = [name for name in everywhere[id(entry.tensor)] if _relative(name, request.layer) is None]
+            if outside:
+                layer = f"layer {request.layer!r}"
+                notes.append(f"{entry.name!r} of {layer} is one Parameter with {', '.join(outside)}, outside of it")
+    return tuple(notes)
+
+
 def _environment(subject: Subject) -> Environment:
     first = next(subject.module.parameters(), None)
     return Environment(
@@ -142,14 +178,16 @@ def _forward(state: State, request: Request) -> Forward | None:
     if state.passes is None or state.batch is None:
         return None
     passes, wanted = state.passes, request.values
-    inputs = tuple(describe(tensor, wanted, info.name, info.sample) for tensor, info in zip(*state.batch, strict=True))
+    inputs = tuple(describe(tensor, wanted, drawn.name, drawn.sample) for tensor, drawn in state.batch)
+    loss = loss_value(passes.loss)
     return Forward(
         input=inputs,
-        output=tuple(describe(tensor, wanted) for tensor in outputs(passes)),
-        loss=loss_value(passes),
+        output=tuple(describe(tensor, wanted) for tensor in tensors_in(passes.output)),
+        loss=loss,
         loss_name=state.subject.loss,
         backward=passes.backward,
         error=passes.error,
+        loss_finite=None if loss is None else math.isfinite(loss),
     )
 
 
@@ -167,6 +205,14 @@ def _relative(path: str, layer: str | None) -> str | None:
     if path == layer:
         return ""
     return path[len(layer) + 1 :] if path.startswith(layer + ".") else None
+
+
+def _sharing(state: State, request: Request) -> tuple[Sharing, ...]:
+    """Return the groups that hold a selected name; declared ties are seen from the layer that is shown alone."""
+    ties = ((_relative(name, request.layer) for name in tie) for tie in state.subject.declared_ties)
+    declared = tuple(tuple(name for name in tie if name is not None) for tie in ties)
+    chosen = {entry.names for entry in state.inventory.entries if selected(entry, request.params)}
+    return tuple(group for group in find_sharing(state.inventory, declared) if group.names in chosen)
 
 
 def _uses(state: State, request: Request) -> tuple[Use, ...]:
@@ -189,5 +235,5 @@ def _errors(state: State) -> tuple[Failure, ...]:
     error = state.passes.error if state.passes else None
     if error is None:
         return ()
-    where = f"layer {error.module!r}" if error.module not in ("", "loss") else error.module or "forward"
-    return (Failure("forward-failed", f"the forward failed: {error.message}", where),)
+    where = f"layer {error.module!r}" if error.module else error.phase
+    return (Failure(f"{error.phase}-failed", f"the {error.phase} failed: {error.message}", where),)

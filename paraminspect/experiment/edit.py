@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.inventory import Entry
+from paraminspect.analysis.bits import same_bits
+from paraminspect.analysis.inventory import Entry, dtype_name
 from paraminspect.analysis.losses import compute_loss, tensors_in
-from paraminspect.analysis.passes import loss_value, outputs
+from paraminspect.analysis.numbers import numbers_of
+from paraminspect.analysis.passes import Passes, loss_value
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError
 from paraminspect.experiment.assemble import assemble, describe, nothing_selected, selected
@@ -40,7 +43,8 @@ def edit_spec(spec: Spec, rules: tuple[BoundRule, ...], request: Request, operat
     if not chosen:
         raise UserError("the model has no parameters to edit", where=state.subject.source.name, code="no-parameters")
     witness = _Witness(state)
-    first = (outputs(state.passes) if state.passes else []), (loss_value(state.passes) if state.passes else None)
+    passes = state.passes or Passes()
+    first = tensors_in(passes.output), loss_value(passes.loss)
     _change(chosen, operation, value, state)
     second = _forward_again(state)
     report = assemble(state, request)
@@ -87,36 +91,45 @@ class _Witness:
 def _same(now: Tensor | None, then: Tensor | None) -> bool:
     if now is None or then is None:
         return now is then
-    if now.is_meta:
-        return now.shape == then.shape
-    return torch.equal(now.detach().contiguous().view(torch.uint8), then.contiguous().view(torch.uint8))
+    return same_bits(now, then)
 
 
 def _change(chosen: list[Entry], operation: str, value: float, state: State) -> None:
-    """Change in place under no_grad; what was measured before the change becomes `before`."""
+    """Change in place under no_grad, and measure right before and right after."""
     for entry in chosen:
         if entry.lazy:
             message = f"parameter {entry.name!r} has no shape yet"
             raise UserError(message, where="--params", hint="give the layer its sizes", code="lazy-parameter")
+        _check_value(entry, operation, value)
+        state.before[id(entry.tensor)] = measure(entry.tensor)
         try:
             with torch.no_grad():
                 OPERATIONS[operation](entry.tensor, value)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"cannot {operation} {value}: {reason}", where=entry.name, code="bad-value") from error
-        state.before[id(entry.tensor)] = state.values[id(entry.tensor)]
         state.values[id(entry.tensor)] = measure(entry.tensor)
+        if state.numbers:
+            state.numbers[id(entry.tensor)] = numbers_of(entry.tensor)
+
+
+def _check_value(entry: Entry, operation: str, value: float) -> None:
+    """Refuse what the parameter's dtype cannot hold, as the schemes do."""
+    dtype = entry.tensor.dtype
+    largest = torch.finfo(dtype).max if dtype.is_floating_point else math.inf
+    if not math.isfinite(value) or abs(value) > largest:
+        message = f"{value:g} does not fit {entry.name!r}, which is {dtype_name(dtype)}"
+        raise UserError(message, where=f"--{operation}", hint=f"the largest is {largest:g}", code="bad-value")
 
 
 def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
     """Return outputs and loss of the changed module on the same input, with the same random numbers."""
-    if state.batch is None or state.passes is None or state.passes.error or state.rng is None:
+    if state.batch is None or state.passes is None or state.passes.error or state.rewind is None:
         return [], None
-    torch.set_rng_state(state.rng)
+    state.rewind()
     with torch.no_grad():
-        output = state.subject.module(*state.batch[0])
-        loss = compute_loss(state.subject.loss, output)
-    return tensors_in(output), None if loss.is_meta else float(loss.item())
+        output = state.subject.module(*(tensor for tensor, _ in state.batch))
+        return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
 
 
 def _first(tensors: list[Tensor]) -> TensorInfo | None:

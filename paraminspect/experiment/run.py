@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from paraminspect.analysis.inventory import Inventory, take_inventory
+from paraminspect.analysis.inventory import Inventory, names_of, take_inventory
+from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.passes import Passes, run_passes
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import Applied, BoundRule, apply_rules
-from paraminspect.report import Source, Values
-from paraminspect.sources.draw import input_of
-from paraminspect.sources.mlp import build
+from paraminspect.report import Values
+from paraminspect.sources.mlp import load
 from paraminspect.sources.subject import Batch, Subject
-from paraminspect.spec.model import Input, Spec
+from paraminspect.spec.model import Spec
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked to see; `None` leaves a choice to the spec."""
+    """What the user asked to see."""
 
     command: str
     params: tuple[str, ...] = ()
@@ -30,15 +31,15 @@ class Request:
     forward: bool = True
     backward: bool = True
     before: bool = False
-    seed: int | None = None
-    input: Input | None = None
-    loss: str | None = None
-    device: str | None = None
 
 
 @dataclass
 class State:
-    """One run of the experiment, held together until the Report is written."""
+    """One run of the experiment, held together until the Report is written.
+
+    `applied`, `before`, `values` and `numbers` are keyed by the id of a tensor that `inventory` holds. `rewind` puts
+    the random number generators back to where the forward began.
+    """
 
     subject: Subject
     scope: nn.Module
@@ -46,9 +47,10 @@ class State:
     applied: dict[int, Applied]
     before: dict[int, Values | None]
     values: dict[int, Values | None]
+    numbers: dict[int, Numbers]
     batch: Batch | None = None
     passes: Passes | None = None
-    rng: Tensor | None = None
+    rewind: Callable[[], None] | None = None
 
 
 def run(spec: Spec, rules: tuple[BoundRule, ...], request: Request) -> State:
@@ -56,37 +58,34 @@ def run(spec: Spec, rules: tuple[BoundRule, ...], request: Request) -> State:
 
     Raises UserError for whatever the user can put right; a forward that fails is recorded, not raised.
     """
-    subject = prepare(spec, request)
+    subject = load(spec)
     scope = _scope(subject.module, request.layer)
     inventory = take_inventory(scope)
     before = _measure_all(inventory) if request.before else {}
     applied = apply_rules(subject.module, rules)
-    state = State(subject, scope, inventory, applied, before, _measure_all(inventory))
+    numbers = _read_all(inventory) if request.values else {}
+    state = State(subject, scope, inventory, applied, before, _measure_all(inventory), numbers)
     if request.forward and subject.make_input is not None:
         state.batch = subject.make_input()
-        state.rng = torch.get_rng_state()
-        follow = tuple(entry.tensor for entry in inventory.of_kind("parameter") if len(entry.names) > 1)
-        state.passes = run_passes(subject.module, state.batch[0], subject.loss, follow, request.backward)
-        _measure_materialised(state)
+        state.rewind = _rewinder()
+        follow = tuple(p for p, names in names_of(subject.module) if len(names) > 1)
+        inputs = tuple(tensor for tensor, _ in state.batch)
+        state.passes = run_passes(subject.module, inputs, subject.loss, follow, request.backward)
+        _measure_materialised(state, request)
     return state
 
 
-def prepare(spec: Spec, request: Request) -> Subject:
-    """Build the module; the caller's options come before the spec's."""
-    device = request.device or spec.device or "cpu"
-    if request.seed is not None:
-        spec = replace(spec, seed=request.seed)
-    module = build(spec, device)
-    wanted = request.input or spec.input
-    return Subject(
-        module=module,
-        source=Source("spec", spec.name, spec.path),
-        seed=spec.seed,
-        make_input=input_of(spec, wanted, device),
-        why_no_input="no forward: the input is not known; pass --input, e.g. --input 2,4",
-        loss=request.loss or spec.loss,
-        declared_ties=tuple(tie.names for tie in spec.ties),
-    )
+def _rewinder() -> Callable[[], None]:
+    """Remember every generator that is in use, and return what puts them back."""
+    cpu = torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def rewind() -> None:
+        torch.set_rng_state(cpu)
+        if gpus:
+            torch.cuda.set_rng_state_all(gpus)
+
+    return rewind
 
 
 def _scope(module: nn.Module, layer: str | None) -> nn.Module:
@@ -105,8 +104,14 @@ def _measure_all(inventory: Inventory) -> dict[int, Values | None]:
     return {id(entry.tensor): None if entry.lazy else measure(entry.tensor) for entry in inventory.entries}
 
 
-def _measure_materialised(state: State) -> None:
+def _read_all(inventory: Inventory) -> dict[int, Numbers]:
+    return {id(entry.tensor): Numbers() if entry.lazy else numbers_of(entry.tensor) for entry in inventory.entries}
+
+
+def _measure_materialised(state: State, request: Request) -> None:
     """Measure what had no shape before the forward and has one now."""
     for entry in state.inventory.entries:
         if state.values[id(entry.tensor)] is None and not entry.lazy:
             state.values[id(entry.tensor)] = measure(entry.tensor)
+            if request.values:
+                state.numbers[id(entry.tensor)] = numbers_of(entry.tensor)

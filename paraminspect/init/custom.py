@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
-from paraminspect.guard import call, load_attribute
+from paraminspect.guard import call
+from paraminspect.load import load_attribute
 
 if TYPE_CHECKING:
     import torch
@@ -17,16 +18,11 @@ _HOW = "write it as a torch initialiser: def init_weight_(weight): with torch.no
 
 @dataclass(frozen=True)
 class CustomScheme:
-    """A function that the user named as ``path/file.py:func`` or ``pkg.mod:func``."""
+    """A function that the user named as ``path/file.py:func`` or ``pkg.mod:func``; `name` is that reference."""
 
-    reference: str
+    name: str
     function: Callable[..., Any]
     args: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Return the reference, as the user wrote it."""
-        return self.reference
 
     def check(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
         """Accept every parameter: only the function knows what it can fill."""
@@ -37,7 +33,7 @@ class CustomScheme:
     def fans(self, shape: tuple[int, ...]) -> None:
         """Return None: the formula is the user's."""
 
-    def apply(self, tensor: torch.Tensor, name: str) -> None:
+    def apply(self, tensor: torch.Tensor, parameter: str) -> None:
         """Call the function on `tensor` under ``torch.no_grad()``.
 
         Raises UserError naming the function and the parameter when it raises, changes the shape, the dtype or the
@@ -45,7 +41,9 @@ class CustomScheme:
         """
         import torch
 
-        what = f"{self.reference} on parameter {name!r}"
+        from paraminspect.analysis.bits import same_bits
+
+        what = f"{self.name} on parameter {parameter!r}"
         before, shape = tensor.detach().clone(), tensor.shape
         version = tensor._version
         with torch.no_grad():
@@ -57,7 +55,7 @@ class CustomScheme:
             found = f"{tuple(tensor.shape)} {tensor.dtype}"
             message = f"{what} changed {tuple(shape)} {before.dtype} to {found}"
             raise UserError(message, hint="an initialiser fills the tensor it is given", code="scheme-changed-shape")
-        untouched = tensor._version == version and _same_bits(tensor, before)
+        untouched = tensor._version == version and same_bits(tensor, before)
         if isinstance(returned, torch.Tensor) and not _same_memory(returned, tensor) and untouched:
             message = f"{what} returned a new tensor and left the parameter as it was"
             raise UserError(message, hint=_HOW, code="scheme-not-in-place")
@@ -66,12 +64,12 @@ class CustomScheme:
 
     def line(self, target: str, dtype: str = "float32") -> str:
         """Return the call, as a script has it: with gradients off, as `apply` calls it."""
-        name = self.reference.rpartition(":")[2]
+        name = self.name.rpartition(":")[2]
         return f"with torch.no_grad():\n    {name}({target})"
 
     def helper(self, dtype: str = "float32") -> str:
         """Return the statement that brings the function into a script."""
-        target, _, attribute = self.reference.rpartition(":")
+        target, _, attribute = self.name.rpartition(":")
         first = attribute.partition(".")[0]
         if target.endswith(".py"):
             return f"import runpy\n\n{first} = runpy.run_path({target!r})[{first!r}]"
@@ -88,12 +86,6 @@ def _explained(error: UserError) -> UserError:
 
 def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one is other or (one.shape == other.shape and one.data_ptr() == other.data_ptr() and one.data_ptr() != 0)
-
-
-def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    import torch
-
-    return torch.equal(one.detach().contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
 
 
 def load_scheme(reference: str, args: dict[str, Any]) -> CustomScheme:

@@ -1,4 +1,4 @@
-"""Fan-in and fan-out as torch counts them, and where that count misleads."""
+"""Fan-in and fan-out as torch counts them."""
 
 from __future__ import annotations
 
@@ -26,28 +26,3 @@ def fan_in_and_fan_out(shape: tuple[int, ...]) -> tuple[int, int]:
         raise ValueError(f"a fan needs at least 2 dimensions; got shape {shape}")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
-
-
-def misleading_fans(module_type: str, name: str, *, groups: int = 1) -> str | None:
-    """Say how torch's fans differ from what the layer computes, or return None where they agree.
-
-    `module_type` is the class name (``ConvTranspose2d``), `name` the parameter's own (``weight``, with or without
-    the path before it), `groups` those of a convolution.
-    """
-    parameter = name.rpartition(".")[2]
-    if "weight" not in parameter:
-        return None
-    if module_type.startswith("ConvTranspose"):
-        return "a transposed convolution stores (in, out, kernel): torch's fan_in and fan_out are swapped"
-    if module_type.startswith("Conv") and groups > 1:
-        return f"with groups={groups} an input feeds 1/{groups} of the outputs: torch's fan_out is {groups} times that"
-    if module_type == "Bilinear":
-        return "a Bilinear weight is (out, in1, in2): torch takes in2 for a kernel, so fan_out is out · in2"
-    if parameter == "in_proj_weight":
-        return "in_proj_weight stacks the query, key and value matrices: torch's fan_out is 3 times that of each"
-    if module_type in ("Embedding", "EmbeddingBag"):
-        return "an embedding is a table (rows, width) that is looked up, not multiplied: its fans mean little"
-    gates = STACKED.get(module_type, 1)
-    if gates > 1 and not parameter.startswith("weight_hr"):
-        return f"{parameter} stacks {gates} gates: torch's fan_out is {gates} times that of each"
-    return None

@@ -15,12 +15,12 @@ from paraminspect.init import families
 from paraminspect.init.scheme import REQUIRED, Argument, BoundScheme, Scheme
 
 ELSEWHERE: Final = {
-    "glorot_normal": "xavier_normal",
-    "glorot_uniform": "xavier_uniform",
-    "he_normal": "kaiming_normal",
-    "he_uniform": "kaiming_uniform",
-    "identity": "eye",
-    "truncated_normal": "trunc_normal",
+    "glorot_normal": "torch calls it 'xavier_normal'",
+    "glorot_uniform": "torch calls it 'xavier_uniform'",
+    "he_normal": "torch calls it 'kaiming_normal'",
+    "he_uniform": "torch calls it 'kaiming_uniform'",
+    "identity": "torch calls it 'eye'",
+    "truncated_normal": "cut in units of std: variance_scaling:distribution=truncated_normal; at fixed bounds: trunc_normal",
 }
 """What other frameworks call the schemes; these are not accepted, only explained."""
 
@@ -73,7 +73,7 @@ def bind(name: str, given: Mapping[str, Any], *, where: str = "") -> BoundScheme
 
 
 def _unknown_scheme(name: str, where: str) -> UserError:
-    meant = f"torch calls it {ELSEWHERE[name]!r}" if name in ELSEWHERE else did_you_mean(name, SCHEMES)
+    meant = ELSEWHERE.get(name) or did_you_mean(name, SCHEMES)
     hint = "; ".join(filter(None, [meant, "'paraminspect schemes' lists them all"]))
     return UserError(f"unknown scheme {name!r}", where=where, hint=hint, code="unknown-scheme")
 

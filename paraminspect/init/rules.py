@@ -27,11 +27,6 @@ class BoundRule:
     rule: Rule
     scheme: BoundScheme | CustomScheme
 
-    @property
-    def name(self) -> str:
-        """Return the scheme's name."""
-        return self.scheme.name if isinstance(self.scheme, CustomScheme) else self.scheme.scheme.name
-
     def matches(self, name: str) -> bool:
         """Tell whether the rule's glob matches a parameter's full name."""
         if self.rule.weights_or_biases:
@@ -68,7 +63,7 @@ def _option(option: str, text: str, glob: str, part: str) -> Rule:
 def bind_rules(rules: Iterable[Rule], allow_code: bool) -> tuple[BoundRule, ...]:
     """Look every scheme up and check its arguments; torch is not imported for torch's and our own schemes.
 
-    A function is loaded only if the command line names it, or with `allow_code`. Raises UserError otherwise.
+    A rule that names a Python function has it loaded with `allow_code`, and is refused with a UserError without.
     """
     return tuple(BoundRule(rule, _scheme(rule, allow_code)) for rule in rules)
 
@@ -76,7 +71,7 @@ def bind_rules(rules: Iterable[Rule], allow_code: bool) -> tuple[BoundRule, ...]
 def _scheme(rule: Rule, allow_code: bool) -> BoundScheme | CustomScheme:
     if not is_function_reference(rule.scheme):
         return bind(rule.scheme, rule.args, where=rule.where)
-    if not (allow_code or rule.where.startswith("--")):
+    if not allow_code:
         message = f"scheme {rule.scheme!r} is Python code"
         hint = "a spec runs no code; pass --allow-code if you trust it, or name it with --scheme"
         raise UserError(message, where=rule.where, hint=hint, code="code-not-allowed")
@@ -128,16 +123,9 @@ def apply_rules(module: nn.Module, rules: tuple[BoundRule, ...]) -> dict[int, Ap
     done: dict[int, Applied] = {}
     for rule, matched in plan:
         for name, parameter in matched:
-            _fill(rule.scheme, name, parameter)
+            rule.scheme.apply(parameter, name)
             done[id(parameter)] = _describe(rule, parameter, done.get(id(parameter)))
     return done
-
-
-def _fill(scheme: BoundScheme | CustomScheme, name: str, parameter: nn.Parameter) -> None:
-    if isinstance(scheme, CustomScheme):
-        scheme.apply(parameter, name)
-    else:
-        scheme.apply(parameter)
 
 
 def _check(rule: BoundRule, name: str, parameter: nn.Parameter) -> None:
@@ -159,7 +147,7 @@ def _describe(rule: BoundRule, parameter: nn.Parameter, before: Applied | None) 
     overridden = () if before is None else (*before.init.overridden, before.init.rule or before.init.scheme)
     moments = rule.scheme.moments(shape)
     init = Init(
-        scheme=rule.name,
+        scheme=rule.scheme.name,
         args=dict(rule.scheme.args),
         expected_mean=moments.mean if moments else None,
         expected_std=moments.std if moments else None,
@@ -174,7 +162,7 @@ def _describe(rule: BoundRule, parameter: nn.Parameter, before: Applied | None) 
 def constructed(owner: nn.Module, name: str, parameter: nn.Parameter) -> Applied | None:
     """Describe what torch's own constructor did to a parameter no rule touched; None where it is not known."""
     kind = type(owner)
-    if not kind.__module__.startswith("torch.nn."):
+    if not kind.__module__.startswith("torch.nn.") or parameter.is_complex():
         return None
     weight = tuple(getattr(getattr(owner, "weight", None), "shape", ()))
     leaf = name.rpartition(".")[2]

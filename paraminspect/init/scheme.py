@@ -98,13 +98,14 @@ def _accept(*_: Any) -> str:
 
 @dataclass(frozen=True)
 class Scheme:
-    """Describe a named initialiser and how to run it.
+    """Describe a named initialiser.
 
     It runs torch.nn.init's function of that name (with the trailing underscore), unless `recipe` names one in
     `paraminspect.init.recipes`. `fallback` names the recipe for what torch's function cannot fill: low precision
     and memory that is not contiguous. `conflict` says what is wrong with arguments that are each valid alone;
     `misfit` says what a shape lacks, as words after the scheme's name; both return "" when nothing is wrong.
-    `shape_hint` is what to try when the shape does not fit.
+    `shape_hint` is what to try when the shape does not fit. `example` are arguments worth showing, as they stand on
+    the command line after the colon.
     """
 
     name: str
@@ -122,39 +123,8 @@ class Scheme:
     fallback: str = ""
     conflict: Callable[[Args], str] = _accept
     misfit: Callable[[Shape, Args], str] = _accept
+    example: str = ""
     shape_hint: str = "restrict the rule to weights, e.g. params: '*.weight'"
-
-    def fill(self, tensor: torch.Tensor, args: Args) -> None:
-        """Fill `tensor` in place, drawing from torch's global generator as the user's own call would."""
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        recipe = self._recipe(dtype, contiguous=tensor.is_contiguous())
-        module = "paraminspect.init.recipes" if recipe else "torch.nn.init"
-        getattr(importlib.import_module(module), recipe or f"{self.name}_")(tensor, **args)
-
-    def line(self, target: str, args: Args, dtype: str = "float32") -> str:
-        """Return the Python statement that fills `target`, with the arguments that differ from their defaults."""
-        function = self._recipe(dtype) or f"nn.init.{self.name}_"
-        given = [f"{name}={args[name]!r}" for name in self.changed(args)]
-        return f"{function}({', '.join([target, *given])})"
-
-    def helper(self, dtype: str = "float32") -> str:
-        """Return the source of the function that `line` calls, or "" where that is torch's own.
-
-        It needs nothing but ``import math``, ``import torch`` and ``from torch import nn``.
-        """
-        recipe = self._recipe(dtype)
-        if not recipe:
-            return ""
-        return inspect.getsource(getattr(importlib.import_module("paraminspect.init.recipes"), recipe))
-
-    def changed(self, args: Args) -> list[str]:
-        """Return the names of the arguments that differ from their defaults, in torch's order."""
-        return [argument.name for argument in self.arguments if args[argument.name] != argument.default]
-
-    def _recipe(self, dtype: str, *, contiguous: bool = True) -> str:
-        if self.fallback and (dtype in LOW_PRECISION or not contiguous):
-            return self.fallback
-        return self.recipe
 
 
 @dataclass(frozen=True)
@@ -164,10 +134,15 @@ class BoundScheme:
     scheme: Scheme
     args: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """Return the scheme's name."""
+        return self.scheme.name
+
     def __str__(self) -> str:
         """Spell the scheme as on the command line, with the arguments that differ from their defaults."""
-        given = ",".join(f"{name}={self.args[name]}" for name in self.scheme.changed(self.args))
-        return f"{self.scheme.name}:{given}" if given else self.scheme.name
+        given = ",".join(f"{name}={value}" for name, value in self._changed().items())
+        return f"{self.name}:{given}" if given else self.name
 
     def check(self, name: str, shape: Shape, dtype: str) -> None:
         """Raise `UserError` if the scheme cannot fill parameter `name` of this shape and dtype (e.g. ``float32``)."""
@@ -192,20 +167,49 @@ class BoundScheme:
         """Return (fan_in, fan_out) as torch counts them, or None when the scheme uses neither."""
         return fan_in_and_fan_out(shape) if self.scheme.uses_fans else None
 
-    def apply(self, tensor: torch.Tensor) -> None:
-        """Fill `tensor` in place without recording a gradient; the bits are those of the call that `line` prints."""
+    def apply(self, tensor: torch.Tensor, name: str = "") -> None:
+        """Fill `tensor` in place, drawing from torch's global generator, without recording a gradient.
+
+        It makes the call that `line` prints, except that a scheme with a `fallback` uses that one for memory that is
+        not contiguous, some of which torch's function refuses. `name`, the parameter's, serves the messages of schemes
+        that can fail: a user's function can.
+        """
         import torch
 
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        recipe = self._recipe(dtype, contiguous=tensor.is_contiguous())
+        function = _load_recipe(recipe) if recipe else getattr(torch.nn.init, f"{self.name}_")
         with torch.no_grad():
-            self.scheme.fill(tensor, self.args)
+            function(tensor, **self.args)
 
     def line(self, target: str, dtype: str = "float32") -> str:
         """Return the Python statement for a script, e.g. ``nn.init.normal_(net[0].weight, std=0.01)``."""
-        return self.scheme.line(target, self.args, dtype)
+        function = self._recipe(dtype) or f"nn.init.{self.name}_"
+        given = (f"{name}={value!r}" for name, value in self._changed().items())
+        return f"{function}({', '.join([target, *given])})"
 
     def helper(self, dtype: str = "float32") -> str:
-        """Return the source of the function that `line` needs, or "" for torch's own."""
-        return self.scheme.helper(dtype)
+        """Return the source of the function that `line` calls, or "" where that is torch's own.
+
+        It needs nothing but ``import math``, ``import torch`` and ``from torch import nn``.
+        """
+        recipe = self._recipe(dtype)
+        return inspect.getsource(_load_recipe(recipe)) if recipe else ""
+
+    def _changed(self) -> dict[str, Any]:
+        """Return the arguments that differ from their defaults, in torch's order."""
+        defaults = {argument.name: argument.default for argument in self.scheme.arguments}
+        return {name: value for name, value in self.args.items() if value != defaults[name]}
+
+    def _recipe(self, dtype: str, *, contiguous: bool = True) -> str:
+        """Return the name of the recipe that fills such a tensor, or "" for torch's own function."""
+        needs_fallback = dtype in LOW_PRECISION or not contiguous
+        return (needs_fallback and self.scheme.fallback) or self.scheme.recipe
+
+
+def _load_recipe(name: str) -> Callable[..., torch.Tensor]:
+    function: Callable[..., torch.Tensor] = getattr(importlib.import_module("paraminspect.init.recipes"), name)
+    return function
 
 
 def _wrong_ndim(scheme: Scheme, ndim: int) -> str:

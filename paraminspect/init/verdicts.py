@@ -16,18 +16,27 @@ def judge(name: str, numel: int, dtype: str, values: Values, moments: Moments) -
     """Compare mean and std of `numel` elements with the moments they should have.
 
     The tolerance is five standard errors: of the mean σ/√n, of the std σ·√((κ−1)/(4n)) with κ the kurtosis
-    (Kenney & Keeping 1951, §7.8), plus the rounding of the dtype. Without κ the elements are not independent
-    and the moments are exact: only the rounding is left.
+    (Kenney & Keeping 1951, §7.8), plus the rounding of the dtype. Without κ the scheme is not random and only the
+    rounding is left. Complex elements are not judged: their figures are those of the magnitudes.
     """
+    if dtype.startswith("complex"):
+        return ()
     rounding = EPSILON.get(dtype, 0.25) * max(abs(moments.mean or 0.0), moments.std or 0.0)
     verdicts = []
     if moments.mean is not None and values.mean is not None:
         error = _mean_error(moments, numel)
         verdicts.append(_verdict(name, "mean", values.mean, moments.mean, error + rounding))
-    if moments.std is not None and values.std is not None and (numel >= FEW or moments.std == 0):
+    if moments.std is not None and values.std is not None and numel >= _enough(moments):
         error = _std_error(moments, numel)
         verdicts.append(_verdict(name, "std", values.std, moments.std, error + rounding))
     return tuple(verdicts)
+
+
+def _enough(moments: Moments) -> float:
+    """Return from how many elements on the spread says something about the std."""
+    if not moments.std:
+        return 0
+    return SIGMAS**2 if moments.kurtosis == 1.0 else FEW
 
 
 def _mean_error(moments: Moments, numel: int) -> float:
@@ -37,12 +46,19 @@ def _mean_error(moments: Moments, numel: int) -> float:
 
 
 def _std_error(moments: Moments, numel: int) -> float:
-    """Return five standard errors, and the 1/n by which the population std falls short on average."""
+    """Return five standard errors, and what the population std may fall short by.
+
+    That is σ/(2n) on average. Where the squares do not vary (κ = 1) it is all there is: std² = rms² − mean², and
+    the mean is within its own five standard errors.
+    """
     if moments.kurtosis is None or not moments.std:
         return 0.0
+    if moments.kurtosis == 1.0:
+        return moments.std * (1.0 - math.sqrt(max(0.0, 1.0 - SIGMAS**2 / numel)))
     return moments.std * (SIGMAS * math.sqrt(max(moments.kurtosis - 1, 0.0) / (4 * numel)) + 1 / numel)
 
 
 def _verdict(name: str, figure: str, measured: float, expected: float, tolerance: float) -> Verdict:
     fits = abs(measured - expected) <= tolerance
-    return Verdict("scheme", f"{figure} {'as expected' if fits else 'off'}", measured, expected, tolerance, name)
+    found = f"{figure} {'as expected' if fits else 'off'}"
+    return Verdict("scheme", found, measured, expected, tolerance, name, figure)

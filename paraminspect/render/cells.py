@@ -7,9 +7,9 @@ from paraminspect.render.view import View
 from paraminspect.report import Forward, Gradient, Init, Parameter, Values
 
 
-def shape(row: Parameter) -> str:
-    """Return a shape as PyTorch writes it, ``(3, 4)``; ``?`` for a tensor that has none yet."""
-    return "?" if row.numel is None else str(row.shape)
+def shape(row: Parameter, view: View) -> str:
+    """Return a shape as PyTorch writes it, ``(3, 4)``; the sign of unknown for a tensor that has none yet."""
+    return view.glyphs.unknown if row.numel is None else str(row.shape)
 
 
 def moment(values: Values | None, key: str, view: View) -> str:

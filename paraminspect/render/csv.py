@@ -45,7 +45,7 @@ def render(report: Report, view: View) -> Iterator[str]:
 
 def _cells(row: Parameter) -> list[_Cell]:
     shape = "" if row.numel is None else "x".join(map(str, row.shape))
-    own = [*map(_text, (row.name, " ".join(row.aliases), row.module, row.module_type, row.kind)), shape]
+    own = [*map(_text, (row.name, ";".join(row.aliases), row.module, row.module_type, row.kind)), shape]
     sizes = [_text(row.dtype), row.numel, row.bytes, _text(row.device)]
     flags = [str(row.requires_grad).lower(), row.identity, row.storage]
     status = _text(row.gradient.status) if row.gradient else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from paraminspect.render.view import Glyphs
-from paraminspect.spec.sizes import format_bytes
+from paraminspect.spec.units import format_bytes
+
+_BARS = 8
 
 
 def figure(value: float | None, glyphs: Glyphs, digits: int = 4) -> str:
@@ -32,14 +34,26 @@ def size(count: int) -> str:
     return format_bytes(count) if count < 1024 else f"{count:,} bytes ({format_bytes(count)})"
 
 
-def sparkline(histogram: Sequence[int] | None, glyphs: Glyphs, width: int = 8) -> str:
+def sparkline(histogram: Sequence[int] | None, glyphs: Glyphs) -> str:
     """Draw the counts of neighbouring bins as bars, the tallest full; an empty bin is a space."""
     if not histogram:
         return ""
-    step = max(1, len(histogram) // width)
+    step = max(1, len(histogram) // _BARS)
     bins = [sum(histogram[i : i + step]) for i in range(0, len(histogram), step)]
     top, last = max(bins), len(glyphs.bars) - 1
     return "".join(glyphs.bars[round(count / top * last)] if count > 0 else " " for count in bins)
+
+
+def at_least(known: int, unknown: bool, glyphs: Glyphs) -> str:
+    """Return a sum of which only a part may be known: ``at least 12``, or the sign of unknown rather than a bare 0."""
+    if unknown and known == 0:
+        return glyphs.unknown
+    return f"at least {known:,}" if unknown else f"{known:,}"
+
+
+def total(counts: Collection[int | None], glyphs: Glyphs) -> str:
+    """Return the sum of a column, as `at_least` where a row is unknown."""
+    return at_least(sum(count or 0 for count in counts), None in counts, glyphs)
 
 
 def plural(count: int, word: str) -> str:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from paraminspect.render import cells
+from paraminspect.render.counted import counted
 from paraminspect.render.escape import clean
 from paraminspect.render.figures import figure, plural, size, whole
-from paraminspect.render.ledger import Ledger
+from paraminspect.render.proof import proof
+from paraminspect.render.sharing import MEANING, nothing_shared
+from paraminspect.render.uses import UsesByParameter
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
 
@@ -28,7 +31,7 @@ class _Column:
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield GitHub-flavoured markdown."""
-    yield f"### {code(report.source.name)}: {plural(report.totals.parameters, 'parameter')}\n\n"
+    yield f"### {code(report.source.name)}: {counted(report).parameters}\n\n"
     if report.parameters:
         yield from _table(report, view)
         yield "\n"
@@ -54,7 +57,7 @@ def _columns(report: Report, view: View) -> list[_Column]:
     return [
         _Column("parameter", _names, number=False),
         _Column("kind", lambda row: _word(row.kind) if mixed else "", number=False),
-        _Column("shape", cells.shape, number=False),
+        _Column("shape", lambda row: cells.shape(row, view), number=False),
         _Column("dtype", lambda row: _word(row.dtype), number=False),
         _Column("count", lambda row: whole(row.numel, view.glyphs)),
         _Column("init", lambda row: _word(row.init.scheme) if row.init else "", number=False),
@@ -72,23 +75,37 @@ def _names(row: Parameter) -> str:
 
 
 def _lines(report: Report, view: View) -> Iterator[str]:
-    totals, environment = report.totals, report.environment
-    split = f" ({totals.trainable:,} trainable, {totals.frozen:,} frozen)" if totals.frozen else ""
-    yield f"{plural(totals.parameters, 'parameter')}{split}, {size(totals.bytes)}"
+    totals, environment, known = report.totals, report.environment, counted(report)
+    split = f" ({known.frozen})" if known.frozen else ""
+    yield ", ".join(filter(None, (f"{known.parameters}{split}", known.bytes, known.unknown)))
     if totals.buffers:
-        yield f"buffers: {plural(totals.buffers, 'element')}, {size(totals.buffer_bytes)}"
-    ledger = Ledger(report)
-    for shared in report.sharing:
-        names = " = ".join(map(code, shared.names))
-        yield f"shared: {names} ({_word(shared.kind)}){ledger.line(shared.names[0], view)}"
+        least = "at least " if any(row.numel is None for row in report.parameters if row.kind == "buffer") else ""
+        yield f"buffers: {least}{plural(totals.buffers, 'element')}, {least}{size(totals.buffer_bytes)}"
+    yield from _sharing(report, view)
     forward = report.forward
     if forward and forward.loss_name and not forward.error:
         yield f"loss {_word(forward.loss_name)} = {figure(forward.loss, view.glyphs, 6)}"
+    if report.edit:
+        for head, text in proof(report.edit, _word, view.glyphs):
+            yield f"{head}: {text}"
     for failure in report.errors:
         yield f"**error**: {code(failure.where)} {code(failure.message)}"
     seed = f"seed {environment.seed}, " if environment.seed is not None else ""
     torch = f"torch {_word(environment.torch)}, " if environment.torch else ""
     yield f"{seed}{torch}paraminspect {_word(environment.paraminspect)}"
+
+
+def _sharing(report: Report, view: View) -> Iterator[str]:
+    """Yield a line a group of names; where sharing was asked for also what it means, or that there is none."""
+    uses = UsesByParameter(report)
+    for shared in report.sharing:
+        names = " = ".join(map(code, shared.names))
+        yield f"shared: {names} ({_word(shared.kind)}){uses.line(shared.names[0], view)}"
+    if report.command == "share":
+        for kind in sorted({shared.kind for shared in report.sharing} & set(MEANING)):
+            yield f"{kind}: {MEANING[kind]}"
+        if not report.sharing:
+            yield nothing_shared(report)
 
 
 def _word(text: str) -> str:
@@ -98,7 +115,7 @@ def _word(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a text as a code span that shows it exactly; nothing where there is no text."""
-    shown = clean(text)
+    shown = clean(text, limit=None)
     if not shown:
         return ""
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))

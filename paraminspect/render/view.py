@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paraminspect.render.escape import clean, clean_lines, to_ascii
+from paraminspect.render.escape import LONGEST, clean, clean_lines, to_ascii
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class View:
     decoration: bool = True
 
     def text(self, text: str) -> str:
-        """Return a text from an input on one line, harmless and of bounded length, in characters that can be shown."""
-        return to_ascii(clean(text)) if self.glyphs.ascii else clean(text)
+        """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""
+        shown = clean(text, None if self.width is None else LONGEST)
+        return to_ascii(shown) if self.glyphs.ascii else shown
 
     def lines(self, text: str) -> list[str]:
         """Return the lines of a text that is meant to have several, each harmless."""

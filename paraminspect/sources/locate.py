@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.guard import is_reference
+from paraminspect.load import is_reference
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
-from paraminspect.spec.text import read_source
+from paraminspect.spec.text import SUFFIXES, names_in, read_source
 
 DEFAULT = "mlp"
-_SPECS = (".yaml", ".yml", ".json")
 _CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -23,11 +22,12 @@ def load_spec(source: str) -> Spec:
     """
     if not source:
         raise UserError("SOURCE is empty", hint=f"built-in: {', '.join(builtin_names())}", code="no-such-file")
-    path = Path(source)
-    if source != "-" and not path.is_file() and source in builtin_names():
+    if source in builtin_names() and not Path(source).is_file():
         return parse_spec(read_source(str(_folder() / f"{source}.yaml")), f"{source}.yaml")
+    if source == "-":
+        return parse_spec(read_source("-"), "-")
     _refuse_other_kinds(source)
-    return parse_spec(read_source(source), source, None if source == "-" else source)
+    return parse_spec(read_source(source), source, source)
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -43,29 +43,17 @@ def _folder() -> Path:
 
 
 def _refuse_other_kinds(source: str) -> None:
-    path = Path(source)
-    if source == "-" or (path.exists() and source.endswith(_SPECS) and not source.endswith(_CHECKPOINTS)):
-        return
-    if source.endswith(_CHECKPOINTS) or "://" in source:
+    """Refuse what no file's content has to be read for; `read_source` refuses the rest."""
+    is_missing = not os.path.lexists(source)
+    is_spec = source.endswith(SUFFIXES)
+    if source.endswith(_CHECKPOINTS) or ("://" in source and is_missing):
         message = "checkpoint files cannot be read by this version"
         raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
-    if not path.exists() and is_reference(source) and not source.endswith(_SPECS):
+    if is_missing and not is_spec and is_reference(source):
         message = "modules (module:attribute) cannot be read by this version"
         raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
-    if path.is_dir():
-        hint = did_you_mean(source, _near(path / "x")) or "give the spec file inside it"
-        raise UserError("is a folder, not a spec", where=source, hint=hint, code="not-a-file")
-    if not path.exists() and not source.endswith(_SPECS):
-        known = ", ".join(builtin_names())
-        hint = did_you_mean(source, [*builtin_names(), *_near(path)]) or f"built-in: {known}"
+    if is_missing and not is_spec and Path(source).name == source:
+        specs = [name for name in names_in(".") if name.endswith(SUFFIXES)]
+        hint = did_you_mean(source, [*builtin_names(), *specs]) or f"built-in: {', '.join(builtin_names())}"
         message = "no such file, and no built-in spec has this name"
         raise UserError(message, where=source, hint=hint, code="no-such-file")
-
-
-def _near(path: Path) -> Iterator[str]:
-    """Yield the specs in the folder where `path` would be."""
-    folder = path.parent
-    try:
-        yield from (str(near) for near in sorted(folder.iterdir()) if near.suffix in _SPECS)
-    except OSError:
-        return

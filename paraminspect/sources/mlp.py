@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.report import Source
 from paraminspect.sources.demo import PlainBiasLinear, Residual
+from paraminspect.sources.draw import draw
+from paraminspect.sources.subject import Batch, Subject
+from paraminspect.spec.inputs import default_dtype
 from paraminspect.spec.layers import LAYERS, signature
 from paraminspect.spec.model import Group, Item, Layer, Ref, Spec, Tie, numbered
 from paraminspect.spec.names import resolve_references
@@ -20,18 +23,41 @@ from paraminspect.spec.names import resolve_references
 DEMONSTRATIONS = {"PlainBiasLinear": PlainBiasLinear}
 
 
-def build(spec: Spec, device: str) -> nn.Module:
+def load(spec: Spec) -> Subject:
+    """Build the network that `spec` describes and say how its input is drawn."""
+    device = spec.device or "cpu"
+    wanted = spec.input
+
+    def make_input() -> Batch:
+        assert wanted is not None
+        return ((draw(wanted, getattr(torch, default_dtype(spec)), device), wanted),)
+
+    return Subject(
+        module=build(spec),
+        source=Source("spec", spec.name, spec.path),
+        seed=spec.seed,
+        make_input=make_input if wanted is not None else None,
+        why_no_input="no forward: the input is not known; pass --input, e.g. --input 2,4",
+        loss=spec.loss,
+        declared_ties=tuple(tie.names for tie in spec.ties),
+    )
+
+
+def build(spec: Spec) -> nn.Module:
     """Seed, build, convert and tie: everything before initialisation.
 
     Seeds torch's global generator with ``spec.seed``. Raises UserError naming the line of the layer that torch
     refused to build, or of a tie that cannot be made.
     """
     references = resolve_references(spec)
+    device = spec.device or "cpu"
     torch.manual_seed(spec.seed)
-    with torch.device("meta") if device == "meta" else _unchanged():
+    with torch.device("meta") if device == "meta" else contextlib.nullcontext():
         module = _Builder(references).group("Sequential", spec.layers, "")
     if spec.dtype:
-        module = module.to(getattr(torch, spec.dtype))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch calls complex modules new; the spec asked for one
+            module = module.to(getattr(torch, spec.dtype))
     if device not in ("meta", "cpu"):
         module = _move(module, device)
     for tie in spec.ties:
@@ -39,17 +65,12 @@ def build(spec: Spec, device: str) -> nn.Module:
     return module
 
 
-@contextmanager
-def _unchanged() -> Iterator[None]:
-    yield
-
-
 def _move(module: nn.Module, device: str) -> nn.Module:
     try:
         return module.to(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"cannot use device {device!r}: {reason}", where="--device", code="bad-device") from error
+        raise UserError(f"cannot use {device!r}: {reason}", where="device", code="bad-device") from error
 
 
 class _Builder:

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec.nodes import Mapping, Node, Scalar, Sequence, kind_of
 
-SEED_LIMIT = 2**64
-
 
 def wrong(node: Node, path: str, expected: str, hint: str = "") -> UserError:
     """Build the error for a value of the wrong kind: what `path` takes, and what stands there."""
@@ -16,22 +14,16 @@ def wrong(node: Node, path: str, expected: str, hint: str = "") -> UserError:
     return UserError(message, where=str(node.mark), hint=hint, code="spec-wrong-type")
 
 
-def unknown_key(mapping: Mapping, key: str, path: str, known: Iterable[str]) -> UserError:
-    """Build the error for a key that means nothing here, with the nearest one that does."""
-    names = list(known)
-    hint = did_you_mean(key, names) or f"known keys: {', '.join(names)}"
-    where = str(mapping.entries[key].key_mark)
-    return UserError(f"unknown key {key!r} in {path}", where=where, hint=hint, code="spec-unknown-key")
-
-
-def mapping(node: Node, path: str, known: Iterable[str], hint: str = "") -> Mapping:
-    """Return `node` as a mapping that has no key outside `known`."""
+def mapping(node: Node, path: str, known: Iterable[str], hint: str) -> Mapping:
+    """Return `node` as a mapping that has no key outside `known`; `hint` says how one looks."""
     names = list(known)
     if not isinstance(node, Mapping):
         raise wrong(node, path, "a mapping", hint)
-    for key in node.entries:
+    for key, entry in node.entries.items():
         if key not in names:
-            raise unknown_key(node, key, path, names)
+            near = did_you_mean(key, names) or f"known keys: {', '.join(names)}"
+            message = f"unknown key {key!r} in {path}"
+            raise UserError(message, where=str(entry.key_mark), hint=near, code="spec-unknown-key")
     return node
 
 
@@ -49,6 +41,13 @@ def text(node: Node, path: str) -> str:
     return node.value
 
 
+def boolean(node: Node, path: str) -> bool:
+    """Return true or false."""
+    if not (isinstance(node, Scalar) and isinstance(node.value, bool)):
+        raise wrong(node, path, "true or false")
+    return node.value
+
+
 def word(node: Node, path: str, known: Iterable[str]) -> str:
     """Return a text that is one of `known`."""
     names = list(known)
@@ -59,7 +58,7 @@ def word(node: Node, path: str, known: Iterable[str]) -> str:
     return value
 
 
-def integer(node: Node, path: str, least: int = 0, below: int | None = None) -> int:
+def integer(node: Node, path: str, least: int, below: int | None = None) -> int:
     """Return an integer from `least` up to, not including, `below`."""
     if not (isinstance(node, Scalar) and type(node.value) is int):
         raise wrong(node, path, "an integer")
@@ -69,6 +68,6 @@ def integer(node: Node, path: str, least: int = 0, below: int | None = None) -> 
     return node.value
 
 
-def sizes(node: Node, path: str, least: int = 1) -> tuple[int, ...]:
-    """Return a list of integers, none below `least`."""
-    return tuple(integer(item, f"{path}[{i}]", least) for i, item in enumerate(items(node, path)))
+def sizes(node: Node, path: str) -> tuple[int, ...]:
+    """Return a list of integers of at least 1."""
+    return tuple(integer(item, f"{path}[{i}]", 1) for i, item in enumerate(items(node, path)))

@@ -6,90 +6,142 @@ import math
 from dataclasses import dataclass
 
 from paraminspect.errors import UserError
+from paraminspect.spec.dtypes import DTYPES
 from paraminspect.spec.layers import resolve
-from paraminspect.spec.model import Group, Input, Item, Layer, Ref, Repeat, Spec
-from paraminspect.spec.sizes import available_memory, buffer_shapes, format_bytes, itemsize, parameter_shapes
+from paraminspect.spec.limits import LARGEST
+from paraminspect.spec.memory import available_memory
+from paraminspect.spec.model import Group, Item, Layer, Ref, Repeat, Spec
+from paraminspect.spec.shapes import buffer_shapes, parameter_shapes
+from paraminspect.spec.units import format_bytes
 
-MODULE_BYTES = (
-    4096  # what one nn.Module of Python objects costs, roughly; it bounds Repeat of layers without parameters
-)
-LARGEST = 2**63 - 1
+# What one nn.Module of Python objects costs, roughly; it bounds a Repeat of layers without parameters.
+MODULE_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Count what the model would hold: elements of parameters and buffers, modules, rows of activations."""
+    """Count what the model would hold.
+
+    `parameters` and `buffers` are elements, `parameter_bytes` and `buffer_bytes` what they take where they are
+    built (nothing on the meta device), `activations` the widths of the Linear layers. `largest` is the number of
+    elements of the largest tensor, and `where` the place of its layer.
+    """
 
     parameters: int = 0
     buffers: int = 0
+    parameter_bytes: int = 0
+    buffer_bytes: int = 0
     modules: int = 0
     activations: int = 0
     largest: int = 0
+    where: str = ""
 
     def __add__(self, other: Footprint) -> Footprint:
+        largest = self if self.largest >= other.largest else other
         return Footprint(
             self.parameters + other.parameters,
             self.buffers + other.buffers,
+            self.parameter_bytes + other.parameter_bytes,
+            self.buffer_bytes + other.buffer_bytes,
             self.modules + other.modules,
             self.activations + other.activations,
-            max(self.largest, other.largest),
+            largest.largest,
+            largest.where or self.where or other.where,
         )
 
     def times(self, n: int) -> Footprint:
         """Return the footprint of `n` copies."""
-        return Footprint(self.parameters * n, self.buffers * n, self.modules * n, self.activations * n, self.largest)
+        return Footprint(
+            self.parameters * n,
+            self.buffers * n,
+            self.parameter_bytes * n,
+            self.buffer_bytes * n,
+            self.modules * n,
+            self.activations * n,
+            self.largest,
+            self.where,
+        )
 
 
-def measure(items: tuple[Item, ...]) -> Footprint:
-    """Add up the footprint of `items`; a `ref` adds no parameters, a Repeat multiplies."""
-    return sum((_item(item) for item in items), Footprint())
+def measure(spec: Spec) -> Footprint:
+    """Add up the footprint of a spec's layers; a `ref` adds no parameters, a Repeat multiplies."""
+    return _items(spec.layers, spec)
 
 
-def _item(item: Item) -> Footprint:
+def _items(items: tuple[Item, ...], spec: Spec) -> Footprint:
+    return sum((_item(item, spec) for item in items), Footprint())
+
+
+def _item(item: Item, spec: Spec) -> Footprint:
     if isinstance(item, Ref):
         return Footprint()
     if isinstance(item, Repeat):
-        return measure(item.layers).times(item.times)
+        return _items(item.layers, spec).times(item.times)
     if isinstance(item, Group):
-        return measure(item.layers) + Footprint(modules=1)
-    return _layer(item)
+        return _items(item.layers, spec) + Footprint(modules=1)
+    return _layer(item, spec)
 
 
-def _layer(layer: Layer) -> Footprint:
+def _layer(layer: Layer, spec: Spec) -> Footprint:
     arguments = resolve(layer.type, layer.args, layer.kwargs)
     try:
-        shapes = parameter_shapes(layer.type, arguments)
+        parameters = [math.prod(shape) for shape in parameter_shapes(layer.type, arguments)]
+        buffers = [math.prod(shape) for shape in buffer_shapes(layer.type, arguments)]
     except UserError as error:
         raise UserError(error.message, where=layer.where, hint=error.hint, code=error.code) from error
-    parameters = [math.prod(shape) for shape in shapes]
-    buffers = [math.prod(shape) for shape in buffer_shapes(layer.type, arguments)]
     width = arguments.get("out_features", 0)
-    activations = width if isinstance(width, int) else 0
-    return Footprint(sum(parameters), sum(buffers), 1, activations, max([*parameters, *buffers, 0]))
+    size = _size(arguments.get("device") or spec.device, arguments.get("dtype"), spec.dtype)
+    return Footprint(
+        sum(parameters),
+        sum(buffers),
+        sum(parameters) * size,
+        sum(buffers) * size,
+        1,
+        width if isinstance(width, int) else 0,
+        max([*parameters, *buffers, 0]),
+        layer.where,
+    )
 
 
-def check_memory(spec: Spec, wanted: Input | None, device: str | None, backward: bool) -> None:
+def _size(device: object, own: object, model: str | None) -> int:
+    """Return the bytes an element takes: as it is built, and after the whole model is converted, the larger."""
+    if device == "meta":
+        return 0
+    built = DTYPES[own if isinstance(own, str) else "float32"]
+    return max(built, DTYPES[model]) if model else built
+
+
+def check_memory(spec: Spec, backward: bool) -> None:
     """Refuse a spec that would not fit in the memory that is free now, naming the bytes it needs.
 
     Counted: parameters (twice with a backward: each has a gradient), buffers, modules, the input, and the
-    outputs of the Linear layers. A model on the meta device holds no data; its sizes must fit in 63 bits.
+    outputs of the Linear layers. What is on the meta device holds no data; its sizes must fit in 63 bits.
     """
-    size = itemsize(spec.dtype or "float32")
-    need = measure(spec.layers)
-    rows = math.prod(wanted.shape[:-1]) if wanted else 0
-    elements = math.prod(wanted.shape) if wanted else 0
-    if max(need.largest, elements, rows * need.activations) * size > LARGEST:
-        total = (need.parameters + need.buffers + elements) * size
-        message = f"the model would take {total:,} bytes ({format_bytes(total)}): more than a tensor can be large"
-        raise UserError(message, where=spec.label, hint="check the sizes of the layers", code="too-large")
-    if device == "meta":
-        held = need.modules * MODULE_BYTES
-    else:
-        copies = 2 if backward else 1
-        tensors = need.parameters * copies + need.buffers + elements + rows * need.activations
-        held = tensors * size + need.modules * MODULE_BYTES
+    size = DTYPES[spec.dtype or "float32"]
+    need = measure(spec)
+    rows = math.prod(spec.input.shape[:-1]) if spec.input else 0
+    elements = math.prod(spec.input.shape) if spec.input else 0
+    outputs = rows * need.activations
+    at = (spec.input.where if spec.input else "") or spec.label
+    _check_largest("the model", need.largest, need.parameters + need.buffers, size, need.where)
+    _check_largest("the input", elements, elements, size, at)
+    _check_largest("the outputs of the layers", outputs, outputs, size, at)
+    passing = 0 if spec.device == "meta" else (elements + outputs) * size
+    held = need.parameter_bytes * (2 if backward else 1) + need.buffer_bytes + need.modules * MODULE_BYTES
+    _check_free(held + passing, at if passing > held else need.where or spec.label)
+
+
+def _check_largest(what: str, largest: int, elements: int, size: int, where: str) -> None:
+    """Refuse a tensor whose bytes do not fit in 63 bits: torch's own product would wrap around."""
+    if largest * size > LARGEST:
+        total = elements * size
+        message = f"{what} would take {total:,} bytes ({format_bytes(total)}): more than a tensor can be large"
+        raise UserError(message, where=where, hint="check the sizes of the layers", code="too-large")
+
+
+def _check_free(needed: int, where: str) -> None:
     free = available_memory()
-    if held > free:
-        message = f"needs {held:,} bytes ({format_bytes(held)}), {format_bytes(free)} are free"
+    if needed > free:
+        message = f"the run needs {needed:,} bytes ({format_bytes(needed)}), {format_bytes(free)} are free"
         hint = "use smaller sizes, or --device meta to see the shapes without the memory"
-        raise UserError(message, where=spec.label, hint=hint, code="too-large")
+        raise UserError(message, where=where, hint=hint, code="too-large")

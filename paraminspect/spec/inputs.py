@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec import fields
-from paraminspect.spec.model import SAMPLES, Input
+from paraminspect.spec.dtypes import DTYPES
+from paraminspect.spec.layers import resolve
+from paraminspect.spec.model import SAMPLES, Group, Input, Item, Layer, Repeat, Spec
 from paraminspect.spec.nodes import Node, Sequence
 
 _RANGE = re.compile(r"-?\d{1,18}\.\.-?\d{1,18}")
 _FORM = "SHAPE[:DTYPE][:SAMPLE], e.g. 2,4 or 2,4:float32:normal or ids=2,128:int64:0..50256"
 _KEYS = ("shape", "dtype", "sample")
+_BATCH = 2
+_WORDS = 4
 
 
 def read_input(node: Node) -> Input:
@@ -42,13 +47,13 @@ def parse_input(text: str) -> Input:
     shape, *parts = rest.split(":")
     if len(parts) > 2:
         raise UserError("too many ':'", where=where, hint=_FORM, code="bad-option")
-    sample, dtype = "uniform", None
-    for part in parts:
-        if part in SAMPLES or _RANGE.fullmatch(part):
-            sample = part
-        else:
-            dtype = _dtype(part, where)
-    return _checked(Input(_shape(shape, where), _sample(sample, where), dtype, name or None, where))
+    samples = [part for part in parts if part in SAMPLES or _RANGE.fullmatch(part)]
+    dtypes = [_dtype(part, where) for part in parts if part not in samples]
+    for kind, found in (("sample", samples), ("dtype", dtypes)):
+        if len(found) > 1:
+            raise UserError(f"two {kind}s: {' and '.join(found)}", where=where, hint=_FORM, code="bad-option")
+    sample, dtype = [*samples, "uniform"][0], [*dtypes, None][0]
+    return _checked(Input(_shape(shape, where), sample, dtype, name or None, where))
 
 
 def _shape(text: str, where: str) -> tuple[int, ...]:
@@ -67,8 +72,6 @@ def _sample(text: str, where: str) -> str:
 
 
 def _dtype(text: str, where: str) -> str:
-    from paraminspect.spec.sizes import DTYPES
-
     name = text.removeprefix("torch.")
     if name in DTYPES:
         return name
@@ -87,3 +90,34 @@ def _checked(wanted: Input) -> Input:
         message = f"{wanted.sample} numbers cannot be drawn as {wanted.dtype}"
         raise UserError(message, where=wanted.where, hint=hint, code="bad-input")
     return wanted
+
+
+def infer_input(items: tuple[Item, ...]) -> Input | None:
+    """Guess the input from the first layer where it leaves no doubt: (2, in_features), or indices for an Embedding."""
+    first = items[0]
+    if isinstance(first, (Group, Repeat)):
+        return infer_input(first.layers)
+    if not isinstance(first, Layer):
+        return None
+    arguments = resolve(first.type, first.args, first.kwargs)
+    if first.type in ("Linear", "PlainBiasLinear"):
+        return Input((_BATCH, int(arguments["in_features"])))
+    if first.type == "Embedding":
+        return Input((_BATCH, _WORDS), f"0..{int(arguments['num_embeddings']) - 1}", "int64")
+    return None
+
+
+def default_dtype(spec: Spec) -> str:
+    """Return the dtype of an input that names none: the model's, or that of the first layer that has its own."""
+    return spec.dtype or next(layer_dtypes(spec.layers), "float32")
+
+
+def layer_dtypes(items: tuple[Item, ...]) -> Iterator[str]:
+    """Yield the dtypes that layers have of their own, in order."""
+    for item in items:
+        if isinstance(item, (Group, Repeat)):
+            yield from layer_dtypes(item.layers)
+        elif isinstance(item, Layer):
+            dtype = resolve(item.type, item.args, item.kwargs).get("dtype")
+            if dtype:
+                yield str(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 from paraminspect.errors import UserError
@@ -78,12 +79,8 @@ def _nested(node: Node, path: str) -> Layer:
     return found[0]
 
 
-def _sequential(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
-    return (Group("Sequential", read_items(value, path), name, where),)
-
-
-def _residual(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
-    return (Group("Residual", read_items(value, path), name, where),)
+def _group(kind: str, value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
+    return (Group(kind, read_items(value, path), name, where),)
 
 
 def _repeat(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
@@ -104,26 +101,14 @@ def _mlp(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ..
     if len(widths) < 2:
         message = f"{path}.sizes needs at least two widths: the input's and the output's"
         raise UserError(message, where=str(entries["sizes"].value.mark), code="spec-out-of-range")
-    activation = _activation(entries["activation"].value, path) if "activation" in entries else _relu(where)
-    kwargs = {} if "bias" not in entries else {"bias": _bias(entries["bias"].value, path)}
+    activation = Layer("ReLU", (), {}, None, where)
+    if "activation" in entries:
+        activation = _nested(entries["activation"].value, f"{path}.activation")
+    kwargs = {"bias": fields.boolean(entries["bias"].value, f"{path}.bias")} if "bias" in entries else {}
     items: list[Item] = []
     for fan_in, fan_out in pairwise(widths):
         items += [Layer("Linear", (fan_in, fan_out), kwargs, None, where), activation]
     return tuple(items[:-1]) if name is None else (Group("Sequential", tuple(items[:-1]), name, where),)
-
-
-def _relu(where: str) -> Layer:
-    return Layer("ReLU", (), {}, None, where)
-
-
-def _activation(node: Node, path: str) -> Layer:
-    return _nested(node, f"{path}.activation")
-
-
-def _bias(node: Node, path: str) -> bool:
-    if not (isinstance(node, Scalar) and isinstance(node.value, bool)):
-        raise fields.wrong(node, f"{path}.bias", "true or false")
-    return node.value
 
 
 def _ref(value: Node, name: str | None, where: str, path: str) -> tuple[Item, ...]:
@@ -146,8 +131,8 @@ _USAGE = {
     "ref": "for example: - ref: 0",
 }
 _SPECIAL: dict[str, Callable[[Node, str | None, str, str], tuple[Item, ...]]] = {
-    "Sequential": _sequential,
-    "Residual": _residual,
+    "Sequential": partial(_group, "Sequential"),
+    "Residual": partial(_group, "Residual"),
     "Repeat": _repeat,
     "MLP": _mlp,
     "ref": _ref,

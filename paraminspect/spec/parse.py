@@ -6,11 +6,13 @@ from pathlib import PurePath
 
 from paraminspect.errors import UserError
 from paraminspect.spec import fields
-from paraminspect.spec.inputs import read_input
+from paraminspect.spec.dtypes import FLOATING, check_device
+from paraminspect.spec.inputs import infer_input, read_input
 from paraminspect.spec.items import read_items
+from paraminspect.spec.limits import SEEDS
 from paraminspect.spec.model import LOSSES, Item, Rule, Spec, Tie
-from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, guess_syntax, parse, plain
-from paraminspect.spec.sizes import DEVICES, DTYPES
+from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, plain
+from paraminspect.spec.syntax import guess_syntax, parse
 
 KEYS = ("name", "seed", "layers", "input", "loss", "init", "ties", "dtype", "device")
 _EXAMPLE = "a spec starts like this:\n  layers:\n    - Linear: [4, 3]\n    - ReLU"
@@ -23,25 +25,26 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
     """
     root = parse(text, label, guess_syntax(label, text))
     entries = fields.mapping(root, "the spec", KEYS, _EXAMPLE).entries
+    layers = _layers(root, entries)
     return Spec(
         name=_name(entries, label),
-        layers=_layers(root, entries),
+        layers=layers,
         label=label,
         path=path,
-        seed=fields.integer(entries["seed"].value, "seed", 0, fields.SEED_LIMIT) if "seed" in entries else 0,
-        input=read_input(entries["input"].value) if "input" in entries else None,
+        seed=fields.integer(entries["seed"].value, "seed", 0, SEEDS) if "seed" in entries else 0,
+        input=read_input(entries["input"].value) if "input" in entries else infer_input(layers),
         loss=fields.word(entries["loss"].value, "loss", LOSSES) if "loss" in entries else "sum",
         init=_rules(entries["init"].value) if "init" in entries else (),
         ties=_ties(entries["ties"].value) if "ties" in entries else (),
         dtype=_dtype(entries["dtype"].value) if "dtype" in entries else None,
-        device=fields.word(entries["device"].value, "device", DEVICES) if "device" in entries else None,
+        device=_device(entries["device"].value) if "device" in entries else None,
     )
 
 
 def _name(entries: dict[str, Entry], label: str) -> str:
     if "name" in entries:
         return fields.text(entries["name"].value, "name")
-    return "spec" if label in ("-", "<stdin>") else PurePath(label).stem
+    return "spec" if label == "-" else PurePath(label).stem
 
 
 def _layers(root: Node, entries: dict[str, Entry]) -> tuple[Item, ...]:
@@ -52,8 +55,11 @@ def _layers(root: Node, entries: dict[str, Entry]) -> tuple[Item, ...]:
 
 def _dtype(node: Node) -> str:
     name = fields.text(node, "dtype").removeprefix("torch.")
-    known = [dtype for dtype in DTYPES if dtype.startswith(("float", "bfloat", "complex"))]
-    return fields.word(Scalar(name, node.mark), "dtype", known)
+    return fields.word(Scalar(name, node.mark), "dtype", FLOATING)
+
+
+def _device(node: Node) -> str:
+    return check_device(fields.text(node, "device"), str(node.mark), "device")
 
 
 def _rules(node: Node) -> tuple[Rule, ...]:

@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from paraminspect.spec.dtypes import DEVICE_PATTERN, DTYPES, FLOATING
 from paraminspect.spec.items import SPECIAL
+from paraminspect.spec.kinds import ELEMENT, base_and_length, choices
 from paraminspect.spec.layers import LAYERS, MISSING, Param, signature
+from paraminspect.spec.limits import SEEDS
 from paraminspect.spec.model import LOSSES
 from paraminspect.spec.parse import KEYS
-from paraminspect.spec.sizes import DEVICES, DTYPES
 
 Schema = dict[str, Any]
-_SIZE: Schema = {"type": "integer", "minimum": 1}
-_NUMBER: Schema = {"type": "number"}
 
 
-_ONE: dict[str, Schema] = {
-    "size": _SIZE,
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+_KINDS: dict[str, Schema] = {
+    "size": {"type": "integer", "minimum": 1},
     "count": {"type": "integer", "minimum": 0},
     "int": {"type": "integer"},
-    "float": _NUMBER,
+    "float": {"type": "number"},
     "probability": {"type": "number", "minimum": 0, "maximum": 1},
     "bool": {"type": "boolean"},
     "str": {"type": "string"},
-    "dtype": {"type": "string"},
-    "device": {"type": "string"},
-    "layer": {"$ref": "#/$defs/item"},
+    "dtype": {"enum": [*FLOATING, *(f"torch.{name}" for name in FLOATING)]},
+    "device": {"type": "string", "pattern": f"^{DEVICE_PATTERN}$"},
+    "layer": _ref("item"),
 }
-_MANY = {"sizes": "size", "optional_sizes": "size", "counts": "count", "ints": "int", "floats": "float"}
 _NOTHING: Schema = {"not": {}}  # what a spec cannot hold: a tensor, a function
 
 
 def spec_schema(schemes: Mapping[str, tuple[str, ...]]) -> Schema:
     """Return the JSON Schema (2020-12) of a spec; `schemes` maps each scheme to its arguments' names."""
-    layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/item"}}
+    layers = {"type": "array", "minItems": 1, "items": _ref("item")}
     properties: dict[str, Schema] = {
         "name": {"type": "string"},
-        "seed": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
+        "seed": {"type": "integer", "minimum": 0, "maximum": SEEDS - 1},
         "layers": layers,
-        "input": {"anyOf": [{"type": "array", "items": _SIZE}, _input()]},
+        "input": {"anyOf": [{"type": "array", "items": _ref("size")}, _input()]},
         "loss": {"enum": list(LOSSES)},
         "init": {"type": "array", "items": _rule(schemes)},
         "ties": {"type": "array", "items": {"type": "array", "minItems": 2, "items": {"type": "string"}}},
-        "dtype": {"type": "string"},
-        "device": {"enum": list(DEVICES)},
+        "dtype": _ref("dtype"),
+        "device": _ref("device"),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -54,14 +56,14 @@ def spec_schema(schemes: Mapping[str, tuple[str, ...]]) -> Schema:
         "properties": {key: properties[key] for key in KEYS},
         "required": ["layers"],
         "additionalProperties": False,
-        "$defs": {"item": _item(layers)},
+        "$defs": {"item": _item(layers)} | _KINDS | {name: _named(name) for name in LAYERS},
     }
 
 
 def _input() -> Schema:
     sample = {"type": "string", "pattern": r"^(uniform|normal|zeros|ones|-?\d+\.\.-?\d+)$"}
     dtype = {"enum": [*DTYPES, *(f"torch.{name}" for name in DTYPES)]}
-    properties = {"shape": {"type": "array", "items": _SIZE}, "dtype": dtype, "sample": sample}
+    properties = {"shape": {"type": "array", "items": _ref("size")}, "dtype": dtype, "sample": sample}
     return {"type": "object", "properties": properties, "required": ["shape"], "additionalProperties": False}
 
 
@@ -88,10 +90,10 @@ def _item(layers: Schema) -> Schema:
 
 
 def _special(layers: Schema) -> dict[str, Schema]:
-    repeat = {"times": _SIZE, "layers": layers}
+    repeat = {"times": _ref("size"), "layers": layers}
     mlp = {
-        "sizes": {"type": "array", "minItems": 2, "items": _SIZE},
-        "activation": {"$ref": "#/$defs/item"},
+        "sizes": {"type": "array", "minItems": 2, "items": _ref("size")},
+        "activation": _ref("item"),
         "bias": {"type": "boolean"},
     }
     known: dict[str, Schema] = {
@@ -106,16 +108,32 @@ def _special(layers: Schema) -> dict[str, Schema]:
 
 def _arguments(layer: str) -> Schema:
     """Describe what may stand behind a layer's key: named arguments, a list of them, or the first one alone."""
-    parameters = signature(layer)
-    named = {
+    ordered = [param for param in signature(layer) if not param.keyword_only]
+    named = _ref(layer)
+    values = [_ref(f"{layer}/properties/{param.name}") for param in ordered]
+    # A mapping at the end of a list holds arguments by name, unless a layer is wanted there.
+    positional = {
+        "type": "array",
+        "prefixItems": [
+            value if param.type == "layer" else {"anyOf": [value, named]}
+            for param, value in zip(ordered, values, strict=True)
+        ],
+        "items": named,
+        "maxItems": len(ordered) + 1,
+    }
+    if not ordered:
+        del positional["prefixItems"]  # it may not be empty
+    alone = [{"type": ["string", "number", "boolean"], "allOf": values[:1]}] if ordered else []
+    return {"anyOf": [named, positional, {"type": "null"}, *alone]}
+
+
+def _named(layer: str) -> Schema:
+    return {
         "type": "object",
         "description": f"torch.nn.{layer}({LAYERS[layer]})",
-        "properties": {p.name: _value(p) for p in parameters},
+        "properties": {param.name: _value(param) for param in signature(layer)},
         "additionalProperties": False,
     }
-    positional = {"type": "array"}
-    alone = [_value(parameters[0])] if parameters else []
-    return {"anyOf": [named, positional, {"type": "null"}, *alone]}
 
 
 def _value(parameter: Param) -> Schema:
@@ -127,12 +145,13 @@ def _value(parameter: Param) -> Schema:
 def _kind(word: str) -> Schema:
     """Describe one of the table's type words: ``size``, ``sizes[2]``, ``[int]``, ``Literal['a', 'b']``."""
     if word.startswith("Literal"):
-        return {"enum": re.findall(r"'([^']*)'", word)}
+        return {"enum": choices(word)}
     if word.startswith("["):
-        return {"type": "array", "items": _ONE[word[1:-1]]}
-    base = word.partition("[")[0]
-    if base not in _MANY:
-        return _ONE.get(base, _NOTHING)
-    one = _ONE[_MANY[base]]
+        return {"type": "array", "items": _ref(word[1:-1])}
+    base, length = base_and_length(word)
+    if base not in ELEMENT:
+        return _ref(base) if base in _KINDS else _NOTHING
+    one = _ref(ELEMENT[base])
     entry = {"anyOf": [one, {"type": "null"}]} if base.startswith("optional") else one
-    return {"anyOf": [one, {"type": "array", "items": entry}]}
+    bounds = {"minItems": 1} if length is None else {"minItems": length, "maxItems": length}
+    return {"anyOf": [one, {"type": "array", "items": entry, **bounds}]}

@@ -12,6 +12,7 @@ from typing import Final
 from paraminspect.errors import UserError, did_you_mean
 
 MAX_BYTES: Final = 1_000_000
+SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 _FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 _KINDS: Final = {
@@ -61,7 +62,7 @@ def _read_file(path: str) -> bytes:
     try:
         kind = _kind(os.fstat(descriptor).st_mode)
         if kind:
-            raise _error(f"is {kind}, not a file", path)
+            raise _not_a_file(kind, path)
         return _read(descriptor)
     except OSError as error:
         raise _error(f"cannot be read: {_reason(error)}", path) from None
@@ -77,7 +78,7 @@ def _open(path: str) -> int:
         raise _error("no such file", path, _near(path)) from None
     except (OSError, ValueError) as error:
         kind = _kind_by_name(path)
-        raise _error(f"is {kind}, not a file" if kind else f"cannot be opened: {_reason(error)}", path) from None
+        raise (_not_a_file(kind, path) if kind else _error(f"cannot be opened: {_reason(error)}", path)) from None
 
 
 def _read(descriptor: int) -> bytes:
@@ -99,6 +100,11 @@ def _kind_by_name(path: str) -> str:
         return ""
 
 
+def _not_a_file(kind: str, path: str) -> UserError:
+    specs = [name for name in names_in(path) if name.endswith(SUFFIXES)]
+    return _error(f"is {kind}, not a file", path, f"specs in it: {', '.join(specs[:12])}" if specs else "")
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
@@ -108,13 +114,19 @@ def _reason(error: Exception) -> str:
 def _near(path: str) -> str:
     """Return a hint naming a file of the same folder that is called almost the same."""
     folder, name = os.path.split(path)
-    try:
-        with os.scandir(folder or ".") as entries:
-            names = sorted(entry.name for entry in islice(entries, 2_000))
-    except OSError:
-        return f"there is no folder {folder!r}" if folder and not Path(folder).is_dir() else ""
-    hint = did_you_mean(name, names)
+    if folder and not Path(folder).is_dir():
+        return f"there is no folder {folder!r}"
+    hint = did_you_mean(name, names_in(folder or "."))
     return f"in {folder}: {hint}" if hint and folder else hint
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names in a folder, sorted, of at most 2,000 of them; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in islice(entries, 2_000))
+    except OSError:
+        return []
 
 
 # --- text --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from paraminspect.errors import UserError
 
 
 def passes_of(module: nn.Module, *inputs: Tensor, loss: str = "sum", follow: bool = False) -> Passes:
-    return run_passes(module, inputs, loss, tuple(module.parameters()) if follow else ())
+    return run_passes(module, inputs, loss, tuple(module.parameters()) if follow else (), backward=True)
 
 
 def test_gradients_are_those_of_a_bare_backward() -> None:
@@ -27,7 +27,7 @@ def test_gradients_are_those_of_a_bare_backward() -> None:
     net.zero_grad()
     passes = passes_of(net, x, follow=True)
     assert passes.backward
-    assert loss_value(passes) == net(x).sum().item()
+    assert loss_value(passes.loss) == net(x).sum().item()
     assert all(torch.equal(p.grad, g) for p, g in zip(net.parameters(), bare, strict=True))
 
 
@@ -101,7 +101,7 @@ def test_a_loss_that_depends_on_nothing_is_no_error() -> None:
 def test_on_meta_a_gradient_that_arrives_is_unknown_not_zero() -> None:
     net = nn.Linear(2, 2, device="meta")
     passes = passes_of(net, torch.ones(1, 2, device="meta"))
-    assert loss_value(passes) is None
+    assert loss_value(passes.loss) is None
     assert gradient_of(net.weight, passes).status == "unknown"
     assert gradient_of(net.weight, passes).rms is None
 
@@ -234,8 +234,9 @@ def test_losses() -> None:
     zeros = torch.zeros(6, 10)
     assert compute_loss("cross_entropy", zeros).item() == pytest.approx(torch.tensor(10.0).log().item())
     assert [t.shape for t in tensors_in({"a": y, "b": (y, [zeros]), "c": 3})] == [(2, 2), (2, 2), (6, 10)]
-    with pytest.raises(UserError, match="no floating-point tensor"):
-        compute_loss("sum", torch.ones(3, dtype=torch.int64))
+    assert compute_loss("sum", torch.tensor([1, 2])).item() == 3
+    with pytest.raises(UserError, match="the mean needs a floating-point output, got int64"):
+        compute_loss("mean", torch.ones(3, dtype=torch.int64))
 
 
 def test_totals_of_an_inventory() -> None:

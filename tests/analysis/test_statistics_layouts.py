@@ -48,17 +48,20 @@ VIEWS = {
 }
 
 
+def converted(x, dtype):
+    """Return the same view of the same memory in another dtype; ``Tensor.to`` would make it dense."""
+    whole = x.as_strided((x.untyped_storage().nbytes() // 4,), (1,), 0)
+    signless = whole.abs() if dtype is torch.uint16 else whole
+    return signless.to(dtype).as_strided(x.shape, x.stride(), x.storage_offset())
+
+
 @pytest.mark.parametrize("x", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize(("sample", "block"), [(65_536, 2**18), (16, 7), (1, 64), (1, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
 def test_views(x, sample, block, dtype, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", sample)
     monkeypatch.setattr(statistics, "BLOCK", block)
-    if x.is_contiguous():
-        view = x.to(dtype)
-    else:
-        whole = torch.as_strided(x, (x.untyped_storage().nbytes() // 4,), (1,), 0).to(dtype)
-        view = whole.as_strided(x.shape, x.stride(), x.storage_offset())
+    view = converted(x, dtype)
     numbers = view.reshape(-1).tolist()
     values = measure(view)
     assert_figures(values, numbers)
@@ -134,13 +137,15 @@ class Elsewhere(torch.Tensor):
     is_cpu = False
 
 
-@pytest.mark.parametrize("name", ["contiguous", "transposed", "inner block", "expanded", "unfolded", "number"])
+@pytest.mark.parametrize(
+    "name", ["contiguous", "transposed", "inner block", "expanded", "unfolded", "number", "offset"]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint16, torch.float8_e4m3fn, torch.int64, torch.complex128])
 @pytest.mark.parametrize(("sample", "block"), [(65_536, 2**18), (16, 7)])
 def test_other_devices(name, dtype, sample, block, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", sample)
     monkeypatch.setattr(statistics, "BLOCK", block)
-    x = VIEWS[name].abs().to(dtype)
+    x = converted(VIEWS[name], dtype)
     assert measure(x.as_subclass(Elsewhere)) == measure(x)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from paraminspect.analysis import statistics
 from paraminspect.analysis.deviations import moments_of, weighted_moments_of
 from paraminspect.analysis.moments import Moments, merge, merge_all, repeat
+from paraminspect.analysis.parallel import share
 from paraminspect.analysis.statistics import measure
 from tests.analysis.exact_figures import assert_figures, assert_moments, is_root
 
@@ -118,6 +121,14 @@ def test_small_numbers_beside_a_large_one_count(n, dtype, sign):
     assert_figures(measure(x), x.tolist())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [8, 16, 128, 1024])
+def test_columns_of_small_numbers_count(width, dtype):
+    x = torch.full((8192 * 8 // width, width), 2.0**-53 - 2.0**-73, dtype=dtype)
+    x[:, : max(1, width // 16)] = 1
+    assert_figures(measure(x), x.reshape(-1).tolist())
+
+
 # https://www.itl.nist.gov/div898/strd/univ/homepage.html: data, mean, standard deviation of the sample.
 NIST = {
     "NumAcc1": ([10000001, 10000003, 10000002], 10000002, Fraction(1)),
@@ -190,6 +201,22 @@ def test_any_number_of_threads_gives_the_same_digits(dtype, threads, monkeypatch
     assert len(found) == 1
 
 
+def test_an_interrupt_ends_all_threads(threads):
+    done = []
+
+    def worker(draw):
+        for number, _ in draw:
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            time.sleep(0.002)
+            done.append(number)
+
+    threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        share([(slice(0, 1),)] * 1000, worker)
+    assert len(done) < 900
+
+
 def test_an_error_in_a_thread_is_raised(threads, monkeypatch):
     def fail(*_):
         raise KeyError("in a block")
@@ -234,8 +261,8 @@ def test_the_sign_changes_signs_only(n, dtype):
 def test_the_sign_does_not_show_where_sums_cancel():
     generator = np.random.default_rng(3)
     for _ in range(100):
-        half = generator.normal(size=30)
-        x = torch.from_numpy(np.concatenate([half, -half * (1 + generator.normal(size=30) * 2.0**-50)]))
+        half, small = generator.normal(size=30), generator.normal(size=30) * 2.0**-48
+        x = torch.from_numpy(np.concatenate([half, -half, small]))
         assert measure(x).mean == -measure(-x).mean
 
 
@@ -260,6 +287,16 @@ def test_any_tree_merges_to_the_whole(parts):
     with np.errstate(all="ignore"):
         merged = merge_all(moments_of(np.array(part, dtype=np.float32)) for part in parts)
     assert_figures(figures_of(merged), [number for part in parts for number in part])
+
+
+@pytest.mark.parametrize("large", [1.0, 0.1, 1 / 3, -1e8])
+def test_roundings_do_not_add_up_over_many_merges(large):
+    numbers = [large]
+    merged = moments_of(np.array(numbers))
+    for number in normal(1000) * abs(large) * 1e-9:
+        merged = merge(moments_of(np.array([number])), merged)
+        numbers.append(float(number))
+    assert_moments(figures_of(merged), numbers)
 
 
 @settings(max_examples=100, deadline=None)

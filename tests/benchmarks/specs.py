@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from paraminspect.errors import UserError
-from paraminspect.spec.nodes import parse
+from paraminspect.spec.syntax import parse
 from tests.benchmarks.timing import in_turn, process
 
 TEXTS = {

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 import typer.main
 
-from paraminspect.cli.app import COMMANDS, app, main
+from paraminspect.cli.app import app, main
+from paraminspect.cli.commands import COMMANDS
 from paraminspect.cli.options import Format
 from paraminspect.init.registry import SCHEMES
+from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
-from paraminspect.spec.sizes import DEVICES
 from tests.cli.conftest import Tool
 from tests.conftest import Ran
 
@@ -56,7 +57,7 @@ Arguments:
 
 Options:
   --seed N            For torch.manual_seed. Default: the spec's, or 0.
-  --device DEVICE     cpu, cuda, mps or meta.
+  --device DEVICE     cpu, cuda, mps, xpu or meta.
   --input INPUT       SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or
                       2,8:int64:0..99.
   --loss NAME         sum, mean, mse or cross_entropy.

@@ -36,7 +36,7 @@ SPECS = {
     "nan": ("layers: [Dropout: .nan]", "{path}:1:19: "),
     "a trillion units": (
         "layers: [Linear: [1000000000000, 1000000000000]]",
-        "{path}: the model would take 4,000,000,000,004,000,000,000,000 bytes",
+        "{path}:1:10: the model would take 4,000,000,000,004,000,000,000,000 bytes",
     ),
     "ref to nothing": ("layers: [ReLU, ref: 7]", "{path}:1:21: ref: '7' is not a layer that stands before this one"),
     "ref to itself": ("layers: [ref: 0]", "{path}:1:15: ref points to itself"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,14 +113,18 @@ MLP_ROWS = (
 )
 
 
-def _judged(*words: str) -> tuple[Verdict, ...]:
-    found = zip(MLP_ROWS, words, strict=True)
-    return tuple(Verdict("scheme", word, 0.22095, 0.288675, 0.125, one.name) for one, word in found)
+def verdict(name: str, figure: str, word: str = "as expected") -> Verdict:
+    return Verdict("scheme", f"{figure} {word}", 0.22095, 0.288675, 0.125, name, figure)
+
+
+def judged(*off: tuple[str, str]) -> tuple[Verdict, ...]:
+    """Judge every mean of the MLP and the one std that has elements enough."""
+    figures = [(one.name, "mean") for one in MLP_ROWS] + [("0.weight", "std")]
+    return tuple(verdict(*both, "off" if both in off else "as expected") for both in figures)
 
 
 def show() -> Report:
-    fine = ("mean as expected",) * 4
-    return report("show", MLP_ROWS, forward=PASS, verdicts=_judged(*fine))
+    return report("show", MLP_ROWS, forward=PASS, verdicts=judged())
 
 
 def mixed() -> Report:
@@ -177,8 +182,10 @@ def mixed() -> Report:
             Use("embed.weight", "head", "linear", 1, grad(0.009917)),
         ),
         verdicts=(
-            Verdict("scheme", "mean as expected", 0.0, 0.0, 0.1, "embed.weight"),
-            Verdict("scheme", "std off", 0.31, 0.01, 0.0044, "spare.weight"),
+            Verdict("scheme", "mean as expected", 0.0, 0.0, 0.1, "embed.weight", "mean"),
+            Verdict("scheme", "std as expected", 1.0, 1.0, 0.1, "embed.weight", "std"),
+            Verdict("scheme", "mean as expected", 0.0, 0.0, 0.1, "spare.weight", "mean"),
+            Verdict("scheme", "std off", 0.31, 0.01, 0.0044, "spare.weight", "std"),
         ),
     )
 
@@ -238,6 +245,60 @@ def failed() -> Report:
     )
 
 
+def failed_loss() -> Report:
+    error = ForwardError("", "cross_entropy got (2, 1) float32 and no targets", "loss")
+    return replace(
+        failed(), forward=Forward(PASS.input, PASS.output, None, "cross_entropy", False, error), errors=_error(error)
+    )
+
+
+def failed_backward() -> Report:
+    error = ForwardError("", "element 0 of tensors does not require grad", "backward")
+    return replace(
+        failed(), forward=Forward(PASS.input, PASS.output, 0.973963, "sum", False, error), errors=_error(error)
+    )
+
+
+def _error(error: ForwardError) -> tuple[Failure, ...]:
+    return (Failure(f"{error.phase}-failed", f"the {error.phase} failed: {error.message}", error.phase),)
+
+
+def _lazy(name: str, kind: str = "parameter", **changes: object) -> Parameter:
+    unknown = {"numel": None, "bytes": None, "storage": None}
+    return row(name, (), None, Gradient("not-run") if kind == "parameter" else None, kind=kind, **(unknown | changes))
+
+
+def lazy() -> Report:
+    """Nothing is known before the first forward."""
+    rows = (_lazy("0.weight"), _lazy("0.bias"), _lazy("1.running_mean", "buffer"))
+    return report("show", rows, name="lazy", model=None)
+
+
+def lazy_in_part() -> Report:
+    """Some is known: one layer of three, one of its parameters frozen."""
+    rows = (
+        *(
+            row(one.name, one.shape, one.values, Gradient("not-run"), requires_grad=i > 0)
+            for i, one in enumerate(MLP_ROWS)
+        ),
+        _lazy("4.weight", aliases=("6.weight",)),
+        row("5.running_mean", (3,), figures(0.0, 0.0, 0.0, 0.0, FLAT), kind="buffer"),
+        _lazy("7.running_mean", "buffer"),
+    )
+    return report("show", rows, name="lazy_in_part", model=None)
+
+
+def share_lazy() -> Report:
+    rows = (_lazy("0.weight", aliases=("1.weight",)),)
+    shared = Sharing("same-parameter", ("0.weight", "1.weight"), None, None, ("0", "1"), True, True)
+    return report("share", rows, name="lazy", sharing=(shared,))
+
+
+def bare() -> Report:
+    """What the least a source can tell looks like."""
+    return Report("show", Source("spec", ""), Environment("1", None, "3", "", "", None))
+
+
 def empty() -> Report:
     return report("show", (), name="empty", model=Model("Sequential", "Sequential()"))
 
@@ -282,8 +343,7 @@ def init() -> Report:
         )
         for one in MLP_ROWS
     )
-    verdicts = _judged("std as expected", "mean as expected", "std off", "mean as expected")
-    return report("init", rows, verdicts=verdicts)
+    return report("init", rows, verdicts=judged(("0.weight", "std"), ("2.weight", "mean")))
 
 
 def share() -> Report:
@@ -324,6 +384,12 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         before_backward,
         no_forward,
         failed,
+        failed_loss,
+        failed_backward,
+        lazy,
+        lazy_in_part,
+        share_lazy,
+        bare,
         empty,
         values,
         init,

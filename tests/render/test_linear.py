@@ -28,7 +28,7 @@ def grow() -> Callable[[Report, int], Report]:
             parameters=tuple(replace(first, name=name, aliases=(alias,)) for name, alias in names),
             sharing=tuple(Sharing("same-parameter", both, 12, 48) for both in names),
             uses=tuple(Use(name, name, "linear", i, first.gradient) for name, _ in names for i in range(2)),
-            verdicts=tuple(Verdict("scheme", "std off", 1.0, 0.5, 0.1, name) for name, _ in names),
+            verdicts=tuple(Verdict("scheme", "std off", 1.0, 0.5, 0.1, name, "std") for name, _ in names),
         )
 
     return grown

@@ -8,38 +8,39 @@ from collections.abc import Callable
 import pytest
 
 from paraminspect.init.registry import SCHEMES, bind
+from paraminspect.init.scheme import Scheme
 from paraminspect.init.text import parse_scheme
 from paraminspect.render import schemes
 from paraminspect.render.view import ASCII, View
 from paraminspect.spec.parse import parse_spec
 
 Golden = Callable[[str, str], None]
-CARDS = [schemes.card(scheme) for scheme in SCHEMES.values()]
-EVERY = pytest.mark.parametrize("one", CARDS, ids=lambda one: one.name)
+ALL = tuple(SCHEMES.values())
+EVERY = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 
 
 def test_the_overview(golden: Golden) -> None:
-    golden("schemes.txt", "".join(schemes.overview(CARDS)))
+    golden("schemes.txt", "".join(schemes.overview(ALL, View())))
 
 
 def test_the_overview_in_ascii(golden: Golden) -> None:
-    text = "".join(schemes.overview(CARDS, View(glyphs=ASCII)))
+    text = "".join(schemes.overview(ALL, View(glyphs=ASCII)))
     assert text.isascii()
     golden("schemes.ascii.txt", text)
 
 
 @EVERY
-def test_a_page(one: schemes.Card, golden: Golden) -> None:
-    golden(f"schemes.{one.name}.txt", "".join(schemes.explanation(one)))
+def test_a_page(one: Scheme, golden: Golden) -> None:
+    golden(f"schemes.{one.name}.txt", "".join(schemes.explanation(one, View())))
 
 
 def test_no_line_is_longer_than_80_columns() -> None:
-    pages = [*schemes.overview(CARDS), *(line for one in CARDS for line in schemes.explanation(one))]
+    pages = [*schemes.overview(ALL, View()), *(line for one in ALL for line in schemes.explanation(one, View()))]
     assert max(map(len, "".join(pages).split("\n"))) <= 80
 
 
 @EVERY
-def test_the_command_of_a_page_can_be_run(one: schemes.Card) -> None:
+def test_the_command_of_a_page_can_be_run(one: Scheme) -> None:
     name, args = parse_scheme(_scheme(one), "--scheme")
     scheme = bind(name, args)
     assert scheme.scheme.name == one.name
@@ -48,16 +49,16 @@ def test_the_command_of_a_page_can_be_run(one: schemes.Card) -> None:
 
 
 @EVERY
-def test_the_rule_of_a_page_is_one_that_a_spec_can_have(one: schemes.Card) -> None:
+def test_the_rule_of_a_page_is_one_that_a_spec_can_have(one: Scheme) -> None:
     spec = parse_spec(f"layers: [{{Linear: [4, 3]}}]\ninit:\n  {schemes.examples(one)[1]}\n", "example")
     (rule,) = spec.init
     assert bind(rule.scheme, rule.args).args == bind(*parse_scheme(_scheme(one), "")).args
 
 
-def _scheme(one: schemes.Card) -> str:
+def _scheme(one: Scheme) -> str:
     words = shlex.split(schemes.examples(one)[0])
     return words[words.index("--scheme") + 1]
 
 
-def test_every_scheme_argument_shown_is_one_that_exists() -> None:
-    assert set(schemes._EXAMPLES) <= set(SCHEMES)
+def test_json(golden: Golden) -> None:
+    golden("schemes.json.txt", schemes.as_json(ALL))

@@ -15,8 +15,8 @@ from paraminspect.sources.mlp import build
 from paraminspect.spec.parse import parse_spec
 
 
-def net_of(text: str, device: str = "cpu") -> nn.Module:
-    return build(parse_spec(text, "s.yaml"), device)
+def net_of(text: str) -> nn.Module:
+    return build(parse_spec(text, "s.yaml"))
 
 
 def same(built: nn.Module, by_hand: Callable[[], nn.Module], seed: int = 0) -> None:
@@ -121,7 +121,7 @@ def test_dtype_converts_after_building() -> None:
 
 
 def test_meta_takes_no_memory_and_draws_nothing() -> None:
-    net = net_of("layers: [Linear: [1000000, 1000000]]", "meta")
+    net = net_of("layers: [Linear: [1000000, 1000000]]\ndevice: meta")
     assert net[0].weight.is_meta
     assert torch.equal(torch.get_rng_state(), torch.manual_seed(0).get_state())
 

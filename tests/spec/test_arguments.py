@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from paraminspect.errors import UserError
 from paraminspect.spec.arguments import Bound, bind, unknown_layer
 from paraminspect.spec.layers import LAYERS
-from paraminspect.spec.nodes import Mark, Node, Scalar, Sequence, parse, plain
+from paraminspect.spec.nodes import Mark, Node, Scalar, Sequence, plain
+from paraminspect.spec.syntax import parse
 
 MARK = Mark("s", 1, 1)
 ENCODER = "{TransformerEncoderLayer: [4, 2]}"
@@ -25,7 +26,7 @@ def nested(node: Node, path: str) -> Any:
 
 def bound(layer: str, text: str) -> Bound:
     node = parse(text, "s", "yaml") if text else Scalar(None, MARK)
-    return bind(layer, node, f"layers[2].{layer}", nested=nested)
+    return bind(layer, node, f"layers[2].{layer}", nested=nested, where="s:1:1")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_arguments_are_returned_as_written(layer: str, text: str, args: Any, kwa
 
 
 def test_no_node_is_no_arguments() -> None:
-    assert bind("Tanh", None, "layers[0].Tanh", nested=nested) == Bound((), {})
+    assert bind("Tanh", None, "layers[0].Tanh", nested=nested, where="s:1:1") == Bound((), {})
 
 
 def test_without_a_node_the_place_is_that_of_the_layer_key() -> None:
@@ -100,7 +101,7 @@ def test_without_a_node_the_place_is_that_of_the_layer_key() -> None:
 
 
 DTYPES = "known: float32, float64, float16, bfloat16, complex64, complex128"
-DEVICES = "known: cpu, cuda, mps, meta, and cuda:0 for one of several"
+DEVICES = "known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several"
 SIZE = "must be an integer of at least 1"
 
 
@@ -279,7 +280,7 @@ def test_an_unknown_layer_gets_a_suggestion(name: str, hint: str) -> None:
 
 
 def test_a_long_name_is_cut() -> None:
-    assert unknown_layer("x" * 500, "s:3:5", "layers[0]").message == f"layers[0]: unknown layer '{'x' * 39}…'"
+    assert unknown_layer("x" * 500, "s:3:5", "layers[0]", extra=()).message == f"layers[0]: unknown layer '{'x' * 39}…'"
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**99), 10**99) | st.floats(allow_nan=False) | st.text(max_size=5)
@@ -294,7 +295,7 @@ NODES = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_any_node_is_bound_or_an_error_of_the_user(layer: str, node: Node) -> None:
     try:
-        result = bind(layer, node, "p", nested=nested)
+        result = bind(layer, node, "p", nested=nested, where="s:1:1")
     except UserError as error:
         assert error.where == "s:1:1"
     else:

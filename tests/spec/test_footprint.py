@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from paraminspect.errors import UserError
@@ -21,25 +23,26 @@ SPECS = [
 @pytest.mark.parametrize("text", SPECS)
 def test_the_count_is_what_torch_builds(text: str) -> None:
     spec = parse_spec(text, "s.yaml")
-    module = build(spec, "meta")
-    need = measure(spec.layers)
+    module = build(replace(spec, device="meta"))
+    need = measure(spec)
     assert need.parameters == sum(p.numel() for p in module.parameters())
     assert need.buffers == sum(b.numel() for b in module.buffers())
 
 
-def refusal(text: str, device: str | None = None, free: int = 8 * 2**30) -> str:
+def refusal(text: str, free: int = 8 * 2**30) -> str:
     spec = parse_spec(text, "s.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(footprint, "available_memory", lambda: free)
         with pytest.raises(UserError) as caught:
-            check_memory(spec, spec.input, device, backward=True)
+            check_memory(spec, backward=True)
     return str(caught.value)
 
 
 def test_what_does_not_fit_is_refused_with_its_bytes() -> None:
-    bytes_needed = 2 * 4 * (100_000 * 100_000 + 100_000) + 4096
+    weights, inferred_input_and_output = 100_000 * 100_000 + 100_000, 2 * 100_000 + 2 * 100_000
+    bytes_needed = 4 * (2 * weights + inferred_input_and_output) + 4096
     assert refusal("layers: [Linear: [100000, 100000]]") == (
-        f"s.yaml: needs {bytes_needed:,} bytes (74.5 GiB), 8.0 GiB are free\n"
+        f"s.yaml:1:10: the run needs {bytes_needed:,} bytes (74.5 GiB), 8.0 GiB are free\n"
         "  use smaller sizes, or --device meta to see the shapes without the memory"
     )
 
@@ -47,8 +50,8 @@ def test_what_does_not_fit_is_refused_with_its_bytes() -> None:
 @pytest.mark.parametrize("units", [10**12, 2**32, 2**62])
 def test_sizes_whose_product_wraps_in_64_bits_are_exact(units: int) -> None:
     total = 4 * (units * units + units)
-    message = refusal(f"layers: [Linear: [{units}, {units}]]", "meta")
-    assert message.startswith(f"s.yaml: the model would take {total:,} bytes (")
+    message = refusal(f"layers: [Linear: [{units}, {units}]]\ndevice: meta")
+    assert message.startswith(f"s.yaml:1:10: the model would take {total:,} bytes (")
     assert message.endswith("more than a tensor can be large\n  check the sizes of the layers")
 
 
@@ -57,7 +60,7 @@ def test_a_billion_layers_without_parameters_are_refused_too() -> None:
 
 
 def test_a_huge_input_is_counted() -> None:
-    assert "needs 40,000,000,004,096 bytes" in refusal("layers: [ReLU]\ninput: [10000000, 1000000]")
+    assert "s.yaml:2:8: the run needs 40,000,000,004,096 bytes" in refusal("layers: [ReLU]\ninput: [10000000, 1000000]")
 
 
 def test_a_huge_output_is_counted() -> None:
@@ -65,11 +68,23 @@ def test_a_huge_output_is_counted() -> None:
 
 
 def test_on_meta_what_is_only_large_is_fine() -> None:
-    spec = parse_spec("layers: [Linear: [1000000, 1000000]]", "s.yaml")
-    check_memory(spec, None, "meta", backward=True)
+    check_memory(parse_spec("layers: [Linear: [1000000, 1000000]]\ndevice: meta", "s.yaml"), backward=True)
 
 
 def test_many_tensors_in_one_layer_name_the_line() -> None:
     with pytest.raises(UserError) as caught:
-        measure(parse_spec("layers:\n  - LSTM: [4, 4, 1000000000]", "s.yaml").layers)
+        measure(parse_spec("layers:\n  - LSTM: [4, 4, 1000000000]", "s.yaml"))
     assert str(caught.value).startswith("s.yaml:2:5: ")
+
+
+def test_a_layer_that_leaves_the_meta_device_is_counted() -> None:
+    text = "layers: [Linear: {in_features: 4, out_features: 1000000000000, device: cpu}]\ndevice: meta"
+    assert refusal(text).startswith("s.yaml:1:10: the run needs 40,000,000,004,096 bytes")
+
+
+def test_a_half_precision_model_is_built_in_single_precision_first() -> None:
+    half, single = (
+        measure(parse_spec(f"layers: [Linear: [10, 10]]\ndtype: {d}", "s.yaml")) for d in ("float16", "float32")
+    )
+    assert half.parameter_bytes == single.parameter_bytes == 440
+    assert measure(parse_spec("layers: [Linear: [10, 10]]\ndtype: float64", "s.yaml")).parameter_bytes == 880

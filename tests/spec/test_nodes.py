@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paraminspect.errors import UserError
-from paraminspect.spec.nodes import Mapping, Mark, Node, Scalar, Sequence, guess_syntax, kind_of, parse, plain
+from paraminspect.spec.nodes import Mapping, Mark, Node, Scalar, Sequence, kind_of, plain
+from paraminspect.spec.syntax import guess_syntax, parse
 
 SPEC = """\
 name: mlp   # a comment
@@ -302,9 +303,10 @@ INDICATORS = st.lists(
     | st.characters(),
     max_size=40,
 ).map("".join)
+KEYS = st.text(max_size=80)  # YAML allows a key 1024 characters on its line, and JSON may need 12 for one
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**99), 10**99) | st.text() | st.floats(allow_nan=False, width=64),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 

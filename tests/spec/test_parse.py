@@ -28,12 +28,12 @@ init:
   - {params: "*.weight", scheme: normal, mean: 0, std: 1e-2}
 ties: [[0.weight, out.weight]]
 dtype: float64
-device: meta
+device: "cuda:0"
 """,
         "m.yaml",
     )
     assert spec.name == "mlp"
-    assert (spec.seed, spec.loss, spec.dtype, spec.device) == (7, "mean", "float64", "meta")
+    assert (spec.seed, spec.loss, spec.dtype, spec.device) == (7, "mean", "float64", "cuda:0")
     assert spec.layers == (
         Layer("Linear", (4, 3), {}, None, "m.yaml:5:5"),
         Layer("ReLU", (), {}, None, "m.yaml:6:5"),
@@ -94,7 +94,10 @@ WRONG = [
     ("layers: [ReLU]\nloss: summ", "s.yaml:2:7: loss: unknown value 'summ'\n  did you mean 'sum'?"),
     ("layers: [ReLU]\ndtype: float16x", "s.yaml:2:8: dtype: unknown value 'float16x'\n  did you mean 'float16'?"),
     ("layers: [ReLU]\ndtype: int64", "s.yaml:2:8: dtype: unknown value 'int64'\n  "),
-    ("layers: [ReLU]\ndevice: gpu", "s.yaml:2:9: device: unknown value 'gpu'\n  "),
+    (
+        "layers: [ReLU]\ndevice: gpu",
+        "s.yaml:2:9: device: unknown device 'gpu'\n  known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several",
+    ),
     ("layers: [Relu]", "s.yaml:1:10: layers[0]: unknown layer 'Relu'\n  did you mean 'ReLU'?"),
     ("layers: [Module]", "s.yaml:1:10: layers[0]: unknown layer 'Module'"),
     ("layers: [functional]", "s.yaml:1:10: layers[0]: unknown layer 'functional'"),

@@ -94,8 +94,9 @@ def test_other_content_is_refused(data: bytes, message: str, monkeypatch: pytest
         ("a\0b", "cannot be opened: embedded null byte"),
         ("\ud800", "cannot be opened: the name is not one a file can have"),
         ("x" * 5000, "cannot be opened: file name too long"),
-        ("configs", "is a folder, not a file"),
-        (".", "is a folder, not a file"),
+        ("configs", "is a folder, not a file\n  specs in it: mlp.yaml"),
+        (".", "is a folder, not a file\n  specs in it: mlp.yaml"),
+        ("empty", "is a folder, not a file"),
         ("fifo", "is a named pipe, not a file"),
         ("socket", "is a socket, not a file"),
         ("/dev/null", "is a device, not a file"),
@@ -105,6 +106,7 @@ def test_other_content_is_refused(data: bytes, message: str, monkeypatch: pytest
 )
 def test_what_is_not_a_file_is_refused_at_once(path: str, message: str) -> None:
     Path("configs").mkdir()
+    Path("empty").mkdir()
     Path("mlp.yaml").write_text("a")
     Path("configs/mlp.yaml").write_text("a")
     os.mkfifo("fifo")

@@ -11,6 +11,7 @@ SCHEMES = (
         formula="w = val",
         source="torch.nn.init.constant_",
         arguments=(Argument("val", "float", REQUIRED, "the value to fill with"),),
+        example="val=0.5",
         moments=lambda shape, args: moments.constant(args["val"]),
         random=False,
     ),

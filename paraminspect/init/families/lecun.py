@@ -1,6 +1,7 @@
 """Variance scaling and its two LeCun cases, as in Keras, JAX and timm; torch has none of them."""
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from paraminspect.init import moments
@@ -19,20 +20,13 @@ def _scaled(shape: Shape, args: Args) -> Moments:
         return moments.normal(0.0, std)
     if args["distribution"] == "uniform":
         return moments.symmetric_uniform(std)
-    return _cut_normal(std)
-
-
-def _cut_normal(std: float) -> Moments:
     wider = std / STD_OF_CUT_NORMAL
     return moments.truncated_normal(0.0, wider, -2.0 * wider, 2.0 * wider)
 
 
-def _lecun_normal(shape: Shape, args: Args) -> Moments:
-    return _cut_normal(math.sqrt(1.0 / fan_in_and_fan_out(shape)[0]))
-
-
-def _lecun_uniform(shape: Shape, args: Args) -> Moments:
-    return moments.symmetric_uniform(math.sqrt(1.0 / fan_in_and_fan_out(shape)[0]))
+def _lecun(distribution: str) -> Callable[[Shape, Args], Moments]:
+    """Fix the arguments of variance_scaling to those of a LeCun scheme."""
+    return lambda shape, _: _scaled(shape, {"scale": 1.0, "mode": "fan_in", "distribution": distribution})
 
 
 SCHEMES = (
@@ -43,7 +37,7 @@ SCHEMES = (
         formula="std = √(1 / fan_in), after the cut",
         source="LeCun et al. 1998, eq. 16; Keras, JAX, timm",
         arguments=(),
-        moments=_lecun_normal,
+        moments=_lecun("truncated_normal"),
         min_ndim=2,
         uses_fans=True,
         recipe="lecun_normal_",
@@ -55,7 +49,7 @@ SCHEMES = (
         formula="w ~ U(−b, b), b = √(3 / fan_in); std = b / √3",
         source="LeCun et al. 1998, eq. 16; Keras, JAX",
         arguments=(),
-        moments=_lecun_uniform,
+        moments=_lecun("uniform"),
         min_ndim=2,
         uses_fans=True,
         recipe="lecun_uniform_",
@@ -77,6 +71,7 @@ SCHEMES = (
                 ("normal", "uniform", "truncated_normal"),
             ),
         ),
+        example="scale=2,mode=fan_out",
         moments=_scaled,
         min_ndim=2,
         uses_fans=True,

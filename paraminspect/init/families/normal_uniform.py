@@ -31,6 +31,7 @@ SCHEMES = (
             Argument("mean", "float", 0.0, "the mean"),
             Argument("std", "float", 1.0, "the standard deviation", at_least=0),
         ),
+        example="std=0.01",
         moments=lambda shape, args: moments.normal(args["mean"], args["std"]),
     ),
     Scheme(
@@ -43,6 +44,7 @@ SCHEMES = (
             Argument("a", "float", 0.0, "the lower bound"),
             Argument("b", "float", 1.0, "the upper bound, never drawn"),
         ),
+        example="a=-0.1,b=0.1",
         moments=lambda shape, args: moments.uniform(args["a"], args["b"]),
         conflict=_uniform_conflict,
     ),
@@ -58,6 +60,7 @@ SCHEMES = (
             Argument("a", "float", -2.0, "the lower bound itself, not in units of std"),
             Argument("b", "float", 2.0, "the upper bound itself, not in units of std"),
         ),
+        example="std=0.02,a=-0.04,b=0.04",
         moments=lambda shape, args: moments.truncated_normal(**args),
         conflict=_truncation_conflict,
     ),

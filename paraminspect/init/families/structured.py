@@ -22,12 +22,16 @@ def _dirac_misfit(shape: Shape, args: Args) -> str:
 
 
 def _orthogonal(shape: Shape, args: Args) -> Moments:
-    """Return mean 0 and the exact rms: the squares of min(rows, cols) unit vectors over rows · cols elements."""
+    """Return mean 0 and the exact rms: the squares of min(rows, cols) unit vectors over rows · cols elements.
+
+    The elements are uncorrelated, so that their mean varies as that of independent ones; a kurtosis of 1 says that
+    the sum of their squares does not vary at all.
+    """
     numel, gain = math.prod(shape), abs(args["gain"])
     if numel == 0:
         return moments.UNKNOWN
     rank = min(shape[0], numel // shape[0])
-    return Moments(0.0, gain * math.sqrt(rank / numel), None, -gain, gain)
+    return Moments(0.0, gain * math.sqrt(rank / numel), 1.0, -gain, gain)
 
 
 def _sparse(shape: Shape, args: Args) -> Moments:
@@ -74,6 +78,7 @@ SCHEMES = (
         formula="W·Wᵀ = gain²·I or Wᵀ·W = gain²·I; rms = |gain| · √(min(rows, cols) / (rows · cols))",
         source="Saxe et al. 2013",
         arguments=(Argument("gain", "float", 1.0, "a factor for every element"),),
+        example="gain=1.4",
         moments=_orthogonal,
         min_ndim=2,
         fallback="orthogonal_by_copy_",
@@ -88,6 +93,7 @@ SCHEMES = (
             Argument("sparsity", "float", REQUIRED, "the fraction of each column set to zero", at_least=0, below=1),
             Argument("std", "float", 0.01, "the standard deviation of the others", at_least=0),
         ),
+        example="sparsity=0.5",
         moments=_sparse,
         min_ndim=2,
         max_ndim=2,

@@ -29,6 +29,7 @@ SCHEMES = (
             Argument("low", "float", 5.0, "what is smaller in magnitude becomes zero", at_least=0),
             Argument("high", "float", 10.0, "the largest magnitude drawn", above=0),
         ),
+        example="low=0.5,high=1",
         moments=_moments,
         recipe="textbook_",
         conflict=_conflict,

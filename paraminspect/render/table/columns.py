@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.render import cells
-from paraminspect.render.figures import sparkline, whole
+from paraminspect.render.figures import sparkline, total, whole
 from paraminspect.render.table.layout import Column
 from paraminspect.render.table.style import BROKEN, QUIET, SHARED, SUSPICIOUS
 from paraminspect.render.view import View
@@ -43,13 +43,14 @@ def name(head: str, view: View, foot: str = "") -> Column[Row]:
     return Column(head, lambda row: view.text(row.name), foot=foot, style=style, below=others)
 
 
-def shape(rank: int) -> Column[Row]:
+def shape(view: View, rank: int) -> Column[Row]:
     """Show the shape as PyTorch writes it."""
-    return Column("shape", cells.shape, rank=rank)
+    return Column("shape", lambda row: cells.shape(row, view), rank=rank)
 
 
-def count(foot: str, view: View, rank: int) -> Column[Row]:
-    """Show each row's own count; the foot is their sum."""
+def count(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
+    """Show each row's own count, and their sum."""
+    foot = total([row.numel for row in rows], view.glyphs)
     return Column("count", lambda row: whole(row.numel, view.glyphs), "right", rank, foot=foot)
 
 
@@ -58,10 +59,10 @@ def dtype(view: View, rank: int) -> Column[Row]:
     return Column("dtype", lambda row: view.text(row.dtype), rank=rank)
 
 
-def held(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
+def nbytes(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
     """Show the bytes of each tensor, and their sum."""
-    total = f"{sum(row.bytes or 0 for row in rows):,}"
-    return Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", rank, foot=total)
+    foot = total([row.bytes for row in rows], view.glyphs)
+    return Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", rank, foot=foot)
 
 
 def measured(
@@ -70,7 +71,7 @@ def measured(
     view: View,
     rank: int,
     group: str = "",
-    off: Collection[tuple[str | None, str]] = (),
+    off: Collection[tuple[str | None, str | None]] = (),
 ) -> Column[Row]:
     """Show one figure of a row's values; `off` are the rows, by name, and the figures in them that are wrong."""
 

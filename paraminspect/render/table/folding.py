@@ -39,7 +39,7 @@ def _words(text: str, room: int) -> Iterator[str]:
         yield word[start:]
 
 
-def flow(parts: Sequence[str], between: str, view: View, indent: int = 0) -> list[str]:
+def flow(parts: Sequence[str], between: str, view: View, indent: int) -> list[str]:
     """Return the parts joined, in lines that fit the terminal: broken between parts where that is possible."""
     lines: list[str] = []
     for part in parts:

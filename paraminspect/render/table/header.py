@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.render.figures import figure, plural, size
+from paraminspect.render.counted import counted
+from paraminspect.render.figures import figure, plural
 from paraminspect.render.table.folding import flow, fold
 from paraminspect.render.table.style import HEAD, QUIET, paint
 from paraminspect.render.view import View
@@ -26,18 +27,13 @@ def title(report: Report, view: View) -> Iterator[str]:
 def _totals(report: Report, view: View) -> str:
     totals = report.totals
     tensors = plural(sum(row.kind == "parameter" for row in report.parameters), "tensor")
+    known = counted(report)
     if totals.shown != totals.parameters:
-        counted = f"{totals.shown:,} of {plural(totals.parameters, 'parameter')} shown, in {tensors}"
+        shown = f"{totals.shown:,} of {known.parameters} shown, in {tensors}"
     else:
-        counted = f"{plural(totals.parameters, 'parameter')} in {tensors}, {size(totals.bytes)}"
-    parts = [view.text(report.model.type) if report.model else "", counted]
-    if totals.frozen:
-        parts.append(f"{totals.trainable:,} trainable, {totals.frozen:,} frozen")
-    if totals.as_named != totals.parameters:
-        parts.append(f"{totals.as_named:,} counting every name")
-    if totals.unknown:
-        parts.append(f"{plural(totals.unknown, 'tensor')} of unknown size")
-    return ", ".join(filter(None, parts))
+        shown = ", ".join(filter(None, (f"{known.parameters} in {tensors}", known.bytes)))
+    kind = view.text(report.model.type) if report.model else ""
+    return ", ".join(filter(None, (kind, shown, known.frozen, known.as_named, known.unknown)))
 
 
 def _experiment(report: Report, view: View) -> list[str]:
@@ -55,12 +51,13 @@ def _experiment(report: Report, view: View) -> list[str]:
 def _forward(forward: Forward, view: View) -> list[str]:
     drawn = [view.text(f"{info.shape} {info.dtype} {info.sample or ''}".strip()) for info in forward.input]
     parts = [f"input {', '.join(drawn)}"]
-    if forward.error is not None:
-        where = f" in '{view.text(forward.error.module)}'" if forward.error.module else ""
-        return [*parts, f"the forward failed{where}"]
-    if forward.loss_name is None:
-        return parts
-    return [*parts, f"loss {view.text(forward.loss_name)} = {figure(forward.loss, view.glyphs, 6)}"]
+    error = forward.error
+    if forward.loss_name is not None and (error is None or forward.loss is not None):
+        parts.append(f"loss {view.text(forward.loss_name)} = {figure(forward.loss, view.glyphs, 6)}")
+    if error is not None:
+        where = f" in '{view.text(error.module)}'" if error.phase == "forward" and error.module else ""
+        parts.append(f"the {view.text(error.phase)} failed{where}")
+    return parts
 
 
 def network(report: Report, view: View) -> Iterator[str]:

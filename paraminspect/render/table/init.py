@@ -34,10 +34,10 @@ def _columns(report: Report, view: View) -> list[Column[Parameter]]:
     off = figures_off(report)
     return [
         columns.name("parameter", view),
-        columns.shape(6),
+        columns.shape(view, 6),
         columns.scheme("scheme", view, 5),
-        Column("in", lambda row: _fan(row.init and row.init.fan_in), "right", 8, "fan"),
-        Column("out", lambda row: _fan(row.init and row.init.fan_out), "right", 8, "fan"),
+        Column("in", lambda row: _fan(row.init.fan_in if row.init else None), "right", 8, "fan"),
+        Column("out", lambda row: _fan(row.init.fan_out if row.init else None), "right", 8, "fan"),
         columns.measured("mean", columns.before, view, 4, "before"),
         columns.measured("std", columns.before, view, 4, "before"),
         columns.measured("mean", columns.now, view, 2, "after", off),
@@ -57,17 +57,18 @@ def _fan(fan: int | None) -> str:
 
 def _verdict(report: Report, view: View) -> Column[Parameter]:
     """Join the verdicts on mean and std of each parameter into one, a bad one winning."""
-    found: dict[str | None, str] = {}
+    fine: dict[str | None, list[str]] = {}
+    off: dict[str | None, list[str]] = {}
     for verdict in report.verdicts:
-        if is_off(verdict):
-            found[verdict.where] = view.text(verdict.verdict)
-        else:
-            found.setdefault(verdict.where, "ok")
+        (off if is_off(verdict) else fine).setdefault(verdict.where, []).append(view.text(verdict.figure or ""))
 
-    def style(row: Parameter) -> str:
-        return BROKEN if found.get(row.name, "ok") != "ok" else ""
+    def cell(row: Parameter) -> str:
+        if row.name in off:
+            return f"{' and '.join(off[row.name])} off"
+        judged = fine.get(row.name, [])
+        return f"{judged[0]} ok" if len(judged) == 1 else "ok" if judged else ""
 
-    return Column("verdict", lambda row: found.get(row.name, ""), rank=1, style=style)
+    return Column("verdict", cell, rank=1, style=lambda row: BROKEN if row.name in off else "")
 
 
 def _summary(rows: list[Parameter], view: View) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paraminspect.render.figures import plural, some_of
-from paraminspect.render.ledger import Ledger
 from paraminspect.render.table import columns
 from paraminspect.render.table.folding import entry
 from paraminspect.render.table.header import network, title
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import figures_off, judged, nonfinite
+from paraminspect.render.uses import UsesByParameter
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Sharing
 
@@ -53,10 +53,10 @@ def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Colu
     off = figures_off(report)
     return [
         columns.name("parameter", view, foot="total"),
-        columns.shape(3),
-        columns.count(f"{report.totals.shown:,}", view, 1),
+        columns.shape(view, 3),
+        columns.count(rows, view, 1),
         columns.dtype(view, 9),
-        columns.held(rows, view, 11),
+        columns.nbytes(rows, view, 11),
         columns.scheme("init", view, 8),
         columns.measured("mean", columns.now, view, 6, off=off),
         columns.measured("std", columns.now, view, 4, off=off),
@@ -71,10 +71,10 @@ def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Colu
 def _columns_without_gradient(head: str, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
     return [
         columns.name(head, view, foot="total"),
-        columns.shape(2),
-        columns.count(f"{sum(row.numel or 0 for row in rows):,}", view, 1),
+        columns.shape(view, 2),
+        columns.count(rows, view, 1),
         columns.dtype(view, 5),
-        columns.held(rows, view, 8),
+        columns.nbytes(rows, view, 8),
         columns.measured("mean", columns.now, view, 4),
         columns.measured("std", columns.now, view, 3),
         columns.measured("min", columns.now, view, 7),
@@ -103,7 +103,7 @@ def _coverage(report: Report, view: View) -> str:
             names.setdefault(row.gradient.status, []).append(view.text(row.name))
     total = plural(sum(map(len, names.values())), "tensor")
     if set(names) == {"not-run"}:
-        return _not_run(report)
+        return _not_run(report, view)
     if len(names) == 1:
         return f"{view.text(*names)} in {total}"
     fine = names.pop("ok", [])
@@ -113,12 +113,12 @@ def _coverage(report: Report, view: View) -> str:
     return "; ".join([*parts, f"ok in {len(fine):,} of {total}"])
 
 
-def _not_run(report: Report) -> str:
+def _not_run(report: Report, view: View) -> str:
     forward = report.forward
     if forward is None:
         return "not run: no forward"
     if forward.error:
-        return "not run: the forward failed"
+        return f"not run: the {view.text(forward.error.phase)} failed"
     return "None for every parameter: the forward ran, the backward has not"
 
 
@@ -126,9 +126,9 @@ def _sharing(report: Report, view: View) -> Iterator[tuple[str, str]]:
     if not report.sharing:
         yield "shared", "nothing: every name is a Parameter of its own"
         return
-    ledger = Ledger(report)
+    uses = UsesByParameter(report)
     for shared in report.sharing:
-        yield "shared", f"{_names(shared, view)}: {_object(shared, view)}{ledger.line(shared.names[0], view)}"
+        yield "shared", f"{_names(shared, view)}: {_object(shared, view)}{uses.line(shared.names[0], view)}"
 
 
 def _names(shared: Sharing, view: View) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paraminspect.render import cells
 from paraminspect.render.figures import whole
 from paraminspect.render.table.folding import fold
 from paraminspect.render.table.style import HEAD, paint
@@ -43,10 +44,10 @@ def _titled(name: str, text: str, view: View) -> Iterator[str]:
 
 
 def _what(row: Parameter, view: View) -> str:
-    owner = view.text(row.module_type)
+    owner, shape = view.text(row.module_type), cells.shape(row, view)
     if row.kind == "parameter":
-        return f"Parameter of {owner}, shape {row.shape}, requires_grad={row.requires_grad}"
-    return f"{view.text(row.kind)} of {owner}, shape {row.shape}: a Tensor, not a Parameter"
+        return f"Parameter of {owner}, shape {shape}, requires_grad={row.requires_grad}"
+    return f"{view.text(row.kind)} of {owner}, shape {shape}: a Tensor, not a Parameter"
 
 
 def _left_out(row: Parameter, view: View) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from paraminspect.render.figures import figure, plural
+from paraminspect.render.figures import figure
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Verdict
 
 _MOST = 20
+_FIGURES = ("mean", "std")
 
 
 def is_off(verdict: Verdict) -> bool:
     """Tell whether a verdict found something wrong."""
-    return verdict.verdict.endswith("off")
+    return verdict.verdict == f"{verdict.figure} off"
 
 
-def figures_off(report: Report) -> set[tuple[str | None, str]]:
+def figures_off(report: Report) -> set[tuple[str | None, str | None]]:
     """Return which figure, ``mean`` or ``std``, is wrong in which row."""
-    return {(verdict.where, verdict.verdict.removesuffix(" off")) for verdict in report.verdicts if is_off(verdict)}
+    return {(verdict.where, verdict.figure) for verdict in report.verdicts if is_off(verdict)}
 
 
 def nonfinite(rows: Iterable[Parameter], view: View) -> Iterator[tuple[str, str]]:
@@ -33,22 +34,53 @@ def nonfinite(rows: Iterable[Parameter], view: View) -> Iterator[tuple[str, str]
 
 def judged(report: Report, view: View) -> Iterator[tuple[str, str]]:
     """Yield a line on how many tensors are as expected, and one for every figure that is off, up to a limit."""
-    names = {verdict.where for verdict in report.verdicts}
+    within = _within(report.verdicts)
+    if within:
+        yield "expected", within
     off = [verdict for verdict in report.verdicts if is_off(verdict)]
-    fine = len(names) - len({verdict.where for verdict in off})
-    if names:
-        tensors = plural(len(names), "tensor")
-        counted = tensors if fine == len(names) else f"{fine:,} of {tensors}"
-        size = "its size" if len(names) == 1 else "their size"
-        yield "expected", f"mean and std of {counted} are within the tolerance for {size}"
     for verdict in off[:_MOST]:
         yield "off", _off(verdict, view)
     if len(off) > _MOST:
         yield "off", f"and {len(off) - _MOST:,} more"
 
 
+def _within(verdicts: Sequence[Verdict]) -> str:
+    """Say how many tensors are within the tolerance, of each figure by itself unless both say the same."""
+    tested, off = ({figure: _names(verdicts, figure, only) for figure in _FIGURES} for only in (False, True))
+    mean, std = (_ratio(tested[figure], off[figure]) for figure in _FIGURES)
+    tensors = tested["mean"] | tested["std"]
+    noun = "tensor" if len(tensors) == 1 else "tensors"
+    if not tensors:
+        return ""
+    if tested["mean"] == tested["std"] and off["mean"] == off["std"]:
+        what = f"mean and std of {mean} {noun} are"
+    elif not (tested["mean"] and tested["std"]):
+        what = f"{'mean' if mean else 'std'} of {mean or std} {noun} {'is' if len(tensors) == 1 else 'are'}"
+    else:
+        what = f"mean of {mean} {noun} and std of {std} are"
+    its = "its" if len(tensors) == 1 else "their"
+    return f"{what} within the tolerance for {its} size{_too_few(len(tested['mean'] - tested['std']), len(tensors))}"
+
+
+def _names(verdicts: Sequence[Verdict], figure: str, only_off: bool) -> set[str | None]:
+    return {one.where for one in verdicts if one.figure == figure and (is_off(one) or not only_off)}
+
+
+def _ratio(tested: set[str | None], off: set[str | None]) -> str:
+    fine = f"{len(tested) - len(off):,} of " if off else ""
+    return f"{fine}{len(tested):,}" if tested else ""
+
+
+def _too_few(count: int, tensors: int) -> str:
+    """Say in how many tensors the std could not be judged: a verdict on the mean alone comes from a small tensor."""
+    if count == 0:
+        return ""
+    who = "it has" if tensors == 1 else f"{count:,} has" if count == 1 else f"{count:,} have"
+    return f"; {who} too few elements to judge the std"
+
+
 def _off(verdict: Verdict, view: View) -> str:
-    what = f"{view.text(verdict.where or '')}: {view.text(verdict.verdict.removesuffix(' off'))}"
+    what = f"{view.text(verdict.where or '')}: {view.text(verdict.figure or '')}"
     wanted = figure(verdict.expected, view.glyphs)
     if verdict.tolerance is not None:
         wanted += f", give or take {figure(verdict.tolerance, view.glyphs)}"

@@ -1,67 +1,22 @@
-"""Shapes of parameters and buffers in exact integers, before anything is built; bytes, and how many are free."""
+"""The shapes of the parameters and buffers of a layer, in exact integers, before anything is built."""
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
-from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from paraminspect.errors import UserError
 from paraminspect.spec.layers import LAYERS, resolve
+from paraminspect.spec.model import Layer
 
 Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = tuple[Shape, ...]
 Arguments: TypeAlias = Mapping[str, Any]
 
 MAX_TENSORS: Final = 100_000
-
-DTYPES: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "float32": 4,
-        "float64": 8,
-        "float16": 2,
-        "bfloat16": 2,
-        "complex64": 8,
-        "complex128": 16,
-        "int8": 1,
-        "int16": 2,
-        "int32": 4,
-        "int64": 8,
-        "uint8": 1,
-        "bool": 1,
-    }
-)
-"""Bytes per element of the dtypes a spec can name."""
-
-DEVICES: Final = ("cpu", "cuda", "mps", "meta")
-"""The devices a spec can name; all but cpu and meta may be followed by a number, as ``cuda:0``."""
-
-
-class NestedLayer(Protocol):
-    """A layer that is an argument of another one."""
-
-    @property
-    def type(self) -> str:
-        """Return the name of the class."""
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """Return the positional arguments."""
-
-    @property
-    def kwargs(self) -> Mapping[str, Any]:
-        """Return the arguments by name."""
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of one element; `dtype` may start with ``torch.``. Raises KeyError for an unknown one."""
-    return DTYPES[dtype.removeprefix("torch.")]
 
 
 def parameter_shapes(layer: str, arguments: Arguments) -> Shapes:
@@ -203,7 +158,7 @@ def _stack(shapes: Callable[[str, Arguments], Shapes], layer: str, a: Arguments)
     return _times(_nested(shapes, a[layer]), a["num_layers"]) + _nested(shapes, a["norm"])
 
 
-def _nested(shapes: Callable[[str, Arguments], Shapes], layer: NestedLayer | None) -> Shapes:
+def _nested(shapes: Callable[[str, Arguments], Shapes], layer: Layer | None) -> Shapes:
     if layer is None or layer.type not in LAYERS:
         return ()
     return shapes(layer.type, resolve(layer.type, layer.args, layer.kwargs))
@@ -279,81 +234,3 @@ _BUFFERS: Final[dict[str, _Formula]] = {
     "TransformerDecoder": partial(_stack, buffer_shapes, "decoder_layer"),
     "Transformer": _transformer_buffers,
 }
-
-
-# --- bytes -------------------------------------------------------------------------------------------------
-
-
-def format_bytes(n: int) -> str:
-    """Return a number of bytes in units of 1024, to one decimal, halves up: ``1023 bytes``, ``1.5 KiB``.
-
-    Integer arithmetic throughout: `n` may be larger than any float.
-    """
-    if n < 1024:
-        return "1 byte" if n == 1 else f"{n} bytes"
-    for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), start=1):
-        tenths = (20 * n + 1024**power) // (2 * 1024**power)
-        if tenths < 10240:
-            return f"{tenths // 10}.{tenths % 10} {unit}"
-    return "over 1024 YiB"
-
-
-def available_memory(root: Path = Path("/")) -> int:
-    """Return the bytes that can be taken now: what the system has available, or less where a cgroup limits us.
-
-    Pages of files that a cgroup holds but can drop count as free. Where the system does not say, all of the
-    physical memory; where not even that is known, `sys.maxsize`. `root` is where /proc and /sys are mounted.
-    """
-    system = _meminfo(root / "proc/meminfo", "MemAvailable:")
-    rooms = [room for room in _cgroup_rooms(root) if room is not None]
-    return max(0, min([*rooms, _physical_memory() if system is None else 1024 * system]))
-
-
-def _physical_memory() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
-
-
-def _cgroup_rooms(root: Path) -> Iterator[int | None]:
-    """Yield what is left in each cgroup of this process, from the innermost to the outermost."""
-    mount = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:
-            names = ("memory.max", "memory.current", "inactive_file")
-            yield from (_room(folder, *names) for folder in _upwards(mount, path))
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from (_room(folder, *names) for folder in _upwards(mount / "memory", path))
-
-
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    inside = PurePosixPath(*(part for part in path.split("/") if part not in ("", ".", "..")))
-    yield from (mount / folder for folder in (inside, *inside.parents))
-
-
-def _room(folder: Path, limit: str, usage: str, droppable: str) -> int | None:
-    allowed, used = (_integer(_read(folder / name)) for name in (limit, usage))
-    if allowed is None or used is None:
-        return None
-    return allowed - used + (_meminfo(folder / "memory.stat", droppable) or 0)
-
-
-def _meminfo(path: Path, key: str) -> int | None:
-    """Return the number behind `key` in a file of lines ``key number …``."""
-    fields = (line.split() for line in _read(path).splitlines())
-    return next((_integer(words[1]) for words in fields if len(words) > 1 and words[0] == key), None)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if text.strip().isdecimal() else None

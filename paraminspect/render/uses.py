@@ -9,7 +9,7 @@ from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Use
 
 
-class Ledger:
+class UsesByParameter:
     """Find a row and its uses by the row's name."""
 
     def __init__(self, report: Report) -> None:
@@ -22,13 +22,13 @@ class Ledger:
         """Return the row of that name; None when it is not among those shown."""
         return self._rows.get(name)
 
-    def uses(self, name: str) -> Sequence[Use]:
+    def of(self, name: str) -> Sequence[Use]:
         """Return the uses of one parameter in order of execution."""
         return self._uses.get(name, ())
 
     def line(self, name: str, view: View) -> str:
         """Return e.g. ``, used 2 times: gradient 3 + 3 = 6``; nothing when no use is known."""
-        row, uses = self.row(name), self.uses(name)
+        row, uses = self.row(name), self.of(name)
         if row is None or not uses:
             return ""
         times = "once" if len(uses) == 1 else f"{len(uses):,} times"

@@ -1,6 +1,8 @@
 """Time `measure` against the torch calls a reader would write, and weigh the memory it takes.
 
-Run it as a script: ``python tests/benchmarks/bench_statistics.py --elements 268435456``. It exits with 1 when memory
+    python -m tests.benchmarks.statistics --elements 268435456
+
+It exits with 1 when memory
 beyond the tensor exceeds 64 MB; times are printed, not judged.
 """
 
@@ -68,8 +70,8 @@ def bench_types(elements: int, repeats: int) -> None:
         print(f"  {str(dtype).removeprefix('torch.'):<14}{elements / ours / 1e9:6.2f} Gelements/s")
 
 
-def bench_tiny(calls: int) -> None:
-    print(f"\ntiny float32 parameters, best of five means over {calls:,} calls")
+def bench_tiny(calls: int, repeats: int) -> None:
+    print(f"\ntiny float32 parameters, best of {repeats} means over {calls} calls")
     for elements in (3, 30, 300, 1000):
         x = torch.nn.Parameter(torch.empty(elements).normal_())
 
@@ -77,7 +79,7 @@ def bench_tiny(calls: int) -> None:
             for _ in range(calls):
                 measure(x)
 
-        print(f"  {elements:>5} elements {seconds(loop, 5) / calls * 1e6:6.1f} µs")
+        print(f"  {elements:>5} elements {seconds(loop, repeats) / calls * 1e6:6.1f} µs")
 
 
 def main() -> int:
@@ -87,7 +89,7 @@ def main() -> int:
     options = parser.parse_args()
     within = bench_large(options.elements, options.repeats)
     bench_types(min(options.elements, 2**24), options.repeats)
-    bench_tiny(2000)
+    bench_tiny(50, 200)
     return 0 if within else 1
 
 

@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import ast
 import math
-import os
 import re
-import sys
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,32 +15,20 @@ from torch import nn
 
 from paraminspect.errors import UserError
 from paraminspect.spec.layers import LAYERS, MISSING, Param, resolve, signature
-from paraminspect.spec.sizes import (
-    DEVICES,
-    DTYPES,
-    MAX_TENSORS,
-    available_memory,
-    buffer_shapes,
-    format_bytes,
-    itemsize,
-    parameter_shapes,
-)
+from paraminspect.spec.model import Layer
+from paraminspect.spec.shapes import MAX_TENSORS, buffer_shapes, parameter_shapes
 
 BUILT = sorted(name for name in LAYERS if hasattr(nn, name))
 
 
-@dataclass(frozen=True)
-class Nested:
+def nested(type: str, *args: Any, **kwargs: Any) -> Layer:
     """What the reader of layers returns for a layer that is an argument."""
-
-    type: str
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    return Layer(type, args, kwargs, None, "")
 
 
 def build(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
     def made(value: Any) -> Any:
-        return build(value.type, value.args, value.kwargs) if isinstance(value, Nested) else value
+        return build(value.type, value.args, value.kwargs) if isinstance(value, Layer) else value
 
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
@@ -61,9 +45,9 @@ def computed_shapes(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 NO_BIAS = {"bias": False}
-ENCODER = Nested("TransformerEncoderLayer", (4, 2, 6))
-DECODER = Nested("TransformerDecoderLayer", (4, 2), {"dim_feedforward": 6, "bias": False})
-BATCH_NORM = Nested("BatchNorm1d", (4,))
+ENCODER = nested("TransformerEncoderLayer", 4, 2, 6)
+DECODER = nested("TransformerDecoderLayer", 4, 2, dim_feedforward=6, bias=False)
+BATCH_NORM = nested("BatchNorm1d", 4)
 
 
 CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
@@ -112,13 +96,13 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("TransformerEncoderLayer", (4, 2), {}),
     ("TransformerDecoderLayer", (4, 2, 6), NO_BIAS),
     ("TransformerEncoder", (ENCODER, 2), {}),
-    ("TransformerEncoder", (ENCODER, 0, Nested("LayerNorm", (4,))), {}),
-    ("TransformerEncoder", (Nested("TransformerEncoder", (ENCODER, 2)), 3, BATCH_NORM), {}),
+    ("TransformerEncoder", (ENCODER, 0, nested("LayerNorm", 4)), {}),
+    ("TransformerEncoder", (nested("TransformerEncoder", ENCODER, 2), 3, BATCH_NORM), {}),
     ("TransformerDecoder", (DECODER, 2), {"norm": BATCH_NORM}),
     ("Transformer", (), {}),
     ("Transformer", (4, 2, 1, 2, 6), NO_BIAS),
     ("Transformer", (4, 2), {"custom_encoder": BATCH_NORM, "num_decoder_layers": 0}),
-    ("Transformer", (4, 2), {"custom_decoder": Nested("Identity"), "num_encoder_layers": 1}),
+    ("Transformer", (4, 2), {"custom_decoder": nested("Identity"), "num_encoder_layers": 1}),
     ("AdaptiveLogSoftmaxWithLoss", (8, 20, (4, 10)), {}),
     ("AdaptiveLogSoftmaxWithLoss", (8, 20, (4,)), {"div_value": 1.5, "head_bias": True}),
     ("AdaptiveLogSoftmaxWithLoss", (9, 20, (1, 2, 3)), {"div_value": 2}),
@@ -143,7 +127,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "probability": st.sampled_from([0, 0.5, 1]),
     "bool": st.booleans(),
 }
-LAYER = st.sampled_from([ENCODER, DECODER, BATCH_NORM, Nested("Linear", (2, 3))])
+LAYER = st.sampled_from([ENCODER, DECODER, BATCH_NORM, nested("Linear", 2, 3)])
 
 
 def values(name: str, param: Param) -> st.SearchStrategy[Any]:
@@ -218,7 +202,7 @@ def test_integers_never_wrap() -> None:
         ("LSTM", (3, 5, 10**15)),
         ("TransformerEncoder", (ENCODER, 10**15)),
         ("Transformer", (4, 2, 10**15)),
-        ("TransformerEncoder", (Nested("TransformerEncoder", (ENCODER, 8_000)), 8_000)),
+        ("TransformerEncoder", (nested("TransformerEncoder", ENCODER, 8_000), 8_000)),
     ],
 )
 def test_a_layer_of_countless_tensors_is_refused(name: str, args: tuple[Any, ...]) -> None:
@@ -233,112 +217,4 @@ def test_a_div_value_torch_cannot_use_is_left_to_torch(div_value: float) -> None
 
 
 def test_a_nested_layer_of_another_kind_has_no_known_shapes() -> None:
-    assert computed_shapes("TransformerEncoder", (Nested("Sequential"), 2), {}) == (Counter(), Counter())
-
-
-# --- bytes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", sorted(DTYPES))
-def test_item_sizes_are_those_of_torch(name: str) -> None:
-    assert itemsize(name) == itemsize(f"torch.{name}") == getattr(torch, name).itemsize
-
-
-@pytest.mark.parametrize("name", DEVICES)
-def test_devices_are_devices_of_torch(name: str) -> None:
-    assert torch.device(name).type == name
-
-
-@pytest.mark.parametrize(
-    ("n", "text"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (1024 + 51, "1.0 KiB"),
-        (1024 + 52, "1.1 KiB"),
-        (2**20 - 1, "1.0 MiB"),
-        (1023 * 1024, "1023.0 KiB"),
-        (4 * 2**40, "4.0 TiB"),
-        (2**64, "16.0 EiB"),
-        (2**83, "8.0 YiB"),
-        (2**90, "over 1024 YiB"),
-        (10**4000, "over 1024 YiB"),
-    ],
-)
-def test_bytes_are_written_for_people(n: int, text: str) -> None:
-    assert format_bytes(n) == text
-
-
-@given(n=st.integers(1024, 2**89))
-def test_the_written_bytes_are_within_half_a_tenth(n: int) -> None:
-    number, unit = format_bytes(n).split()
-    power = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB").index(unit) + 1
-    tenths = int(number.replace(".", ""))
-    assert abs(10 * n - tenths * 1024**power) * 2 <= 1024**power
-    assert 10 <= tenths < 10240
-
-
-MEMINFO = "MemTotal:       8000 kB\nMemAvailable:   4000 kB\n"
-V2 = {"memory.max": "1000000\n", "memory.current": "600000\n", "memory.stat": "anon 1\ninactive_file 100000\n"}
-V1 = {
-    "memory.limit_in_bytes": "2000000\n",
-    "memory.usage_in_bytes": "1500000\n",
-    "memory.stat": "cache 5\ntotal_inactive_file 200000\n",
-}
-OPEN_V2 = V2 | {"memory.max": "max\n"}
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"proc/meminfo": MEMINFO}, 4000 * 1024),
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup": V2}, 500_000),
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a": V2}, 500_000),
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/../a\n", "sys/fs/cgroup/a": OPEN_V2}, 4000 * 1024),
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/\n", "sys/fs/cgroup": {"memory.max": "7"}}, 4000 * 1024),
-        (
-            {
-                "proc/meminfo": MEMINFO,
-                "proc/self/cgroup": "4:cpu,memory:/a\n0::/\nnonsense\n",
-                "sys/fs/cgroup/memory/a": V1,
-            },
-            700_000,
-        ),
-        (
-            {
-                "proc/meminfo": MEMINFO,
-                "proc/self/cgroup": "4:memory:/a\n",
-                "sys/fs/cgroup/memory/a": V1,
-                "sys/fs/cgroup/memory": V1 | {"memory.usage_in_bytes": "3000000"},
-            },
-            0,
-        ),
-        ({"proc/meminfo": "MemAvailable: many kB\nMemAvailable:\n"}, 3 * 4096),
-        ({}, 3 * 4096),
-    ],
-)
-def test_memory_is_what_the_system_and_every_cgroup_leave(
-    files: dict[str, Any], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.__getitem__)
-    for path, content in files.items():
-        for name, text in (content if isinstance(content, dict) else {"": content}).items():
-            file = tmp_path / path / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-    assert available_memory(tmp_path) == expected
-
-
-def test_memory_nobody_knows_is_unlimited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> int:
-        raise ValueError(name)
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert available_memory(tmp_path) == sys.maxsize
-
-
-def test_memory_of_this_machine() -> None:
-    assert 2**20 < available_memory() < 2**50
+    assert computed_shapes("TransformerEncoder", (nested("Sequential"), 2), {}) == (Counter(), Counter())

@@ -1,0 +1,88 @@
+"""What went wrong, as an error of ours: on stderr, and with --json as a report on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import typer
+
+from paraminspect import __version__, output
+from paraminspect.cli.argv import command_in, options_in, wants_json
+from paraminspect.cli.commands import PROGRAM
+from paraminspect.cli.session import FAILED
+from paraminspect.errors import UserError, nearest
+from paraminspect.report import Environment, Failure, Report, Source
+
+
+class Unexpected(Exception):
+    """Carry an exception that Typer would take for its own past Typer, as the cause."""
+
+
+def usage(argv: list[str], error: typer.TyperException) -> UserError:
+    """Turn Typer's own usage errors into ours."""
+    context = getattr(error, "ctx", None)
+    command = command_in(argv if context is None else [context.info_name])
+    known = getattr(error, "possibilities", None)
+    message = error.format_message() if known is None else error.message
+    hint = _similar(getattr(error, "option_name", ""), known or ()) or _how(command, argv)
+    return UserError(" ".join(message.split()), where=command, hint=hint, code="usage")
+
+
+def _similar(option: str, known: Iterable[str]) -> str:
+    """Suggest an option; the dashes, which all of them have, would make any two of them alike."""
+    names = {name.lstrip("-"): name for name in known}
+    close = nearest(option.lstrip("-"), names)
+    return "" if close is None else f"did you mean {names[close]!r}?"
+
+
+def _how(command: str, argv: list[str]) -> str:
+    if command:
+        return f"see: {PROGRAM} {command} --help"
+    word = next((word for word in argv if not word.startswith("-")), "")
+    example = f"show {word}" if "." in word or "/" in word else "COMMAND [SOURCE] [OPTIONS]"
+    return f"the command comes first: {PROGRAM} {example}; see: {PROGRAM} --help"
+
+
+def unexpected(error: BaseException) -> UserError:
+    """Explain what is no user's fault: what Python ran out of, or a bug."""
+    cause = error.__cause__ if isinstance(error, Unexpected) and error.__cause__ else error
+    if isinstance(cause, MemoryError):
+        shown = UserError("out of memory", hint="use smaller sizes, or --device meta", code="out-of-memory")
+    elif isinstance(cause, RecursionError):
+        shown = UserError("nested too deeply for Python", hint="use fewer levels", code="too-deep")
+    else:
+        message = " ".join(f"internal error: {type(cause).__name__}: {cause}".split())
+        hint = "this is a bug in paraminspect; --debug shows the traceback"
+        shown = UserError(message, hint=hint, code="internal-error")
+    shown.__cause__ = cause
+    return shown
+
+
+def fail(argv: list[str], error: UserError) -> int:
+    """Say on stderr what is wrong; with --json also on stdout, as an object with `errors`."""
+    if "--debug" in options_in(argv):
+        import traceback
+
+        output.complain("".join(traceback.format_exception(error.__cause__ or error)).rstrip())
+    output.error(f"{error.where}: {error.message}" if error.where else error.message, error.hint)
+    if wants_json(argv):
+        from paraminspect.render.json import pieces
+
+        try:
+            output.emit(pieces(_failed_report(argv, error).to_dict()))
+        except output.ReaderGone:
+            return output.BROKEN_PIPE
+        except UserError:
+            return FAILED
+    return FAILED
+
+
+def _failed_report(argv: list[str], error: UserError) -> Report:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return Report(
+        command=command_in(argv),
+        source=Source("spec", ""),
+        environment=Environment(__version__, None, python, "", "", None),
+        errors=(Failure(error.code, error.message, error.where),),
+    )

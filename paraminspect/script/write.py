@@ -1,0 +1,189 @@
+"""A Spec as the PyTorch script a person would write by hand: no import of this package, the same bits."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from paraminspect import __version__
+from paraminspect.init.rules import BoundRule
+from paraminspect.init.scheme import LOW_PRECISION
+from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk
+from paraminspect.sources import demo
+from paraminspect.spec.inputs import default_dtype, layer_dtypes
+from paraminspect.spec.layers import resolve
+from paraminspect.spec.model import Group, Input, Layer, Ref, Spec, Tie
+
+_DRAW = {"uniform": "rand", "normal": "randn", "zeros": "zeros", "ones": "ones"}
+_LOSS = {
+    "sum": "loss = Y.sum()",
+    "mean": "loss = Y.mean()",
+    "mse": "loss = nn.functional.mse_loss(Y, torch.zeros_like(Y))",
+    "cross_entropy": """\
+logits = Y.reshape(-1, Y.shape[-1])
+targets = torch.arange(logits.shape[0], device=logits.device) % logits.shape[1]
+loss = nn.functional.cross_entropy(logits, targets)""",
+}
+_TENSORS_IN = '''\
+def tensors_in(output):
+    """Return the tensors in nested tuples, in order."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [tensor for item in output for tensor in tensors_in(item)]'''
+_MATCHING = '''\
+def matching(wanted):
+    """Yield each parameter once that has a name for which wanted(name) is true."""
+    seen = set()
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        if wanted(name) and id(parameter) not in seen:
+            seen.add(id(parameter))
+            yield parameter'''
+_TUPLES = ("RNN", "LSTM", "GRU", "LSTMCell", "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss")
+_PRINT = """\
+for name, parameter in net.named_parameters():
+    print(name, tuple(parameter.shape))
+    print("data", parameter.data)
+    print("grad", parameter.grad)
+"""
+
+
+def script(spec: Spec, rules: tuple[BoundRule, ...], torch: str) -> str:
+    """Return the whole script; `torch` is the version to name in its first line.
+
+    After it ran, ``net``, ``X``, ``Y`` and ``loss`` hold what this package computes for the same spec.
+    """
+    title = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
+    head = f"{title}\n\n{_imports(spec, rules)}"
+    definitions = [head, *_helpers(spec, rules)]
+    statements = [f"torch.manual_seed({spec.seed})", *_build(spec)]
+    statements += [_tied(spec, tie) for tie in spec.ties]
+    statements += [_ruled(rule, spec) for rule in rules]
+    if spec.input is not None:
+        statements += [_drawn(spec.input, spec), *_passes(spec)]
+    body = "\n\n".join([*statements, _PRINT])
+    return "\n\n\n".join([*definitions, body]) if len(definitions) > 1 else f"{head}\n\n{body}"
+
+
+def _title(spec: Spec) -> str:
+    """Return the name as it may stand in a docstring."""
+    return "".join(c for c in spec.name if c.isprintable() and c not in '"\\') or "spec"
+
+
+def _imports(spec: Spec, rules: tuple[BoundRule, ...]) -> str:
+    standard = []
+    if any("math." in rule.scheme.helper(_dtype(spec)) for rule in rules):
+        standard.append("import math")
+    if any(is_named(group) for group in groups(spec.layers)):
+        standard.append("from collections import OrderedDict")
+    if any(not rule.rule.weights_or_biases for rule in rules):
+        standard.append("from fnmatch import fnmatchcase")
+    return "\n".join([*standard, *([""] if standard else []), "import torch", "from torch import nn"])
+
+
+def _helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
+    """Yield the source of every function and class that the script needs and torch does not have."""
+    types = {item.type for item in walk(spec.layers) if isinstance(item, (Layer, Group))}
+    for name in ("Residual", "PlainBiasLinear"):
+        if name in types:
+            yield _source(getattr(demo, name))
+    helpers = (rule.scheme.helper(_dtype(spec)).strip() for rule in rules)
+    yield from dict.fromkeys(helper for helper in helpers if helper)
+    if _may_give_tuple(spec):
+        yield _TENSORS_IN
+    if rules and _shares(spec):
+        yield _MATCHING
+
+
+def _source(thing: Any) -> str:
+    return inspect.getsource(thing).strip()
+
+
+def _build(spec: Spec) -> Iterator[str]:
+    device = spec.device or "cpu"
+    call = NetworkWriter(spec).group("Sequential", spec.layers, "")
+    if device == "meta":
+        yield 'with torch.device("meta"):\n' + textwrap.indent(f"net = {call}", "    ")
+    else:
+        yield f"net = {call}"
+    if spec.dtype:
+        yield f"net = net.to(torch.{spec.dtype})"
+    if device not in ("cpu", "meta"):
+        yield f"net = net.to({quoted(device)})"
+
+
+def _module(spec: Spec, path: str) -> str:
+    """Write the expression for a module: net[0], net.hidden, or get_submodule where neither form is sure."""
+    text = "net"
+    if any(isinstance(item, (Layer, Group, Ref)) and (item.name or "").isdigit() for item in walk(spec.layers)):
+        return f"net.get_submodule({quoted(path)})"
+    for part in path.split(".") if path else []:
+        if not (part.isdigit() or part.isidentifier()):
+            return f"net.get_submodule({quoted(path)})"
+        text += f"[{part}]" if part.isdigit() else f".{part}"
+    return text
+
+
+def _tied(spec: Spec, tie: Tie) -> str:
+    owners = [name.rpartition(".") for name in tie.names]
+    return " = ".join(f"{_module(spec, owner)}.{leaf}" for owner, _, leaf in owners)
+
+
+def _ruled(rule: BoundRule, spec: Spec) -> str:
+    """Write a rule as a loop over the parameters it touches."""
+    kind = rule.rule.weights_or_biases
+    test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"
+    line = rule.scheme.line("parameter", _dtype(spec))
+    if _shares(spec):
+        return f"for parameter in matching(lambda name: {test}):\n{textwrap.indent(line, '    ')}"
+    return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
+
+
+def _dtype(spec: Spec) -> str:
+    """Return the dtype to write the initialisers for: a low precision if any layer has one, for some need a detour."""
+    if spec.dtype:
+        return spec.dtype
+    return next((dtype for dtype in layer_dtypes(spec.layers) if dtype in LOW_PRECISION), "float32")
+
+
+def _shares(spec: Spec) -> bool:
+    """Tell whether a Parameter may go by several names, each of which a glob may match."""
+    return bool(spec.ties) or any(isinstance(item, Ref) for item in walk(spec.layers))
+
+
+def _drawn(wanted: Input, spec: Spec) -> str:
+    device = spec.device or "cpu"
+    shape = ", ".join(map(str, wanted.shape))
+    meta = ', device="meta"' if device == "meta" else ""
+    move = f".to({quoted(device)})" if device not in ("cpu", "meta") else ""
+    if wanted.bounds:
+        low, high = wanted.bounds
+        dtype = f", dtype=torch.{wanted.dtype}" if wanted.dtype not in (None, "int64") else ""
+        return f"X = torch.randint({low}, {high + 1}, {wanted.shape}{dtype}{meta}){move}"
+    dtype = wanted.dtype or default_dtype(spec)
+    suffix = "" if dtype == "float32" else f", dtype=torch.{dtype}"
+    return f"X = torch.{_DRAW[wanted.sample]}({shape}{suffix}{meta}){move}"
+
+
+def _may_give_tuple(spec: Spec) -> bool:
+    """Tell whether some layer returns more than one tensor, so that the last one may be it."""
+    layers = [item for item in walk(spec.layers) if isinstance(item, Layer)]
+    return any(
+        layer.type in _TUPLES or resolve(layer.type, layer.args, layer.kwargs).get("return_indices") is True
+        for layer in layers
+    )
+
+
+def _passes(spec: Spec) -> Iterator[str]:
+    yield "Y = net(X)"
+    if _may_give_tuple(spec):
+        yield "outputs = [tensor for tensor in tensors_in(Y) if tensor.is_floating_point()]"
+        if spec.loss in ("sum", "mean"):
+            yield f"loss = torch.stack([tensor.{spec.loss}() for tensor in outputs]).sum()"
+        else:
+            yield _LOSS[spec.loss].replace("Y", "outputs[0]")
+    else:
+        yield _LOSS[spec.loss]
+    yield 'print("net", net)\nprint("X", X)\nprint("Y", Y)\nprint("loss", loss)'
+    yield "if loss.requires_grad:\n    loss.backward()"
