@@ -20,7 +20,7 @@ ELSEWHERE: Final = {
     "he_normal": "torch calls it 'kaiming_normal'",
     "he_uniform": "torch calls it 'kaiming_uniform'",
     "identity": "torch calls it 'eye'",
-    "truncated_normal": "cut in units of std: variance_scaling:distribution=truncated_normal; at fixed bounds: trunc_normal",
+    "truncated_normal": "variance_scaling:distribution=truncated_normal cuts at 2 std, trunc_normal at bounds",
 }
 """What other frameworks call the schemes; these are not accepted, only explained."""
 
