@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paraminspect.experiment.assemble import assemble
@@ -22,8 +22,6 @@ from paraminspect.spec.parse import parse_spec
 from tests.script.test_write import assert_same, execute
 
 WIDTH = 3
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("here")
 
 leaves = st.sampled_from(
     [{"Linear": [WIDTH, WIDTH]}, {"Linear": [WIDTH, WIDTH, False]}, "ReLU", "Tanh", {"LayerNorm": WIDTH}, {"PReLU": 1}]

@@ -45,6 +45,8 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
     # Comparing first is four times as fast as counting the non-zeros of floats.
     zeros = int(np.count_nonzero(values == 0)) if low <= 0 <= high else 0
     exponent = _exponent(low, high)
+    if origin:  # a guess from other blocks: from far outside this one, the deviations would overflow
+        origin = float(min(max(origin, low), high))
     mean = _mean(values, low, high, exponent, origin, work)
     # Adding 0 turns -0.0 into 0.0: which of two equal zeros a reduction returns is not defined.
     return Moments(values.size, *mean, exponent, low + 0, high + 0, zeros)

@@ -55,6 +55,16 @@ def test_any_numbers_in_many_blocks(dtype, small_blocks):
     check()
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 5e-324], [9.480751908109177e153, 0.0, 0.0, 0.0, 1.0, math.inf, 0.0]],
+    ids=["scaled up with it", "squared beside it"],
+)
+def test_a_block_far_smaller_than_the_guess_from_the_others(numbers, small_blocks):
+    """The guess of the mean comes from the first block; beside the last one it overflowed."""
+    assert_figures(measure(torch.tensor(numbers, dtype=torch.float64)), numbers)
+
+
 def normal(n, seed=0):
     return np.random.default_rng(seed).normal(size=n)
 
