@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
@@ -15,6 +17,8 @@ from paraminspect.analysis.ledger import Ledger
 from paraminspect.analysis.losses import compute_loss, tensors_in
 from paraminspect.analysis.statistics import measure
 from paraminspect.report import ForwardError, Layer, LayerGrad, LayerOut
+
+_IN_ONE_THREAD = 16_384  # torch splits longer sums among threads, and their number would show in the last digits
 
 
 @dataclass
@@ -80,10 +84,15 @@ class _Watch:
         call = Call(name, type(module).__name__)
         self.calls.append(call)
         found = next(iter(tensors_in(output)), None)
-        values = None if found is None else measure(found.detach(), histogram=False)
+        if found is not None:
+            with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
+                self._watch_output(call, found)
+
+    def _watch_output(self, call: Call, found: Tensor) -> None:
+        values = measure(found.detach(), histogram=False)
         if values is not None:
             call.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
-        if found is not None and found.requires_grad:
+        if found.requires_grad:
             self.nodes.append(found.grad_fn)
             found.register_hook(lambda grad: _note_gradient(call, grad))  # type: ignore[no-untyped-call]  # torch's
 
@@ -104,8 +113,17 @@ class _Watch:
 
 
 def _note_gradient(call: Call, grad: Tensor) -> None:
-    values = measure(grad.detach(), histogram=False)
-    call.grad = LayerGrad(values.rms if values is not None else None)
+    call.grad = LayerGrad(_rms(grad.detach()))
+
+
+def _rms(grad: Tensor) -> float | None:
+    """Return the rms that `measure` gives, by one call of torch where that is as exact."""
+    if grad.dtype == torch.float32 and grad.is_cpu and 0 < grad.numel() <= _IN_ONE_THREAD:
+        norm = float(torch.linalg.vector_norm(grad, dtype=torch.float64))
+        if norm < math.inf:  # squares of float32 neither overflow nor vanish in float64; NaN goes on
+            return norm / math.sqrt(grad.numel())
+    values = measure(grad, histogram=False)
+    return values.rms if values is not None else None
 
 
 def run_passes(

@@ -15,7 +15,7 @@ from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
-from paraminspect.cli.session import DONE, FAILED
+from paraminspect.cli.session import DONE, FAILED, collector_at_rest
 from paraminspect.errors import UserError
 
 INTERRUPTED = 130
@@ -112,7 +112,8 @@ def main(argv: list[str]) -> int:
     0 done, 1 a check found something, 2 could not do the job, 130 interrupted, 141 the reader went away.
     """
     try:
-        return _run(argv)
+        with collector_at_rest():
+            return _run(argv)
     except output.ReaderGone:
         return output.BROKEN_PIPE
     except KeyboardInterrupt:

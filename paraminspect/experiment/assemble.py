@@ -227,6 +227,8 @@ def _uses(state: State, request: Request) -> tuple[Use, ...]:
 def _layers(state: State, request: Request) -> tuple[Layer, ...]:
     if state.passes is None:
         return ()
+    if request.layer is None:
+        return state.passes.layers()
     found = ((layer, _relative(layer.module, request.layer)) for layer in state.passes.layers())
     return tuple(replace(layer, module=path) for layer, path in found if path is not None)
 

@@ -52,11 +52,11 @@ def build(spec: Spec) -> nn.Module:
     references = resolve_references(spec)
     device = spec.device or "cpu"
     torch.manual_seed(spec.seed)
-    with torch.device("meta") if device == "meta" else contextlib.nullcontext():
-        module = _Builder(references).group("Sequential", spec.layers, "")
-    if spec.dtype:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch calls complex modules new; the spec asked for one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a constructor or a conversion warns of is what the spec asks for
+        with torch.device("meta") if device == "meta" else contextlib.nullcontext():
+            module = _Builder(references).group("Sequential", spec.layers, "")
+        if spec.dtype:
             module = module.to(getattr(torch, spec.dtype))
     if device not in ("meta", "cpu"):
         module = _move(module, device)
@@ -111,9 +111,7 @@ def layer(item: Layer) -> nn.Module:
     args = [_argument(value, kind) for value, kind in zip(item.args, types.values(), strict=False)]
     kwargs = {key: _argument(value, types[key]) for key, value in item.kwargs.items()}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return cls(*args, **kwargs)
+        return cls(*args, **kwargs)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         message = f"torch refused to build {item.type}: {reason}"

@@ -10,7 +10,8 @@ from torch.nn.modules import module as module_hooks
 from paraminspect.analysis.gradients import gradient_of, uses_of
 from paraminspect.analysis.inventory import count, take_inventory
 from paraminspect.analysis.losses import compute_loss, tensors_in
-from paraminspect.analysis.passes import Passes, loss_value, run_passes
+from paraminspect.analysis.passes import Passes, _rms, loss_value, run_passes
+from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError
 
 
@@ -47,6 +48,25 @@ def test_layers_are_recorded_in_order_of_execution() -> None:
     assert found[0].out.min == first.min().item()
     assert found[2].out.mean == pytest.approx(last.double().mean().item(), rel=1e-12)
     assert found[2].grad.rms == 1.0
+
+
+@pytest.mark.parametrize(
+    "grad",
+    [
+        torch.randn(7, 5),
+        torch.zeros(4),
+        torch.full((3,), 3e38),
+        torch.full((3,), 1e-45),
+        torch.tensor([1.0, float("nan"), 2.0]),
+        torch.tensor([1.0, float("inf"), 2.0]),
+        torch.full((3,), 1e200, dtype=torch.float64),
+        torch.randn(200, 200),
+        torch.randn(9).to(torch.bfloat16),
+    ],
+    ids=["normal", "zero", "large", "subnormal", "nan", "inf", "float64", "long", "bfloat16"],
+)
+def test_the_short_way_to_an_rms_is_as_exact(grad: Tensor) -> None:
+    assert _rms(grad) == pytest.approx(measure(grad).rms, rel=1e-13, abs=0.0)
 
 
 def test_no_hook_is_left_behind_also_when_the_forward_raises() -> None:
