@@ -80,7 +80,7 @@ def same_versions(text: str) -> str:
 
 def needs(command: str) -> None:
     if "jq" in command and shutil.which("jq") is None:
-        pytest.skip("jq is not installed")
+        pytest.skip("jq, which the transcript pipes into, is not installed on this machine")
 
 
 def transcript(body: str, home: Path, width: str | None) -> str:
