@@ -32,18 +32,25 @@ def user_code(what: str) -> Iterator[None]:
 
     Raises UserError, with the file and line of the user's own code that failed. KeyboardInterrupt passes through.
     """
+    try:
+        with contained():
+            yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise explained(what, error) from error
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Contain the user's code; what it raises, SystemExit among it, passes through as it is."""
     with contextlib.ExitStack() as undo:
         for keep in (_endings, _folder, _imports, _signals, _torch_defaults, _stdin):
             undo.enter_context(keep())
         undo.enter_context(warnings.catch_warnings())
         undo.enter_context(output.reserved())
-        try:
-            with _process():
-                yield
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise _explained(what, error) from error
+        with _process():
+            yield
 
 
 def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -179,7 +186,7 @@ def _stdin() -> Iterator[None]:
 # --- what went wrong, and where -----------------------------------------------------------------------------
 
 
-def _explained(what: str, error: BaseException) -> UserError:
+def explained(what: str, error: BaseException) -> UserError:
     """Say in one message what the user's code did, and at which of its lines."""
     place = _place(error)
     if isinstance(error, SystemExit):

@@ -81,7 +81,11 @@ class Init:
 
 @dataclass(frozen=True)
 class Parameter:
-    """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers."""
+    """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers.
+
+    `persistent` is null but for a buffer: does state_dict hold it? `note` says what a name does not: where a forgotten
+    tensor hangs, which weight a stored one computes.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -103,6 +107,7 @@ class Parameter:
     data: Nested = None
     text: str | None = None
     note: str | None = None
+    persistent: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Sharing:
-    """List the names that share, and how; `modules` are the owners, `same_module` when they are one object."""
+    """List the names that share, and how; `modules` are the owners, `same_module` when they are one object.
+
+    `numel` and `bytes` are what is shared: of one tensor, or of the memory in common. `verdict` on a tie is ``intact``,
+    ``broken`` (declared, but not one Parameter), ``missing`` (a declared name does not exist) or ``undeclared``; null
+    where there is no tie to judge. `repair` is the line of PyTorch that makes a half or broken tie a true one.
+    """
 
     kind: str
     names: tuple[str, ...]
@@ -132,6 +142,8 @@ class Sharing:
     modules: tuple[str, ...] = ()
     same_module: bool = False
     declared: bool = False
+    verdict: str | None = None
+    repair: str | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,8 @@ class ForwardError:
 class Forward:
     """Record the one forward pass: what went in, what came out, the loss.
 
-    `loss` is null where it is not finite or not known; `loss_finite` tells the two apart.
+    `loss` is null where it is not finite or not known; `loss_finite` tells the two apart. `origin` says who chose the
+    input: ``--input``, ``example_input_array``, ``dummy_inputs``, ``inferred``, ``given``; null for a spec's own.
     """
 
     input: tuple[TensorInfo, ...]
@@ -170,11 +183,15 @@ class Forward:
     backward: bool = False
     error: ForwardError | None = None
     loss_finite: bool | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
 class Use:
-    """Record one operation that read a shared parameter, and the gradient that this use alone contributed."""
+    """Record one operation that read a parameter, and the gradient that this use alone contributed.
+
+    `op` is ``(not attributed)`` for what the gradient holds beyond the uses that were seen.
+    """
 
     parameter: str
     module: str

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraminspect.experiment.assemble import assemble
-from paraminspect.experiment.run import Request, run
+from paraminspect.experiment.inspect import inspect
+from paraminspect.experiment.run import Request
 from paraminspect.init.rules import bind_rules
 from paraminspect.report import Report
 from paraminspect.script.write import script
-from paraminspect.sources.mlp import build
+from paraminspect.sources.mlp import build, load
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
 from tests.script.test_write import assert_same, execute
@@ -64,7 +64,7 @@ def _numbered(layers: list[Any]) -> Any:
 
 def report_of(spec: Spec) -> Report:
     request = Request("show", values=True)
-    return assemble(run(spec, bind_rules(spec.init, allow_code=False), request), request)
+    return inspect(load(spec), request, bind_rules(spec.init, allow_code=False))
 
 
 @given(specs())

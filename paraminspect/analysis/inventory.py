@@ -25,6 +25,7 @@ class Entry:
     kind: str
     owner_names: tuple[str, ...] = ()
     note: str | None = None
+    persistent: bool | None = None
 
     @property
     def name(self) -> str:

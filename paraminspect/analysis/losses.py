@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from paraminspect.analysis.inventory import dtype_name
 from paraminspect.errors import UserError
+from paraminspect.sources.subject import Loss
 
 
 def tensors_in(output: Any) -> list[Tensor]:
@@ -23,7 +24,7 @@ def tensors_in(output: Any) -> list[Tensor]:
     return []
 
 
-def compute_loss(name: str, output: Any) -> Tensor:
+def compute_loss(loss: Loss, output: Any) -> Tensor:
     """Return the scalar loss of `output`.
 
     ``sum`` and ``mean`` take all floating tensors (``sum`` also whole numbers, if there are no others); ``mse``
@@ -31,6 +32,7 @@ def compute_loss(name: str, output: Any) -> Tensor:
     0, 1, … C−1, 0, … as targets: neither needs random numbers. Raises UserError when the output holds no floating
     tensor; a complex one has no gradient.
     """
+    name = loss.name
     floats = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
     if not floats and name == "sum":  # of whole numbers, as torch has it; no gradient comes of it
         floats = [tensor for tensor in tensors_in(output) if not tensor.is_complex()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from paraminspect.analysis.ledger import Ledger
 from paraminspect.analysis.losses import compute_loss, tensors_in
 from paraminspect.analysis.statistics import measure
 from paraminspect.report import ForwardError, Layer, LayerGrad, LayerOut
+from paraminspect.sources.subject import Batch, Loss
 
 _IN_ONE_THREAD = 16_384  # torch splits longer sums among threads, and their number would show in the last digits
 
@@ -127,11 +129,18 @@ def _rms(grad: Tensor) -> float | None:
 
 
 def run_passes(
-    module: nn.Module, inputs: tuple[Tensor, ...], loss: str, follow: tuple[Tensor, ...], backward: bool
+    module: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    *,
+    follow: tuple[Tensor, ...] = (),
+    backward: bool = True,
+    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Passes:
     """Run the forward, the loss and (unless told otherwise) the backward.
 
-    `follow` are the parameters whose uses the ledger keeps apart. Gradients accumulate in ``.grad`` as ever.
+    `follow` are the parameters whose uses the ledger keeps apart; `contain` wraps whatever runs the module's code.
+    Gradients accumulate in ``.grad`` as ever.
     What raises is no exception here: `Passes.error` says in which phase, and names the innermost module of a forward.
     """
     watch = _Watch(dict(module.named_modules(remove_duplicate=False)))
@@ -139,13 +148,14 @@ def run_passes(
     passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
     try:
-        with watch.active(), ledger:
-            passes.output = module(*inputs)
+        with contain(), watch.active(), ledger:
+            passes.output = module(*batch.args, **batch.kwargs)
         phase = "loss"
         passes.loss = compute_loss(loss, passes.output)
         phase = "backward"
         if backward and passes.loss.requires_grad:
-            passes.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            with contain():
+                passes.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             passes.backward = True
     except Exception as error:
         passes.error = watch.explain(error) or ForwardError("", first_line(error), phase)

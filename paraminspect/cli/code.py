@@ -5,6 +5,7 @@ from __future__ import annotations
 from paraminspect import output
 from paraminspect.cli import session
 from paraminspect.cli.options import Notes, Passes, Rules, Setting, Source
+from paraminspect.errors import UserError
 
 
 def code(source: Source, setting: Setting, passes: Passes, rules: Rules, notes: Notes) -> int:
@@ -13,6 +14,12 @@ def code(source: Source, setting: Setting, passes: Passes, rules: Rules, notes: 
     import torch
 
     from paraminspect.script.write import script
+    from paraminspect.sources.locate import Reference
 
-    output.emit([script(prepared.spec, prepared.rules, f"torch {torch.__version__}")])
+    if isinstance(prepared.source, Reference):
+        message = "the script of a module is the module's own code; `code` takes a spec"
+        raise UserError(
+            message, where=prepared.source.text, hint="give a spec (.yaml, .json)", code="unsupported-source"
+        )
+    output.emit([script(prepared.source, prepared.rules, f"torch {torch.__version__}")])
     return session.DONE

@@ -31,10 +31,10 @@ def edit(
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
     prepared = session.prepare(source, rules, setting, notes, passes)
-    from paraminspect.experiment.edit import edit_spec
+    from paraminspect.experiment import edit as experiment
     from paraminspect.experiment.run import Request
 
     request = Request("edit", tuple(rows.params or ()), rows.layer, values)
     ((operation, value),) = given.items()
-    report = edit_spec(prepared.spec, prepared.rules, request, operation, value)
+    report = experiment.edit(prepared.subject(), prepared.rules, request, operation, value)
     return session.finish(report, printing, notes, values)

@@ -15,8 +15,8 @@ def init(
     if not prepared.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
-    from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import Request, run
+    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiment.run import Request
 
     request = Request("init", tuple(rows.params or ()), rows.layer, values, forward=False, before=True)
-    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes, values)
+    return session.finish(inspect(prepared.subject(), request, prepared.rules), printing, notes, values)

@@ -21,17 +21,32 @@ if TYPE_CHECKING:
     from paraminspect.init.rules import BoundRule
     from paraminspect.render.view import View
     from paraminspect.report import Report
-    from paraminspect.spec.model import Input, Spec
+    from paraminspect.sources.locate import Reference
+    from paraminspect.sources.subject import Subject
+    from paraminspect.spec.model import Input, Rule, Spec
 
 DONE, FOUND, FAILED = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A spec that is known to be right, the command line's choices made in it, and all the rules."""
+    """What to inspect: a spec that is known to be right, or Python code; the command line's choices; all the rules."""
 
-    spec: Spec
+    source: Spec | Reference
     rules: tuple[BoundRule, ...]
+    inputs: tuple[Input, ...] = ()
+    loss: str = "sum"
+    seed: int = 0
+    device: str | None = None
+
+    def subject(self) -> Subject:
+        """Build the module; a spec has the command line's choices in it already."""
+        from paraminspect.sources import mlp, module
+        from paraminspect.sources.locate import Reference
+
+        if isinstance(self.source, Reference):
+            return module.load(self.source, self.seed, self.device, self.inputs, self.loss)
+        return mlp.load(self.source)
 
 
 def prepare(
@@ -47,33 +62,45 @@ def prepare(
     `passes` is None for a command that runs no forward. Raises UserError for whatever the user can put right.
     """
     from paraminspect.init.rules import bind_rules, option_rules
-    from paraminspect.sources.locate import DEFAULT, load_spec
-    from paraminspect.spec.dtypes import check_device
-    from paraminspect.spec.footprint import check_memory
+    from paraminspect.sources.locate import DEFAULT, Reference, find
+    from paraminspect.spec.inputs import parse_input
     from paraminspect.spec.model import LOSSES
-    from paraminspect.spec.names import resolve_references
 
     if source is None and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
-    spec = load_spec(DEFAULT if source is None else source)
+    found = find(DEFAULT if source is None else source)
     passes = passes or Passes()
-    wanted = _input(passes.input or [])
+    seed = None if setting.seed is None else _seed(setting.seed)
     loss = _known("--loss", passes.loss, LOSSES)
-    device = None if setting.device is None else check_device(setting.device, "--device")
-    seed = spec.seed if setting.seed is None else _seed(setting.seed)
+    own: tuple[Rule, ...] = ()
+    inputs = tuple(map(parse_input, passes.input or ()))
+    if not isinstance(found, Reference):
+        found = _settled(found, seed, setting.device, passes.input or [], loss, backward)
+        own = found.init
+    named = option_rules(rules.scheme, rules.bias, rules.rule or ())  # a function named here is named by the user
+    bound = (*bind_rules(own, rules.allow_code), *bind_rules(named, allow_code=True))
+    import_torch()
+    return Prepared(found, bound, inputs, loss or "sum", seed or 0, setting.device)
+
+
+def _settled(
+    spec: Spec, seed: int | None, device: str | None, inputs: list[str], loss: str | None, backward: bool
+) -> Spec:
+    """Return the spec with the command line's choices in it, checked against the memory there is."""
+    from paraminspect.spec.dtypes import check_device
+    from paraminspect.spec.footprint import check_memory
+    from paraminspect.spec.names import resolve_references
+
     spec = replace(
         spec,
-        seed=seed,
-        input=wanted or spec.input,
+        seed=spec.seed if seed is None else seed,
+        input=_input(inputs) or spec.input,
         loss=loss or spec.loss,
-        device=device or spec.device,
+        device=spec.device if device is None else check_device(device, "--device"),
     )
     check_memory(spec, backward)
     resolve_references(spec)
-    named = option_rules(rules.scheme, rules.bias, rules.rule or ())  # a function named here is named by the user
-    bound = (*bind_rules(spec.init, rules.allow_code), *bind_rules(named, allow_code=True))
-    import_torch()
-    return Prepared(spec, bound)
+    return spec
 
 
 def _input(given: list[str]) -> Input | None:

@@ -11,8 +11,8 @@ def share(
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
     prepared = session.prepare(source, rules, setting, notes, passes)
-    from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import Request, run
+    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiment.run import Request
 
     request = Request("share", tuple(rows.params or ()), rows.layer)
-    return session.finish(assemble(run(prepared.spec, prepared.rules, request), request), printing, notes)
+    return session.finish(inspect(prepared.subject(), request, prepared.rules), printing, notes)

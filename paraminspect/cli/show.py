@@ -26,10 +26,10 @@ def show(
 ) -> int:
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
     prepared = session.prepare(source, rules, setting, notes, passes, not (no_forward or before_backward))
-    from paraminspect.experiment.assemble import assemble
-    from paraminspect.experiment.run import Request, run
+    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiment.run import Request
 
     globs = tuple(rows.params or ())
     request = Request("show", globs, rows.layer, values, forward=not no_forward, backward=not before_backward)
-    report = assemble(run(prepared.spec, prepared.rules, request), request)
+    report = inspect(prepared.subject(), request, prepared.rules)
     return session.finish(report, printing, notes, values)

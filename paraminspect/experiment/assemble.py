@@ -127,6 +127,7 @@ def _row(entry: Entry, state: State, request: Request, applied: Applied | None) 
         data=numbers.data,
         text=numbers.text,
         note=entry.note,
+        persistent=entry.persistent,
     )
 
 
@@ -178,16 +179,19 @@ def _forward(state: State, request: Request) -> Forward | None:
     if state.passes is None or state.batch is None:
         return None
     passes, wanted = state.passes, request.values
-    inputs = tuple(describe(tensor, wanted, drawn.name, drawn.sample) for tensor, drawn in state.batch)
+    inputs = tuple(
+        describe(tensor, wanted, one.name, one.sample) for one in state.batch.given for tensor in tensors_in(one.value)
+    )
     loss = loss_value(passes.loss)
     return Forward(
         input=inputs,
         output=tuple(describe(tensor, wanted) for tensor in tensors_in(passes.output)),
         loss=loss,
-        loss_name=state.subject.loss,
+        loss_name=state.subject.loss.name,
         backward=passes.backward,
         error=passes.error,
         loss_finite=None if loss is None else math.isfinite(loss),
+        origin=state.batch.origin or None,
     )
 
 
@@ -209,7 +213,7 @@ def _relative(path: str, layer: str | None) -> str | None:
 
 def _sharing(state: State, request: Request) -> tuple[Sharing, ...]:
     """Return the groups that hold a selected name; declared ties are seen from the layer that is shown alone."""
-    ties = ((_relative(name, request.layer) for name in tie) for tie in state.subject.declared_ties)
+    ties = ((_relative(name, request.layer) for name in tie) for tie in state.subject.ties.names)
     declared = tuple(tuple(name for name in tie if name is not None) for tie in ties)
     chosen = {entry.names for entry in state.inventory.entries if selected(entry, request.params)}
     return tuple(group for group in find_sharing(state.inventory, declared) if group.names in chosen)

@@ -21,7 +21,7 @@ from paraminspect.experiment.assemble import assemble, describe, nothing_selecte
 from paraminspect.experiment.run import Request, State, run
 from paraminspect.init.rules import BoundRule
 from paraminspect.report import Edit, Report, TensorInfo
-from paraminspect.spec.model import Spec
+from paraminspect.sources.subject import Subject
 
 OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "add": Tensor.add_,
@@ -30,13 +30,13 @@ OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
-def edit_spec(spec: Spec, rules: tuple[BoundRule, ...], request: Request, operation: str, value: float) -> Report:
+def edit(subject: Subject, rules: tuple[BoundRule, ...], request: Request, operation: str, value: float) -> Report:
     """Run the passes, change the parameters that ``request.params`` selects, run the forward again on the same input.
 
     Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
     matches no parameter, or the value does not fit the dtype.
     """
-    state = run(spec, rules, request)
+    state = run(subject, rules, request)
     chosen = [entry for entry in state.inventory.of_kind("parameter") if selected(entry, request.params)]
     if not chosen and request.params:
         raise nothing_selected(state.inventory, request.params)
@@ -128,7 +128,7 @@ def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
         return [], None
     state.rewind()
     with torch.no_grad():
-        output = state.subject.module(*(tensor for tensor, _ in state.batch))
+        output = state.subject.module(*state.batch.args, **state.batch.kwargs)
         return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
 
 

@@ -1,13 +1,15 @@
-"""Run the experiment: seed, build, initialise, draw the input, forward, backward; and hold what was measured."""
+"""Run the experiment: initialise, draw the input, forward, backward; and hold what was measured."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from paraminspect import guard
 from paraminspect.analysis.inventory import Inventory, names_of, take_inventory
 from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.passes import Passes, run_passes
@@ -15,9 +17,7 @@ from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import Applied, BoundRule, apply_rules
 from paraminspect.report import Values
-from paraminspect.sources.mlp import load
 from paraminspect.sources.subject import Batch, Subject
-from paraminspect.spec.model import Spec
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Request:
     forward: bool = True
     backward: bool = True
     before: bool = False
+    all_uses: bool = False
+    sort: str | None = None
+    top: int | None = None
 
 
 @dataclass
@@ -53,12 +56,11 @@ class State:
     rewind: Callable[[], None] | None = None
 
 
-def run(spec: Spec, rules: tuple[BoundRule, ...], request: Request) -> State:
-    """Seed, build, initialise, draw the input, run the passes; measure values before the forward can touch them.
+def run(subject: Subject, rules: tuple[BoundRule, ...], request: Request) -> State:
+    """Initialise, draw the input, run the passes; measure values before the forward can touch them.
 
     Raises UserError for whatever the user can put right; a forward that fails is recorded, not raised.
     """
-    subject = load(spec)
     scope = _scope(subject.module, request.layer)
     inventory = take_inventory(scope)
     before = _measure_all(inventory) if request.before else {}
@@ -68,11 +70,21 @@ def run(spec: Spec, rules: tuple[BoundRule, ...], request: Request) -> State:
     if request.forward and subject.make_input is not None:
         state.batch = subject.make_input()
         state.rewind = _rewinder()
-        follow = tuple(p for p, names in names_of(subject.module) if len(names) > 1)
-        inputs = tuple(tensor for tensor, _ in state.batch)
-        state.passes = run_passes(subject.module, inputs, subject.loss, follow, request.backward)
+        state.passes = run_passes(
+            subject.module,
+            state.batch,
+            subject.loss,
+            follow=_followed(subject.module, request),
+            backward=request.backward,
+            contain=guard.contained if subject.foreign else contextlib.nullcontext,
+        )
         _measure_materialised(state, request)
     return state
+
+
+def _followed(module: nn.Module, request: Request) -> tuple[nn.Parameter, ...]:
+    """Return the parameters whose uses the ledger keeps apart: the shared ones, or all of them."""
+    return tuple(p for p, names in names_of(module) if request.all_uses or len(names) > 1)
 
 
 def _rewinder() -> Callable[[], None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.load import is_reference
@@ -15,11 +17,32 @@ DEFAULT = "mlp"
 _CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
 
 
-def load_spec(source: str) -> Spec:
-    """Read and validate the spec that SOURCE names: a file, ``-``, or a built-in name (a file of that name wins).
+@dataclass(frozen=True)
+class Reference:
+    """Python code that makes a module, as ``pkg.mod:attr`` or ``path/file.py:attr``, and the arguments for it."""
 
-    Raises UserError when there is no such thing, or it is of a kind that cannot be read.
+    text: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str | None:
+        """Return the file, None where it is a module of Python's search path."""
+        target = self.text.rpartition(":")[0]
+        return target if target.endswith(".py") else None
+
+
+def find(source: str) -> Spec | Reference:
+    """Return what SOURCE is: a spec, read and validated, or a reference to Python code, not yet run.
+
+    A spec is a file, ``-``, or a built-in name (a file of that name wins). Raises UserError when there is no such
+    thing, or it is of a kind that cannot be read.
     """
+    if is_reference(source) and not os.path.lexists(source) and not source.endswith(SUFFIXES) and "://" not in source:
+        return Reference(source)
+    return _load_spec(source)
+
+
+def _load_spec(source: str) -> Spec:
     if not source:
         raise UserError("SOURCE is empty", hint=f"built-in: {', '.join(builtin_names())}", code="no-such-file")
     if source in builtin_names() and not Path(source).is_file():
@@ -48,9 +71,6 @@ def _refuse_other_kinds(source: str) -> None:
     is_spec = source.endswith(SUFFIXES)
     if source.endswith(_CHECKPOINTS) or ("://" in source and is_missing):
         message = "checkpoint files cannot be read by this version"
-        raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
-    if is_missing and not is_spec and is_reference(source):
-        message = "modules (module:attribute) cannot be read by this version"
         raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
     if is_missing and not is_spec and Path(source).name == source:
         specs = [name for name in names_in(".") if name.endswith(SUFFIXES)]

@@ -14,7 +14,7 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.report import Source
 from paraminspect.sources.demo import PlainBiasLinear, Residual
 from paraminspect.sources.draw import draw
-from paraminspect.sources.subject import Batch, Subject
+from paraminspect.sources.subject import Batch, Given, Loss, Subject, Ties
 from paraminspect.spec.inputs import default_dtype
 from paraminspect.spec.layers import LAYERS, signature
 from paraminspect.spec.model import Group, Item, Layer, Ref, Spec, Tie, numbered
@@ -30,7 +30,8 @@ def load(spec: Spec) -> Subject:
 
     def make_input() -> Batch:
         assert wanted is not None
-        return ((draw(wanted, getattr(torch, default_dtype(spec)), device), wanted),)
+        tensor = draw(wanted, getattr(torch, default_dtype(spec)), device)
+        return Batch((Given(tensor, sample=wanted.sample),))
 
     return Subject(
         module=build(spec),
@@ -38,8 +39,8 @@ def load(spec: Spec) -> Subject:
         seed=spec.seed,
         make_input=make_input if wanted is not None else None,
         why_no_input="no forward: the input is not known; pass --input, e.g. --input 2,4",
-        loss=spec.loss,
-        declared_ties=tuple(tie.names for tie in spec.ties),
+        loss=Loss(spec.loss),
+        ties=Ties(tuple(tie.names for tie in spec.ties), "ties"),
     )
 
 

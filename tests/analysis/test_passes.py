@@ -13,10 +13,12 @@ from paraminspect.analysis.losses import compute_loss, tensors_in
 from paraminspect.analysis.passes import Passes, _rms, loss_value, run_passes
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError
+from paraminspect.sources.subject import Batch, Given, Loss
 
 
 def passes_of(module: nn.Module, *inputs: Tensor, loss: str = "sum", follow: bool = False) -> Passes:
-    return run_passes(module, inputs, loss, tuple(module.parameters()) if follow else (), backward=True)
+    batch = Batch(tuple(map(Given, inputs)))
+    return run_passes(module, batch, Loss(loss), follow=tuple(module.parameters()) if follow else ())
 
 
 def test_gradients_are_those_of_a_bare_backward() -> None:
@@ -248,15 +250,15 @@ def test_thirty_thousand_layers_are_freed_without_overflowing_the_stack() -> Non
 
 def test_losses() -> None:
     y = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
-    assert compute_loss("sum", y).item() == 11
-    assert compute_loss("mean", (y, [y])).item() == 5.5
-    assert compute_loss("mse", y).item() == (1 + 4 + 9 + 25) / 4
+    assert compute_loss(Loss("sum"), y).item() == 11
+    assert compute_loss(Loss("mean"), (y, [y])).item() == 5.5
+    assert compute_loss(Loss("mse"), y).item() == (1 + 4 + 9 + 25) / 4
     zeros = torch.zeros(6, 10)
-    assert compute_loss("cross_entropy", zeros).item() == pytest.approx(torch.tensor(10.0).log().item())
+    assert compute_loss(Loss("cross_entropy"), zeros).item() == pytest.approx(torch.tensor(10.0).log().item())
     assert [t.shape for t in tensors_in({"a": y, "b": (y, [zeros]), "c": 3})] == [(2, 2), (2, 2), (6, 10)]
-    assert compute_loss("sum", torch.tensor([1, 2])).item() == 3
+    assert compute_loss(Loss("sum"), torch.tensor([1, 2])).item() == 3
     with pytest.raises(UserError, match="the mean needs a floating-point output, got int64"):
-        compute_loss("mean", torch.ones(3, dtype=torch.int64))
+        compute_loss(Loss("mean"), torch.ones(3, dtype=torch.int64))
 
 
 def test_totals_of_an_inventory() -> None:
