@@ -18,6 +18,7 @@ from paraminspect.analysis.passes import Passes, loss_value
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError
 from paraminspect.experiment.assemble import assemble, describe, nothing_selected, selected
+from paraminspect.experiment.inspect import undisturbed
 from paraminspect.experiment.run import Request, State, run
 from paraminspect.init.rules import BoundRule
 from paraminspect.report import Edit, Report, TensorInfo
@@ -36,7 +37,11 @@ def edit(subject: Subject, rules: tuple[BoundRule, ...], request: Request, opera
     Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
     matches no parameter, or the value does not fit the dtype.
     """
-    state = run(subject, rules, request)
+    with undisturbed(subject.module) as mode:
+        return _edit(run(subject, rules, request, mode), request, operation, value)
+
+
+def _edit(state: State, request: Request, operation: str, value: float) -> Report:
     chosen = [entry for entry in state.inventory.of_kind("parameter") if selected(entry, request.params)]
     if not chosen and request.params:
         raise nothing_selected(state.inventory, request.params)
@@ -127,7 +132,7 @@ def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
     if state.batch is None or state.passes is None or state.passes.error or state.rewind is None:
         return [], None
     state.rewind()
-    with torch.no_grad():
+    with torch.no_grad(), state.around():
         output = state.subject.module(*state.batch.args, **state.batch.kwargs)
         return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from torch import nn
+
+from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.untouched import untouched
+from paraminspect.analysis.writes import CopyOnWrite
 from paraminspect.experiment.assemble import assemble
 from paraminspect.experiment.run import Request, run
 from paraminspect.init.rules import BoundRule
@@ -15,5 +22,13 @@ def inspect(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = (
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
-    with untouched(subject.module):
-        return assemble(run(subject, rules, request), request)
+    with undisturbed(subject.module) as mode:
+        return assemble(run(subject, rules, request, mode), request)
+
+
+@contextlib.contextmanager
+def undisturbed(module: nn.Module) -> Iterator[CopyOnWrite]:
+    """Put back what a forward changes in `module`, in the modules it hides and in the process, see `untouched`."""
+    inventory = take_inventory(module)
+    with untouched(inventory.modules.values(), (entry.tensor for entry in inventory.entries)) as mode:
+        yield mode

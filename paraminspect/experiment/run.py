@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import Applied, BoundRule, apply_rules
 from paraminspect.report import Values
 from paraminspect.sources.subject import Batch, Subject
+
+NOTHING = contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class State:
     """One run of the experiment, held together until the Report is written.
 
     `applied`, `before`, `values` and `numbers` are keyed by the id of a tensor that `inventory` holds. `rewind` puts
-    the random number generators back to where the forward began.
+    the random number generators back to where the forward began; `around` is what the module's code runs inside.
     """
 
     subject: Subject
@@ -54,11 +57,18 @@ class State:
     batch: Batch | None = None
     passes: Passes | None = None
     rewind: Callable[[], None] | None = None
+    around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
-def run(subject: Subject, rules: tuple[BoundRule, ...], request: Request) -> State:
+def run(
+    subject: Subject,
+    rules: tuple[BoundRule, ...],
+    request: Request,
+    watching: AbstractContextManager[object] = NOTHING,
+) -> State:
     """Initialise, draw the input, run the passes; measure values before the forward can touch them.
 
+    `watching` is a mode that the module's code runs under, see `analysis.untouched`.
     Raises UserError for whatever the user can put right; a forward that fails is recorded, not raised.
     """
     scope = _scope(subject.module, request.layer)
@@ -67,6 +77,7 @@ def run(subject: Subject, rules: tuple[BoundRule, ...], request: Request) -> Sta
     applied = apply_rules(subject.module, rules)
     numbers = _read_all(inventory) if request.values else {}
     state = State(subject, scope, inventory, applied, before, _measure_all(inventory), numbers)
+    state.around = lambda: _around(subject.foreign, watching)
     if request.forward and subject.make_input is not None:
         state.batch = subject.make_input()
         state.rewind = _rewinder()
@@ -76,10 +87,17 @@ def run(subject: Subject, rules: tuple[BoundRule, ...], request: Request) -> Sta
             subject.loss,
             follow=_followed(subject.module, request),
             backward=request.backward,
-            contain=guard.contained if subject.foreign else contextlib.nullcontext,
+            contain=state.around,
         )
         _measure_materialised(state, request)
     return state
+
+
+@contextlib.contextmanager
+def _around(foreign: bool, watching: AbstractContextManager[object]) -> Iterator[None]:
+    """Contain the code of a module that is the user's."""
+    with guard.contained() if foreign else contextlib.nullcontext(), watching:
+        yield
 
 
 def _followed(module: nn.Module, request: Request) -> tuple[nn.Parameter, ...]:
