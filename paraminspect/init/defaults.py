@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 from paraminspect.init import moments
@@ -11,6 +12,7 @@ from paraminspect.init.scheme import Moments
 
 _OUT_PROJ: Final = "NonDynamicallyQuantizableLinear"
 _LINEAR: Final = frozenset({"Linear", _OUT_PROJ})
+_GATES: Final = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?")
 _CONVOLUTIONS: Final = frozenset(f"Conv{kind}{n}d" for kind in ("", "Transpose") for n in (1, 2, 3))
 _NORMS: Final = frozenset(
     {
@@ -66,7 +68,7 @@ def _linear(module_type: str, parameter: str, shape: tuple[int, ...], fan_in: in
 
 def _recurrent(module_type: str, parameter: str, shape: tuple[int, ...]) -> Moments | None:
     """Return U(±1/√hidden_size) for every weight and bias; weight_hr projects (proj_size, hidden_size)."""
-    if not shape or not parameter.startswith(("weight", "bias")):
+    if not shape or not _GATES.fullmatch(parameter):
         return None
     return _within_root(shape[-1] if parameter.startswith("weight_hr") else shape[0] // STACKED[module_type])
 

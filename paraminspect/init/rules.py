@@ -83,17 +83,22 @@ def targets(module: nn.Module, rule: BoundRule) -> list[tuple[str, nn.Parameter]
 
     Raises UserError when no name matches.
     """
-    found: dict[int, tuple[str, nn.Parameter]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        if rule.matches(name):
-            found.setdefault(id(parameter), (name, parameter))
+    from paraminspect.analysis.inventory import names_of
+
+    found = []
+    for parameter, names in names_of(module):
+        name = next(filter(rule.matches, names), None)
+        if name is not None:
+            found.append((name, parameter))
     if not found:
         raise _no_match(module, rule.rule)
-    return list(found.values())
+    return found
 
 
 def _no_match(module: nn.Module, rule: Rule) -> UserError:
-    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    from paraminspect.analysis.inventory import names_of
+
+    names = [name for _, found in names_of(module) for name in found]
     if rule.weights_or_biases:
         message = f"no parameter is a {rule.weights_or_biases}: none has it in the last part of its name"
     else:
@@ -160,11 +165,15 @@ def _describe(rule: BoundRule, parameter: nn.Parameter, before: Applied | None) 
 
 
 def constructed(owner: nn.Module, name: str, parameter: nn.Parameter) -> Applied | None:
-    """Describe what torch's own constructor did to a parameter no rule touched; None where it is not known."""
+    """Describe what torch's own constructor did to a parameter no rule touched; None where it is not known.
+
+    It looks at what `owner` holds and asks for no attribute: a parametrised weight would be computed by that.
+    """
     kind = type(owner)
     if not kind.__module__.startswith("torch.nn.") or parameter.is_complex():
         return None
-    weight = tuple(getattr(getattr(owner, "weight", None), "shape", ()))
+    held = vars(owner)
+    weight = tuple(getattr(held["_parameters"].get("weight", held.get("weight")), "shape", ()))
     leaf = name.rpartition(".")[2]
     moments = default_moments(kind.__name__, leaf, tuple(parameter.shape), bias_fan_in(kind.__name__, weight))
     if moments is None:

@@ -84,6 +84,7 @@ def test_the_bound_is_one_over_the_root_of_fan_in():
         ("LayerNorm", "extra", (3,), None),
         ("Embedding", "bias", (3,), None),
         ("LSTM", "extra", (3,), None),
+        ("LSTM", "weight_hh_l0_g", (16, 1), None),
         ("LSTM", "weight", (), None),
         ("LSTM", "weight_ih_l0", (0, 3), None),
         ("MultiheadAttention", "extra", (3, 3), None),

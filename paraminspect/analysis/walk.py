@@ -1,0 +1,143 @@
+"""Every path that leads to a module, read from what modules hold: no code of theirs runs, no recursion ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.jit._script import RecursiveScriptModule
+
+MOST_ALIASES = 10_000
+"""Paths through a module that had a path already: modules registered twice, nested n deep, have 2^n of them."""
+
+_MRO = type.__dict__["__mro__"]
+_NAMESPACE = type.__dict__["__dict__"]
+
+Path = tuple[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The paths of a module in torch's order, from ``""`` for itself.
+
+    A module that is registered inside itself has no path through itself: `cycles` are the names left out for that.
+    `cut` says that there were more than MOST_ALIASES further paths to modules that had one, and some are left out.
+    """
+
+    paths: tuple[Path, ...]
+    cycles: tuple[str, ...] = ()
+    cut: bool = False
+
+    def once(self) -> Iterator[Path]:
+        """Yield every module once, under its first path."""
+        seen: set[int] = set()
+        for path, module in self.paths:
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield path, module
+
+
+def attributes_of(held: object) -> dict[str, Any]:
+    """Return the instance attributes of any object, without a property, ``__getattr__`` or metaclass being asked.
+
+    A traced module keeps its own in another one.
+    """
+    for kind in _MRO.__get__(type(held)):
+        descriptor = _NAMESPACE.__get__(kind).get("__dict__")
+        if type(descriptor) in (GetSetDescriptorType, MemberDescriptorType):
+            found = descriptor.__get__(held)
+            if type(found) is not dict:
+                return {}
+            traced = found.get("_actual_script_module")
+            return attributes_of(traced) if type(traced) is RecursiveScriptModule else found
+    return {}
+
+
+def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
+    """Return the items of ``_parameters``, ``_buffers`` or ``_modules`` that are not None.
+
+    A class that never called ``super().__init__()`` has none; a ScriptModule has dictionaries of torch's own.
+    """
+    held: Any = attributes_of(module).get(what)
+    if issubclass(type(held), dict):
+        items = dict.items(held)
+    elif type(held).__module__ == "torch.jit._script":
+        items = held.items()
+    else:
+        return []
+    kind = nn.Module if what == "_modules" else Tensor
+    return [(_text(name), value) for name, value in list(items) if issubclass(type(value), kind)]
+
+
+def _text(name: object) -> str:
+    """Return a name as torch writes it, also that of an Enum; torch has no way to write one that is no text."""
+    return str.__str__(name) if issubclass(type(name), str) else f"<{type(name).__name__}>"
+
+
+def join(path: str, name: str) -> str:
+    """Return ``path.name``, at the root the name alone."""
+    return f"{path}.{name}" if path else name
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A module on the way from the root to where the walk is; `again` if it had a path before this one."""
+
+    path: str
+    module: nn.Module
+    again: bool
+    children: Iterator[tuple[str, nn.Module]]
+
+
+def walk(root: nn.Module) -> Walk:
+    """Follow ``_modules`` depth first: linear in the number of paths, at any depth, whatever registers what."""
+    paths: list[Path] = []
+    cycles: list[str] = []
+    seen: set[int] = set()
+    above: set[int] = set()
+    trail: list[_Step] = []
+    aliases = 0
+
+    def enter(path: str, module: nn.Module) -> None:
+        paths.append((path, module))
+        trail.append(_Step(path, module, id(module) in seen, iter(registered(module, "_modules"))))
+        seen.add(id(module))
+        above.add(id(module))
+
+    enter("", root)
+    while trail:
+        step = trail[-1]
+        name, child = next(step.children, ("", None))
+        if child is None:
+            above.remove(id(trail.pop().module))
+        elif id(child) in above:
+            cycles += [] if step.again else [join(step.path, name)]
+        else:
+            aliases += step.again  # what is below it has paths too: leaving them out loses no module
+            if not step.again or aliases <= MOST_ALIASES:
+                enter(join(step.path, name), child)
+    return Walk(tuple(paths), tuple(cycles), aliases > MOST_ALIASES)
+
+
+_NAMING = ("parameters", "named_parameters", "_named_members", "named_modules")
+
+
+def overridden(paths: Iterable[Path]) -> str:
+    """Say which class puts its own code in the place of torch's ``parameters()``; nothing if none does.
+
+    Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
+    """
+    for path, module in paths:
+        for method in _NAMING if not path else _NAMING[-1:]:
+            if method in attributes_of(module) or not _is_torchs(type(module), method):
+                return f"{type(module).__name__} has its own {method}()"
+    return ""
+
+
+def _is_torchs(kind: type, method: str) -> bool:
+    """Tell whether the first class that defines `method` is one of torch's."""
+    owner = next(base for base in _MRO.__get__(kind) if method in _NAMESPACE.__get__(base))
+    return str(type.__getattribute__(owner, "__module__")).partition(".")[0] == "torch"
