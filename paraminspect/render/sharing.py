@@ -2,19 +2,189 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from paraminspect.render.figures import plural
-from paraminspect.report import Report
+from paraminspect.render.figures import plural, size
+from paraminspect.render.uses import UsesByParameter
+from paraminspect.render.view import View
+from paraminspect.report import Report, Sharing
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Say what a kind of sharing is, and what it does to a step, a file, a copy; nothing where it does nothing."""
+
+    kind: str
+    optimizer: str = ""
+    saving: str = ""
+    moving: str = ""
+
+    def lines(self) -> list[str]:
+        """Return all that there is to say."""
+        return [line for line in (self.kind, self.optimizer, self.saving, self.moving) if line]
+
+
+_EACH_STEPS = "a slot and a gradient for each: steps and weight decay act on the common bytes once for each"
+_SAVED_ONCE = "torch.save writes the bytes once and loads them shared; save_file of safetensors refuses"
+_OWN_BYTES = "deepcopy and .half() give each Parameter bytes of its own"
 
 MEANING: Final = {
-    "same-parameter": "a true tie: one value, one gradient (the sum over its uses), one optimizer slot",
-    "same-buffer": "one buffer under several names: an update through one is seen through all",
+    "same-parameter": Meaning(
+        "a true tie: one value, one gradient (the sum over its uses), one optimizer slot",
+        "one step, whatever the number of names",
+        _SAVED_ONCE,
+        "deepcopy and .half() keep it one Parameter",
+    ),
+    "same-buffer": Meaning(
+        "one buffer under several names: an update through one is seen through all",
+        saving=_SAVED_ONCE,
+        moving="deepcopy keeps it one; .half() makes one for each module that holds it",
+    ),
+    "same-view": Meaning(
+        "a half-tie: the same elements of the same memory, so values move together and gradients do not",
+        _EACH_STEPS,
+        _SAVED_ONCE,
+        _OWN_BYTES,
+    ),
+    "same-bytes-other-view": Meaning(
+        "the same bytes in another order, shape or dtype: for a true tie keep one and view it in the forward, "
+        "e.g. F.linear(x, emb.weight)",
+        _EACH_STEPS,
+        _SAVED_ONCE,
+        _OWN_BYTES,
+    ),
+    "nested": Meaning("slices: the bytes of some are all inside another's", _EACH_STEPS, _SAVED_ONCE, _OWN_BYTES),
+    "partial-overlap": Meaning(
+        "some bytes in common, and others of their own: usually a mistake", _EACH_STEPS, _SAVED_ONCE, _OWN_BYTES
+    ),
+    "same-storage-disjoint": Meaning(
+        "parts of one storage without a byte in common: no value is shared",
+        "each steps alone",
+        "torch.save of one writes the whole storage; safetensors writes each alone",
+        "deepcopy and .half() give each Parameter a storage of its own",
+    ),
+    "foreign-alias": Meaning(
+        "different storages over the same memory (numpy, dlpack, mmap): whoever compares storages sees nothing",
+        _EACH_STEPS,
+        "torch.save writes each storage in full and loads them apart",
+        _OWN_BYTES,
+    ),
+    "may-overlap": Meaning("they reach over each other; whether a byte is in common would take too long to find out"),
+    "self-overlap": Meaning(
+        "some of its own elements lie in the same bytes",
+        "a step in place is refused where a stride is 0",
+        "torch.save writes the bytes that are there; save_file of safetensors refuses",
+        "deepcopy and .half() write every element out",
+    ),
+    "not-shared": Meaning("tensors of their own"),
+    "equal-not-shared": Meaning("bit for bit equal, in bytes of their own: were they meant to be one?"),
+    "equal-constant": Meaning("each holds one constant, as fresh norms and biases do: no sign of a tie"),
 }
 """By kind of sharing."""
+
+ONE_OBJECT: Final = {"same-parameter": "one Parameter", "same-buffer": "one buffer"}
+_ALIASES = {
+    "same-view",
+    "same-bytes-other-view",
+    "nested",
+    "partial-overlap",
+    "foreign-alias",
+    "may-overlap",
+}
+_HEADS = {"equal-not-shared": "equal", "same-storage-disjoint": "storage"}
+NOT_THE_SAME = "alias (not the same Parameter)"
 
 
 def nothing_shared(report: Report) -> str:
     """Say that none of the report's parameters shares anything."""
     count = sum(row.kind == "parameter" for row in report.parameters)
     return f"nothing is shared: {plural(count, 'parameter tensor')}, each an object and a storage of its own"
+
+
+def shares_nothing(report: Report) -> bool:
+    """Tell whether no two names are one object, and no two tensors lie in one storage."""
+    return all(shared.kind.startswith("equal-") or shared.kind == "not-shared" for shared in report.sharing)
+
+
+def is_constant(shared: Sharing) -> bool:
+    """Tell whether a group is only of equal constants, which are counted, never told one by one."""
+    return shared.kind == "equal-constant" and shared.verdict is None
+
+
+def kind_of(shared: Sharing, view: View) -> str:
+    """Return the kind, marked where it could pass for a tie, and what it means."""
+    kind = view.text(shared.kind)
+    marked = f"{NOT_THE_SAME}: {kind}" if shared.kind in _ALIASES else kind
+    return f"{marked}: {MEANING[shared.kind].kind}" if shared.kind in MEANING else marked
+
+
+def verdict_of(shared: Sharing, view: View) -> str:
+    """Say whether a tie was declared, by whom, and what is wrong with it; nothing where there is none to judge."""
+    origin = f" ({view.text(shared.origin)})" if shared.origin else ""
+    if shared.verdict == "broken":
+        return f"yes{origin}, but broken: not one Parameter"
+    if shared.verdict == "missing":
+        return f"yes{origin}, but nothing is called {' or '.join(map(view.text, shared.missing))}"
+    if shared.kind != "same-parameter" and not shared.declared:
+        return ""
+    return "yes" if shared.declared else "no: nothing says that these names are meant to be one"
+
+
+def head_of(shared: Sharing) -> str:
+    """Return what a group is in a word or two: shared only where it is one object."""
+    if shared.kind in ONE_OBJECT:
+        return "shared"
+    if shared.verdict in ("broken", "missing"):
+        return f"{shared.verdict} tie"
+    return _HEADS.get(shared.kind, "alias")
+
+
+def constants(report: Report) -> str:
+    """Return one line for all groups of equal constants; nothing where there are none."""
+    groups = list(filter(is_constant, report.sharing))
+    count = sum(len(group.names) for group in groups)
+    return f"{plural(count, 'tensor')} in {plural(len(groups), 'group')}: {_CONSTANT}" if groups else ""
+
+
+_CONSTANT = MEANING["equal-constant"].kind
+
+
+def summary_lines(report: Report, view: View, uses: UsesByParameter) -> Iterator[tuple[str, str]]:
+    """Yield head and text of the lines for `show`: shared, alias, storage, tie, equal. Constants are left out."""
+    same = [shared for shared in report.sharing if shared.kind in ONE_OBJECT]
+    for shared in same:
+        line = uses.line(shared.names[0], view)
+        yield "shared", f"{_few(shared, ' = ', view)}: {ONE_OBJECT[shared.kind]}{line}"
+    if not same:
+        yield "shared", "nothing: every name is a Parameter of its own"
+    for shared in report.sharing:
+        if shared.verdict in ("broken", "missing"):
+            yield "tie", f"{_few(shared, ', ', view)}: {_wrong(shared, view)}"
+        elif shared.kind == "equal-not-shared":
+            yield "equal", f"{_few(shared, ', ', view)}: equal bit for bit, not shared"
+        elif shared.kind == "same-storage-disjoint":
+            yield "storage", f"{_few(shared, ', ', view)}: one storage, no byte in common"
+        elif shared.kind not in ONE_OBJECT and not is_constant(shared):
+            yield "alias", f"{_few(shared, ', ', view)}: {view.text(shared.kind)}{_amount(shared)}"
+
+
+def _few(shared: Sharing, between: str, view: View) -> str:
+    """Return the names; of very many the first and their number, the table has them all."""
+    more = len(shared.names) - 4
+    named = between.join(map(view.text, shared.names[: 3 if more > 0 else 4]))
+    return f"{named}{between}{view.glyphs.ellipsis} ({len(shared.names):,} names)" if more > 0 else named
+
+
+def _wrong(shared: Sharing, view: View) -> str:
+    if shared.verdict == "missing":
+        return f"declared, but nothing is called {' or '.join(map(view.text, shared.missing))}"
+    repair = f"; repair: {view.text(shared.repair)}" if shared.repair else ""
+    return f"declared, but {view.text(shared.kind)}{repair}"
+
+
+def _amount(shared: Sharing) -> str:
+    if shared.kind == "self-overlap" and shared.numel is not None and shared.bytes is not None:
+        return f", {plural(shared.numel, 'element')} in {size(shared.bytes)}"
+    return f", {size(shared.bytes)} in common, not one Parameter" if shared.bytes else ", not one Parameter"

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paraminspect.render.figures import plural, size, whole
-from paraminspect.render.sharing import MEANING, nothing_shared
+from paraminspect.render.sharing import (
+    MEANING,
+    ONE_OBJECT,
+    constants,
+    is_constant,
+    kind_of,
+    nothing_shared,
+    shares_nothing,
+    verdict_of,
+)
 from paraminspect.render.table.folding import entry, fold
 from paraminspect.render.table.header import title
 from paraminspect.render.table.style import SHARED, paint
@@ -13,32 +22,62 @@ from paraminspect.render.uses import UsesByParameter, sum_of_uses
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Sharing
 
+_BETWEEN = {"self-overlap": " in ", "equal-not-shared": " each, ", "equal-constant": " each, "}
+
 
 def share(report: Report, view: View) -> Iterator[str]:
-    """Yield one block a group of names that share, or a line that says none do."""
+    """Yield a block for each group of names that share, a line where none do, and one that counts equal constants."""
     yield from title(report, view)
-    if not report.sharing:
+    if shares_nothing(report):
         yield "\n" + "\n".join(fold(nothing_shared(report), view, 2)) + "\n"
-        return
     uses = UsesByParameter(report)
     for shared in report.sharing:
+        if not is_constant(shared):
+            yield "\n"
+            yield from _block(uses, shared, view)
+    if line := constants(report):
         yield "\n"
-        for line in fold(" = ".join(map(view.text, shared.names)), view, 2):
-            yield paint(line, SHARED, view.colour) + "\n"
-        for head, text in _facts(uses, shared, view):
+        yield from entry("equal", line, view)
+
+
+def _block(uses: UsesByParameter, shared: Sharing, view: View) -> Iterator[str]:
+    between = " = " if shared.kind in ONE_OBJECT else ", "
+    for line in fold(between.join(map(view.text, shared.names)), view, 2):
+        yield paint(line, SHARED, view.colour) + "\n"
+    for head, text in _facts(uses, shared, view):
+        if text:
             yield from entry(f"  {head}", text, view, 11)
 
 
 def _facts(uses: UsesByParameter, shared: Sharing, view: View) -> Iterator[tuple[str, str]]:
-    kind = view.text(shared.kind)
-    yield "kind", f"{kind}: {MEANING[shared.kind]}" if shared.kind in MEANING else kind
+    if shared.verdict != "missing":
+        yield "kind", kind_of(shared, view)
     row = uses.row(shared.names[0])
-    if row is not None:
+    if shared.kind in ONE_OBJECT and row is not None:
         yield "tensor", _tensor(row, shared, view)
         yield "module", _module(row, shared, view)
-    yield "declared", "yes" if shared.declared else "no: nothing says that these names are meant to be one"
-    if row is not None:
+    elif shared.kind not in ONE_OBJECT:
+        yield "memory", _memory(shared, view)
+    meaning = MEANING.get(shared.kind)
+    if meaning:
+        yield from (("optimizer", meaning.optimizer), ("saving", meaning.saving), ("moving", meaning.moving))
+    yield "declared", verdict_of(shared, view)
+    yield "repair", view.text(shared.repair or "")
+    if shared.kind in ONE_OBJECT and row is not None:
         yield from _uses(uses, row, view)
+
+
+def _memory(shared: Sharing, view: View) -> str:
+    """Say how much is in common, and how large the storage is that holds it."""
+    parts = []
+    if shared.bytes and shared.numel:
+        between = _BETWEEN.get(shared.kind, " in common, ")
+        parts.append(f"{plural(shared.numel, 'element')}{between}{size(shared.bytes)}")
+    elif shared.bytes:
+        parts.append(f"{size(shared.bytes)} in common")
+    if shared.storage_bytes is not None:
+        parts.append(f"one storage of {size(shared.storage_bytes)}")
+    return "; ".join(parts)
 
 
 def _tensor(row: Parameter, shared: Sharing, view: View) -> str:

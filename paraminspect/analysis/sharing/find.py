@@ -1,0 +1,164 @@
+"""All sharing of a model: what is one object, what shares bytes, which ties are broken, what merely looks equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from paraminspect.analysis.entry import Entry
+from paraminspect.analysis.inventory import Inventory
+from paraminspect.analysis.sharing.equality import Equal, Measured, find_equal, readable
+from paraminspect.analysis.sharing.groups import Group, groups_of
+from paraminspect.analysis.sharing.memory import memory_of
+from paraminspect.analysis.sharing.relations import Relations
+from paraminspect.analysis.sharing.repair import repair
+from paraminspect.analysis.sharing.ties import Broken, Declared
+from paraminspect.report import Sharing, Values
+from paraminspect.sources.subject import Ties
+
+_ONE_TENSOR = ("same-view", "self-overlap", "equal-not-shared", "equal-constant")  # of which numel is the tensor's
+_LIKE_A_TIE = ("same-view", "same-bytes-other-view", "equal-not-shared")
+
+
+def find_sharing(inventory: Inventory, ties: Ties, values: Mapping[int, Values | None]) -> tuple[Sharing, ...]:
+    """Return every group of tensors that share, or look as if they should.
+
+    First what is one object under several names, then what shares memory, then declared ties that are none, then what
+    is equal bit for bit. `values` are the figures measured already, by the id of a tensor; of a tensor without them
+    (meta, lazy, not measured) no equality is claimed.
+    """
+    with torch._C.DisableTorchFunctionSubclass():
+        return tuple(_Found(inventory, ties, values).sharing())
+
+
+class _Found:
+    """Everything found, by the numbers of the inventory's entries."""
+
+    def __init__(self, inventory: Inventory, ties: Ties, values: Mapping[int, Values | None]) -> None:
+        self.inventory, self.entries, self.origin = inventory, inventory.entries, ties.origin
+        self.declared = Declared(inventory, ties)
+        self.relations = Relations([memory_of(entry.tensor) for entry in self.entries])
+        self.memory = groups_of(self.relations)
+        alike = _alike(self.entries, values, self.relations)
+        self.equal = _apart(alike, self.entries, self.relations)
+        self.equal_to = {number: equal for equal in alike for number in equal.members}
+        groups = [group for group in (*self.memory, *self.equal) if group.kind in _LIKE_A_TIE]
+        self.like_a_tie = {number: group for group in reversed(groups) for number in group.members}
+
+    def sharing(self) -> Iterator[Sharing]:
+        ties = self._broken()
+        known = {*self.memory, *self.equal}
+        yield from (self._same(entry) for entry in self.entries if len(entry.names) > 1)
+        yield from (self._group(group, ties.get(group)) for group in self.memory)
+        yield from (self._group(group, kept) for group, kept in ties.items() if group not in known)
+        yield from (self._missing(tie) for tie in self.declared.broken() if tie.missing)
+        yield from (self._group(group, ties.get(group)) for group in self.equal)
+
+    def _broken(self) -> dict[Group, int]:
+        """Return the groups that were declared ties, each with the number whose values win.
+
+        A tie that fits none of the groups found has one of its own.
+        """
+        known = {(group.kind, group.members): group for group in (*self.memory, *self.equal)}
+        found: dict[Group, int] = {}
+        for tie in self.declared.broken():
+            if tie.missing:
+                continue
+            for group, kept in [self._alone(*tie.entries)] if len(tie.names) == 1 else self._pairs(*tie.entries):
+                found.setdefault(known.get((group.kind, group.members), group), kept)
+        return found
+
+    def _alone(self, number: int) -> tuple[Group, int]:
+        """Return what a tensor that should be one with some other looks like, and that other."""
+        group = self.like_a_tie.get(number, Group("not-shared", (number,), 0))
+        return group, next((member for member in group.members if member != number), number)
+
+    def _pairs(self, *numbers: int) -> Iterator[tuple[Group, int]]:
+        """Yield how each of the tensors stands to the last, which is the one that ties are made to."""
+        *others, kept = numbers
+        for other in others:
+            kind, count = self.relations.between(other, kept), self.relations.shared(other, kept)
+            equal = self.equal_to.get(other)
+            if count == 0 and equal is not None and self.equal_to.get(kept) is equal:
+                kind, count = equal.kind, self.entries[kept].bytes
+            yield Group(kind or "not-shared", tuple(sorted((other, kept))), count), kept
+
+    def _same(self, entry: Entry) -> Sharing:
+        owners = {id(self.inventory.modules[path]) for path in entry.owner_names}
+        is_parameter, declared = entry.kind == "parameter", self.declared.covers(entry)
+        return Sharing(
+            kind="same-parameter" if is_parameter else "same-buffer",
+            names=entry.names,
+            numel=entry.numel,
+            bytes=entry.bytes,
+            modules=entry.owner_names,
+            same_module=len(owners) == 1,
+            declared=declared,
+            verdict="intact" if declared else "undeclared" if is_parameter else None,
+        )
+
+    def _group(self, group: Group, kept: int | None) -> Sharing:
+        members = [self.entries[number] for number in group.members]
+        return Sharing(
+            kind=group.kind,
+            names=tuple(entry.name for entry in members),
+            numel=members[0].numel if group.kind in _ONE_TENSOR else self._elements(group),
+            bytes=group.bytes,
+            modules=tuple(entry.owner_names[0] for entry in members),
+            same_module=len({id(entry.owner) for entry in members}) == 1,
+            declared=kept is not None,
+            verdict="broken" if kept is not None else None,
+            repair=self._repair(group, kept),
+            origin=self.origin if kept is not None else None,
+            storage_bytes=self.relations.storage_bytes(group.members),
+        )
+
+    def _elements(self, group: Group) -> int | None:
+        """Return the bytes of a group as elements; None where its tensors cut them up differently."""
+        if not group.bytes:
+            return group.bytes
+        memories = [self.relations.memories[number] for number in group.members]
+        each, *others = {part.element_size() for memory in memories if memory for part in memory.parts}
+        return None if others or group.bytes % each else group.bytes // each
+
+    def _repair(self, group: Group, kept: int | None) -> str | None:
+        if kept is None:
+            if group.kind != "same-view":
+                return None
+            kept = group.members[0]
+        others = [self.entries[number] for number in group.members if number != kept]
+        return repair(self.inventory.modules[""], self.entries[kept], others) if others else None
+
+    def _missing(self, tie: Broken) -> Sharing:
+        return Sharing(
+            kind="not-shared",
+            names=tie.names,
+            numel=0,
+            bytes=0,
+            declared=True,
+            verdict="missing",
+            missing=tie.missing,
+            origin=self.origin,
+        )
+
+
+def _alike(entries: Sequence[Entry], values: Mapping[int, Values | None], relations: Relations) -> list[Equal]:
+    """Return what is equal bit for bit among the tensors that were measured and do not overlap themselves."""
+    measured = []
+    for number, entry in enumerate(entries):
+        figures, memory = values.get(id(entry.tensor)), relations.memories[number]
+        if figures and memory and memory.visited == memory.size and readable(entry.tensor):
+            measured.append(Measured(number, entry.tensor, figures))
+    return find_equal(measured)
+
+
+def _apart(alike: Sequence[Equal], entries: Sequence[Entry], relations: Relations) -> list[Group]:
+    """Return the groups of tensors with bytes of their own, one for all that share some; constants last."""
+    found = []
+    for equal in alike:
+        apart = {relations.component(number): number for number in reversed(equal.members)}
+        if len(apart) > 1:
+            members = tuple(sorted(apart.values()))
+            found.append(Group(equal.kind, members, entries[members[0]].bytes))
+    return sorted(found, key=lambda group: (group.kind == "equal-constant", group.members))

@@ -1,0 +1,114 @@
+"""Where a tensor keeps its bytes, also one that is not a plain strided tensor; nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from paraminspect.analysis.sharing.layout import Layout, layout_of
+
+_COMPRESSED_ROWS = {torch.sparse_csr, torch.sparse_bsr}
+_COMPRESSED_COLUMNS = {torch.sparse_csc, torch.sparse_bsc}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The bytes of one strided tensor.
+
+    Positions count from the beginning of `space`: the addresses of the CPU, where different storages may overlap, or
+    one storage, where addresses are unknown (meta) or not ours to compare.
+    """
+
+    space: Hashable
+    storage: int
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All bytes of a tensor, and how it looks at them; equal ones are the same view.
+
+    `visited` counts a byte as often as an element lies there. `parts` are the strided tensors of the pieces, held so
+    that their storages keep their identity.
+    """
+
+    pieces: tuple[Piece, ...]
+    view: Hashable
+    visited: int
+    parts: tuple[Tensor, ...] = field(compare=False)
+
+    @property
+    def size(self) -> int | None:
+        """Return the number of different bytes; None where it is unknown."""
+        sizes = [piece.layout.size for piece in self.pieces]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def memory_of(tensor: Tensor) -> Memory | None:
+    """Return the bytes of `tensor`, those of its parts if it is a wrapper; None where it has none or hides them."""
+    try:
+        parts = list(_parts(tensor))
+        found = [(part, piece) for part in parts if (piece := _piece(part))]
+        view = (tensor.dtype, _shape(tensor), tuple(map(_view, parts)))
+    except Exception:  # a subclass answers with code of its own, and may raise anything
+        return None
+    if not found:
+        return None
+    held, pieces = zip(*found, strict=True)
+    return Memory(pieces, view, sum(part.numel() * part.element_size() for part in held), held)
+
+
+def _parts(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the strided tensors that hold the elements: the local one of a DTensor, indices and values of a sparse."""
+    if is_lazy(tensor):
+        return
+    if hasattr(type(tensor), "__tensor_flatten__"):
+        names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # of wrapper subclasses
+        inner = (getattr(tensor, name) for name in names)
+        for part in inner:
+            if isinstance(part, Tensor):  # a DTensor names its mesh, too
+                yield from _parts(part)
+    elif tensor.layout is torch.sparse_coo:
+        yield from (tensor._indices(), tensor._values())
+    elif tensor.layout in _COMPRESSED_ROWS:
+        yield from (tensor.crow_indices(), tensor.col_indices(), tensor.detach().values())
+    elif tensor.layout in _COMPRESSED_COLUMNS:
+        yield from (tensor.ccol_indices(), tensor.row_indices(), tensor.detach().values())
+    elif tensor.is_nested:
+        yield tensor.detach().values()
+    elif tensor.layout is torch.strided:
+        yield tensor
+
+
+def _piece(tensor: Tensor) -> Piece | None:
+    """Return the bytes of a strided tensor; None where it has no elements, or its storage was cut short."""
+    storage = tensor.untyped_storage()
+    identity, address = storage._cdata, _address(storage)  # private: all that keeps storages without addresses apart
+    start = int(tensor.storage_offset()) * tensor.element_size()
+    layout = layout_of(start + address, tensor.element_size(), tensor.shape, tensor.stride())
+    if layout is None or (address and layout.stop > address + storage.nbytes()):
+        return None
+    return Piece("addresses" if address else identity, identity, layout)
+
+
+def _address(storage: torch.UntypedStorage) -> int:
+    """Return where a storage of the CPU begins; 0 where there is no memory behind it, or not the CPU's."""
+    try:
+        return storage.data_ptr() if storage.device.type == "cpu" else 0
+    except RuntimeError:  # a wrapper's storage, or a fake one
+        return 0
+
+
+def _shape(tensor: Tensor) -> Hashable:
+    nested = tensor.is_nested and tensor.layout is torch.strided
+    return str(tensor._nested_tensor_size().tolist()) if nested else tuple(tensor.shape)
+
+
+def _view(tensor: Tensor) -> Hashable:
+    """Return how a strided tensor looks at its bytes; the stride of one row says nothing."""
+    steps = tuple(step if count > 1 else 0 for count, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.dtype, tuple(tensor.shape), steps, tensor.is_conj(), tensor.is_neg()
