@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import dtype_name
-from paraminspect.analysis.losses import tensors_in
+from paraminspect.analysis.outputs import tensors_in
+from paraminspect.analysis.watch import Running
 from paraminspect.report import ForwardError
 
+_LONGEST = 1_000
 _LAST = {"Linear": "in_features", "RNN": "input_size", "LSTM": "input_size", "GRU": "input_size"}
 _SECOND = {"Conv": "in_channels", "BatchNorm": "num_features", "InstanceNorm": "num_features"}
 
 
-def explain(name: str, module: nn.Module, args: tuple[Any, ...], error: Exception) -> ForwardError:
-    """Name the module, what it expects and what it got where the two disagree, then what torch said."""
-    said = first_line(error)
-    given = tensors_in(args)
-    got = ", ".join(f"{tuple(tensor.shape)} {dtype_name(tensor.dtype)}" for tensor in given) or "no tensor"
-    expected = _expectation(module)
-    if expected and not (given and _fits(module, given[0])):
-        return ForwardError(name, f"{type(module).__name__} expects {expected}, got {got} ({said})")
-    return ForwardError(name, f"{type(module).__name__} got {got}: {said}")
+def explain(error: BaseException, running: Running | None, phase: str) -> ForwardError:
+    """Name the module that raised, what it expects and what it got where the two disagree, then what torch said."""
+    said = reason(error)
+    if running is None:
+        return ForwardError("", said, phase)
+    name, module, args, _ = running
+    kind, given = type(module).__name__, tensors_in(args)
+    got = ", ".join(f"{tuple(tensor.shape)} {dtype_name(tensor.dtype)}" for tensor in given)
+    try:
+        expected = _expectation(module)
+        fits = bool(given) and _fits(module, given[0])
+    except Exception:  # the user's module may hide its attributes
+        expected, fits = "", True
+    if not isinstance(error, Exception) or isinstance(error, (MemoryError, RecursionError)):
+        return ForwardError(name, f"{kind} {said}", phase)
+    if expected and not fits:
+        return ForwardError(name, f"{kind} expects {expected}{f', got {got}' if got else ''} ({said})", phase)
+    return ForwardError(name, f"{kind} got {got}: {said}" if got else f"{kind}: {said}", phase)
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of what `error` says, or its class."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def reason(error: BaseException) -> str:
+    """Return in one line what happened: an exit, a lack of memory, an endless recursion, else what `error` says."""
+    text = _text(error)
+    if isinstance(error, SystemExit):
+        return f"called exit({_text(error.code, repr)})"
+    if isinstance(error, RecursionError):
+        return "never stopped calling itself"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in text:
+        tried = re.search(r"allocate ([\d.,]+ ?\w*)", text)
+        return "ran out of memory" + (f": it tried to allocate {tried[1]}" if tried else "")
+    if not isinstance(error, Exception) or isinstance(error, (KeyError, StopIteration)):
+        return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+    return text or type(error).__name__
+
+
+def _text(value: object, form: Callable[[object], str] = str) -> str:
+    """Return the first line of a text; the value is the user's, so even this may fail."""
+    try:
+        lines = form(value).strip().splitlines()
+    except Exception:
+        return f"(a {type(value).__name__} that cannot be shown)"
+    return lines[0][:_LONGEST] if lines else ""
 
 
 def _expectation(module: nn.Module) -> str:

@@ -1,18 +1,21 @@
-"""What gradient reached each parameter, and what each use of a shared one contributed."""
+"""What gradient reached each parameter, and what each use of a followed one contributed."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
-from paraminspect.analysis.ledger import Record
-from paraminspect.analysis.numbers import Numbers, numbers_of
-from paraminspect.analysis.passes import Passes, reads
-from paraminspect.analysis.statistics import measure
-from paraminspect.report import Gradient, Use, Values
+from paraminspect.analysis.account import largest
+from paraminspect.analysis.ledger import Ledger, Record
+from paraminspect.analysis.numbers import numbers_of
+from paraminspect.analysis.passes import Passes, arrived, reads
+from paraminspect.analysis.summary import NOTHING, dense, described, summarise
+from paraminspect.report import Gradient, Use, Verdict
 
-_FIGURES = tuple(field.name for field in fields(Values) if field.name != "histogram")
+REST = "(not attributed)"
 
 
 def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) -> Gradient:
@@ -24,9 +27,13 @@ def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) 
         return Gradient("frozen")
     if passes is None or not passes.backward:
         return Gradient(_without_backward(parameter, passes))
-    if parameter.grad is None:
+    grad = arrived(parameter, passes)
+    if grad is None:
         return Gradient("disconnected" if id(parameter) in reads(passes) else "unused")
-    return summarise(parameter.grad, wanted)
+    if id(parameter) not in passes.gradients:
+        return summarise(grad, wanted)
+    shown = numbers_of(dense(grad)) if wanted else NOTHING
+    return described(passes.gradients[id(parameter)], grad.numel(), shown)
 
 
 def _without_backward(parameter: Tensor, passes: Passes | None) -> str:
@@ -37,27 +44,57 @@ def _without_backward(parameter: Tensor, passes: Passes | None) -> str:
     return "disconnected" if id(parameter) in reads(passes) else "unused"
 
 
-def summarise(grad: Tensor, wanted: bool = False) -> Gradient:
-    """Return the figures of a gradient; on the meta device its status is ``unknown``, not a guess."""
-    dense = grad.to_dense() if grad.is_sparse else grad
-    values = measure(dense, histogram=False)
-    if values is None:
-        return Gradient("unknown")
-    status = "nonfinite" if values.nan or values.inf else "zero" if values.zeros == dense.numel() else "ok"
-    shown = numbers_of(dense) if wanted else Numbers()
-    return Gradient(status, **{name: getattr(values, name) for name in _FIGURES}, data=shown.data, text=shown.text)
-
-
-def uses_of(passes: Passes, names: dict[int, str]) -> tuple[Use, ...]:
+def uses_of(passes: Passes, names: dict[int, str], wanted: bool = True) -> tuple[Use, ...]:
     """Return the ledger: one entry per use, in order of execution, with that use's own gradient.
 
-    `names` maps the id of each parameter to the name it is reported under.
+    What a parameter's gradient holds beyond its uses comes last. `names` maps the id of each parameter to the name it
+    is reported under; `wanted` adds the elements of small gradients.
     """
-    records = passes.ledger.records if passes.ledger else []
-    return tuple(_use(record, index, names) for index, record in enumerate(records) if id(record.parameter) in names)
+    if passes.ledger is None:
+        return ()
+    records = enumerate(passes.ledger.records)
+    uses = [_use(record, index, passes, names, wanted) for index, record in records if id(record.parameter) in names]
+    rests = enumerate(_rests(passes.ledger, passes, names), start=len(passes.ledger.records))
+    return (*uses, *(Use(name, "", REST, index, summarise(rest, wanted)) for index, (name, rest) in rests))
 
 
-def _use(record: Record, index: int, names: dict[int, str]) -> Use:
-    grad = record.view.grad
-    found = Gradient("not-run") if grad is None else summarise(grad, wanted=True)
+def verdicts_of(passes: Passes, names: dict[int, str]) -> tuple[Verdict, ...]:
+    """Hold the sum of the uses against the gradient, for parameters with several uses or with more than their sum.
+
+    `measured` is the largest difference; `tolerance` what rounding may account for.
+    """
+    if passes.ledger is None or not passes.backward:
+        return ()
+    uses = Counter(id(record.parameter) for record in passes.ledger.records if record.gradient is not None)
+    rests = dict(_rests(passes.ledger, passes, names))
+    found = []
+    for key, name in names.items():
+        account = passes.ledger.accounts.get(key)
+        if name in rests:
+            measured = account.difference if account else largest(rests[name])
+            tolerance = account.tolerance if account else 0.0
+            found.append(Verdict("ledger", "not attributed", measured or 0.0, 0.0, tolerance, name))
+        elif account is not None and uses[key] > 1 and account.compared:
+            found.append(Verdict("ledger", "reconciles", account.difference, 0.0, account.tolerance, name))
+    return tuple(found)
+
+
+def _rests(ledger: Ledger, passes: Passes, names: dict[int, str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield what the gradients of followed parameters hold beyond their uses: everything, where no use was seen."""
+    for key, name in names.items():
+        if key in ledger.followed and passes.backward:
+            account = ledger.accounts.get(key)
+            rest = account.rest if account else ledger.parameters[key].grad
+            if rest is not None:
+                yield name, rest
+
+
+def _use(record: Record, index: int, passes: Passes, names: dict[int, str], wanted: bool) -> Use:
+    found = record.gradient if passes.backward else None
+    if found is None:
+        status = gradient_of(record.parameter, passes).status
+        found = Gradient(status if status in ("frozen", "not-run") else "disconnected")
+    elif wanted and record.elements is not None:
+        shown = numbers_of(record.elements)
+        found = replace(found, data=shown.data, text=shown.text)
     return Use(names[id(record.parameter)], record.module, record.op, index, found)

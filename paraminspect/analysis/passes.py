@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
 
-from paraminspect.analysis.failure import explain, first_line
+from paraminspect.analysis.constant import why_constant
+from paraminspect.analysis.failure import explain
+from paraminspect.analysis.leaves import spared
 from paraminspect.analysis.ledger import Ledger
-from paraminspect.analysis.losses import compute_loss, tensors_in
-from paraminspect.analysis.statistics import measure
-from paraminspect.report import ForwardError, Layer, LayerGrad, LayerOut
+from paraminspect.analysis.losses import compute_loss
+from paraminspect.analysis.quick import Queue
+from paraminspect.analysis.reads import Dispatched
+from paraminspect.analysis.walk import Walk, registered, walk
+from paraminspect.analysis.watch import Call, Watch
+from paraminspect.report import ForwardError, Layer, Values
 from paraminspect.sources.subject import Batch, Loss
-
-_IN_ONE_THREAD = 16_384  # torch splits longer sums among threads, and their number would show in the last digits
-
-
-@dataclass
-class Call:
-    """One call of one childless module: figures of what it returned and of the gradient that arrived there."""
-
-    module: str
-    type: str
-    out: LayerOut = field(default_factory=LayerOut)
-    grad: LayerGrad = field(default_factory=LayerGrad)
 
 
 @dataclass
 class Passes:
-    """What the two passes left behind. `error` is set when the forward or the loss raised."""
+    """What the two passes left behind. `error` is set when the forward, the loss or the backward raised.
+
+    `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
+    what it is, see `analysis.constant`.
+    """
 
     output: Any = None
     loss: Tensor | None = None
@@ -43,91 +41,23 @@ class Passes:
     error: ForwardError | None = None
     calls: list[Call] = field(default_factory=list)
     ledger: Ledger | None = None
-    nodes: list[Any] = field(default_factory=list)  # last: see _Watch.nodes
+    gradients: dict[int, Values | None] = field(default_factory=dict)
+    constant: str | None = None
+    nodes: list[Any] = field(default_factory=list)  # last: see Watch.nodes
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the calls in order of execution."""
         return tuple(Layer(i, call.module, call.type, call.out, call.grad) for i, call in enumerate(self.calls))
 
 
-class _Watch:
-    """Follow the modules as they run: the stack of names, and one Call per childless module."""
-
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        self.names: dict[int, list[str]] = {}
-        for name, child in modules.items():
-            self.names.setdefault(id(child), []).append(name)
-        self.times: dict[int, int] = {}
-        self.stack: list[tuple[str, nn.Module, Any]] = []
-        self.calls: list[Call] = []
-        # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
-        # 20,000 layers deep. Held here, and let go from the last to the first, each node is freed on its own.
-        self.nodes: list[Any] = []
-
-    @property
-    def current(self) -> str:
-        return self.stack[-1][0] if self.stack else ""
-
-    def enter(self, module: nn.Module, args: Any) -> None:
-        """Name the module that starts; one that is registered under several names goes by them in turn."""
-        names = self.names.get(id(module))
-        if names is not None:
-            turn = self.times.get(id(module), 0)
-            self.times[id(module)] = turn + 1
-            self.stack.append((names[turn % len(names)], module, args))
-
-    def leave(self, module: nn.Module, _args: Any, output: Any) -> None:
-        """Measure the first tensor that a childless module returned, and arrange to measure its gradient."""
-        if id(module) not in self.names:
-            return
-        name, _, _ = self.stack.pop()
-        if next(module.children(), None) is not None:
-            return
-        call = Call(name, type(module).__name__)
-        self.calls.append(call)
-        found = next(iter(tensors_in(output)), None)
-        if found is not None:
-            with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
-                self._watch_output(call, found)
-
-    def _watch_output(self, call: Call, found: Tensor) -> None:
-        values = measure(found.detach(), histogram=False)
-        if values is not None:
-            call.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
-        if found.requires_grad:
-            self.nodes.append(found.grad_fn)
-            found.register_hook(lambda grad: _note_gradient(call, grad))  # type: ignore[no-untyped-call]  # torch's
-
-    def explain(self, error: Exception) -> ForwardError | None:
-        """Blame the innermost module that is still running, if one is."""
-        return explain(*self.stack[-1], error) if self.stack else None
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Keep the hooks installed, for all modules at once, only while the forward runs."""
-        before = module_hooks.register_module_forward_pre_hook(self.enter)
-        after = module_hooks.register_module_forward_hook(self.leave)
-        try:
-            yield
-        finally:
-            before.remove()
-            after.remove()
+@contextlib.contextmanager
+def _recording() -> Iterator[None]:
+    """Let autograd record, whatever the caller has switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
-def _note_gradient(call: Call, grad: Tensor) -> None:
-    call.grad = LayerGrad(_rms(grad.detach()))
-
-
-def _rms(grad: Tensor) -> float | None:
-    """Return the rms that `measure` gives, by one call of torch where that is as exact."""
-    if grad.dtype == torch.float32 and grad.is_cpu and 0 < grad.numel() <= _IN_ONE_THREAD:
-        norm = float(torch.linalg.vector_norm(grad, dtype=torch.float64))
-        if norm < math.inf:  # squares of float32 neither overflow nor vanish in float64; NaN goes on
-            return norm / math.sqrt(grad.numel())
-    values = measure(grad, histogram=False)
-    return values.rms if values is not None else None
-
-
+@_recording()
 def run_passes(
     module: nn.Module,
     batch: Batch,
@@ -140,31 +70,94 @@ def run_passes(
     """Run the forward, the loss and (unless told otherwise) the backward.
 
     `follow` are the parameters whose uses the ledger keeps apart; `contain` wraps whatever runs the module's code.
-    Gradients accumulate in ``.grad`` as ever.
-    What raises is no exception here: `Passes.error` says in which phase, and names the innermost module of a forward.
+    Gradients accumulate in ``.grad`` as ever. What is compiled runs eagerly.
+    What raises is no exception here, save KeyboardInterrupt: `Passes.error` says in which phase, and names the
+    innermost module.
     """
-    watch = _Watch(dict(module.named_modules(remove_duplicate=False)))
-    ledger = Ledger(module.parameters(), follow, lambda: watch.current)
+    modules = walk(module)
+    watch = Watch(modules)
+    ledger = Ledger(_parameters(modules), follow, watch)
     passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
     try:
-        with contain(), watch.active(), ledger:
-            passes.output = module(*batch.args, **batch.kwargs)
-        phase = "loss"
-        passes.loss = compute_loss(loss, passes.output)
-        phase = "backward"
-        if backward and passes.loss.requires_grad:
-            with contain():
-                passes.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            passes.backward = True
-    except Exception as error:
-        passes.error = watch.explain(error) or ForwardError("", first_line(error), phase)
+        with _eager(), watch.active():
+            with contain(), _noting_scripts(modules, ledger), ledger:
+                passes.output = module(*batch.args, **batch.kwargs)
+            phase = "loss"
+            with ledger:
+                passes.loss = compute_loss(loss, passes.output)
+            passes.constant = why_constant(loss, passes.output)
+            phase = "backward"
+            if backward and passes.loss.requires_grad:
+                with contain(), watch.gather(), spared(passes.loss, set(ledger.parameters)), ledger:
+                    _run_backward(passes.loss)
+                passes.backward = True
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code may exit
+        passes.error = explain(error, watch.blamed(error), phase)
+    finally:
+        ledger.close()
+        watch.forget()
+    if passes.backward:
+        passes.gradients = _measure_gradients(passes, ledger, watch.queue)
     return passes
+
+
+def _measure_gradients(passes: Passes, ledger: Ledger, queue: Queue) -> dict[int, Values | None]:
+    found: dict[int, Values | None] = {}
+    for key, parameter in ledger.parameters.items():
+        grad = arrived(parameter, passes)
+        if grad is not None:
+            queue.measure(grad, partial(found.__setitem__, key))
+    queue.flush()
+    return found
+
+
+def _parameters(modules: Walk) -> Iterator[Tensor]:
+    for _, module in modules.once():
+        yield from (parameter for _, parameter in registered(module, "_parameters"))
+
+
+def _run_backward(loss: Tensor) -> None:
+    """Run ``loss.backward()``, which itself would suspend the ledger: a checkpoint recomputes under its eyes."""
+    if loss.numel() != 1:
+        raise RuntimeError(f"the loss must be a single number, got shape {tuple(loss.shape)}")
+    engine = torch.autograd.Variable._execution_engine
+    start = torch.ones_like(loss)
+    engine.run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+@contextlib.contextmanager
+def _eager() -> Iterator[None]:
+    """Run compiled modules eagerly: what is compiled makes no calls to follow."""
+    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and the import takes seconds
+        with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using `torch.compile\\(module\\)` when there are global hooks")
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def _noting_scripts(modules: Walk, ledger: Ledger) -> Iterator[None]:
+    """Note also what TorchScript reads, where there is any: every operation costs more."""
+    if any(issubclass(type(child), torch.jit.ScriptModule) for _, child in modules.once()):
+        with Dispatched(ledger.parameters, ledger.read):
+            yield
+    else:
+        yield
 
 
 def loss_value(loss: Tensor | None) -> float | None:
     """Return a loss as a number, None when it is unknown (meta) or was not reached."""
     return None if loss is None or loss.is_meta else float(loss.detach().item())
+
+
+def arrived(parameter: Tensor, passes: Passes) -> Tensor | None:
+    """Return ``.grad``, or what was there before a hook of the user's dropped it."""
+    account = passes.ledger.accounts.get(id(parameter)) if passes.ledger else None
+    return account.received if parameter.grad is None and account else parameter.grad
 
 
 def reads(passes: Passes) -> set[int]:

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from paraminspect.analysis.bits import same_bits
 from paraminspect.analysis.process_state import Restore, process_state
+from paraminspect.analysis.walk import attributes_of
 from paraminspect.analysis.writes import CopyOnWrite
 
 _COPIED_AT_ONCE = 2**24  # bytes: running statistics, counters; a larger tensor is copied when something writes to it
@@ -29,7 +30,8 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
     run under the mode that is yielded: it copies a large tensor before something writes to it.
     """
     held = list({id(tensor): tensor for tensor in tensors}.values())
-    small = [tensor for tensor in held if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
+    with torch._C.DisableTorchFunctionSubclass():
+        small = [tensor for tensor in held if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
     copied = {id(tensor) for tensor in small}
     mode = CopyOnWrite(tensor for tensor in held if id(tensor) not in copied)
     undo: list[Restore] = [*process_state()]
@@ -52,12 +54,18 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
 
 
 def _bytes(tensor: Tensor) -> int:
-    return 0 if is_lazy(tensor) else tensor.numel() * tensor.element_size()
+    return 0 if is_lazy(tensor) or tensor.is_nested else tensor.numel() * tensor.element_size()
 
 
 def _values(tensor: Tensor) -> Restore:
     """Copy a tensor now; the version counter does not tell whether it was written to: BatchNorm leaves it alone."""
-    if is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+    if (
+        is_lazy(tensor)
+        or tensor.is_meta
+        or tensor.is_nested
+        or tensor.is_quantized
+        or tensor.layout is not torch.strided
+    ):
         return _nothing
     memory, copy = tensor.data, tensor.detach().clone()
 
@@ -121,13 +129,13 @@ def _nothing() -> None:
 
 def _attributes(module: nn.Module) -> Restore:
     """Keep the class and the attributes of a module, and what its plain containers hold: hooks, names, caches."""
-    kind, attributes = type(module), dict(vars(module))
+    kind, attributes = type(module), dict(attributes_of(module))
     contents = [_contents(value) for value in attributes.values() if type(value) in _CONTAINERS]
 
     def restore() -> None:
         if type(module) is not kind:
             module.__class__ = kind
-        own = vars(module)
+        own = attributes_of(module)
         if _identities(own) != _identities(attributes):
             own.clear()
             own.update(attributes)
