@@ -15,15 +15,28 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from paraminspect import output
 from paraminspect.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 _LONGEST = 1_000
 _ENDINGS = ("_exit", "execv", "execve")  # what ends the process, or makes it another one, from Python
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE")
-_search_path: list[str] = []  # what the user's code has put on sys.path: its own later imports need it
+_NETWORK = {"ConnectError", "ConnectionError", "LocalEntryNotFoundError", "TimeoutException", "URLError", "gaierror"}
+
+# What the user's code has changed for the whole process, and its own later calls go by.
+_search_path: list[str] = []
+_defaults: list[tuple[torch.dtype, torch.device]] = []
+
+
+def forget() -> None:
+    """Begin anew: what earlier code of the user's put on ``sys.path`` or made torch's default is not this code's."""
+    _search_path.clear()
+    _defaults.clear()
 
 
 @contextlib.contextmanager
@@ -149,20 +162,40 @@ def _signals() -> Iterator[None]:
 def _torch_defaults() -> Iterator[None]:
     """Keep torch's default dtype, default device and gradient mode, also if the user's code is first to import torch.
 
-    The random number generator is not kept: an initialiser is there to draw from it.
+    The defaults that the user's code has set are in force again whenever more of it runs: a file that begins with
+    ``torch.set_default_dtype`` means its forward too. The random number generator is not kept: an initialiser is
+    there to draw from it.
     """
-    torch = sys.modules.get("torch")
-    before = None if torch is None else (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled())
+    ours = _torch_now()
+    if ours and _defaults:
+        _set_torch(*_defaults[-1])
+    before = _torch_now()
+    gradients = ours is None or sys.modules["torch"].is_grad_enabled()
     try:
         yield
     finally:
-        torch = sys.modules.get("torch")
-        if torch is not None and hasattr(torch, "set_default_device"):
-            dtype, device, gradients = before or (torch.float32, torch.device("cpu"), True)
-            torch.set_default_dtype(dtype)
-            if torch.get_default_device() != device:
-                torch.set_default_device(None if device.type == "cpu" else device)
-            torch.set_grad_enabled(gradients)
+        after = _torch_now()
+        if after:
+            ours = ours or (sys.modules["torch"].float32, sys.modules["torch"].device("cpu"))
+            if after != (before or ours):
+                _defaults[:] = [after]
+            _set_torch(*ours)
+            sys.modules["torch"].set_grad_enabled(gradients)
+
+
+def _torch_now() -> tuple[torch.dtype, torch.device] | None:
+    """Return torch's default dtype and device, None before torch was imported, whole."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "set_default_device"):
+        return None
+    return torch.get_default_dtype(), torch.get_default_device()
+
+
+def _set_torch(dtype: torch.dtype, device: torch.device) -> None:
+    torch = sys.modules["torch"]
+    torch.set_default_dtype(dtype)
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
 
 
 @contextlib.contextmanager
@@ -200,7 +233,33 @@ def explained(what: str, error: BaseException) -> UserError:
         return UserError(f"{what} ran out of memory", where=place, code="out-of-memory")
     text = _text(error, str)
     message = f"{what} raised {type(error).__name__}" + (f": {text}" if text else "")
-    return UserError(message, where=place, code="user-code-failed")
+    return UserError(message, where=place, hint=_advice(error), code="user-code-failed")
+
+
+def _advice(error: BaseException) -> str:
+    """Return what to try, for the failures that have one cause."""
+    text = _text(error, str)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install what provides {error.name!r} in the environment of paraminspect"
+    if isinstance(error, ImportError) and "relative import" in text:
+        return "the file belongs to a package: name it as pkg.mod:attr, in the folder that holds the package"
+    if isinstance(error, AttributeError) and "before Module.__init__() call" in text:
+        return "call super().__init__() before anything is assigned"
+    if isinstance(error, EOFError):
+        return "its standard input is empty: whatever it asks for has to be an argument"
+    if any(_NETWORK & {cls.__name__ for cls in type(one).__mro__} for one in _chain(error)):
+        return "it needs the network: name a function that downloads nothing"
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those it came from."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and all(following is not one for one in seen):
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__
 
 
 def _text(value: object, form: Callable[[object], str]) -> str:

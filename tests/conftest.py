@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from paraminspect import guard
 from paraminspect.cli.app import main
 
 # The same examples every time, so that a run tells of the change and not of luck; for new ones:
@@ -34,6 +35,12 @@ class Ran:
     @property
     def report(self) -> dict[str, Any]:
         return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def _a_process_of_its_own() -> None:
+    """Every test is a run of its own: what an earlier one's code set for its later code is not in force."""
+    guard.forget()
 
 
 @pytest.fixture

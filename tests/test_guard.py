@@ -39,6 +39,13 @@ def user_file(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Let no test's code go by what another test's code has set."""
+    yield
+    guard.forget()
+
+
 def refused(function: Callable[..., Any], *args: Any) -> UserError:
     with pytest.raises(UserError) as caught:
         function(*args)
@@ -152,7 +159,7 @@ def test_what_is_missing_is_told_apart_from_what_fails(user_file: Write, monkeyp
     cases = {
         "usr.py:f": ("no such file: usr.py", "did you mean 'user.py'?", "no-such-file"),
         "no/user.py:f": ("no such file: no/user.py", "", "no-such-file"),
-        "usr:f": ("no module named 'usr'", name, "no-such-module"),
+        "usr:f": ("no module named 'usr'", "did you mean 'user'?", "no-such-module"),
         "good.sub:f": ("no module named 'good.sub'", name, "no-such-module"),
         "a/b:f": ("'a/b' is not a module's name", name, "no-such-module"),
         "good.py:initialize_": (
@@ -297,6 +304,19 @@ def test_what_the_user_put_on_the_path_serves_the_users_later_imports_only(user_
     assert str(folder) not in sys.path
     assert guard.call("f", function) == 7
     assert str(folder) not in sys.path
+
+
+def test_the_defaults_that_the_user_set_serve_the_users_later_code_only() -> None:
+    def now() -> tuple[torch.dtype, torch.device]:
+        return torch.get_default_dtype(), torch.get_default_device()
+
+    ours = now()
+    guard.call("f", torch.set_default_dtype, torch.float64)
+    assert (now(), guard.call("f", now)) == (ours, (torch.float64, torch.device("cpu")))
+    guard.call("f", torch.set_default_device, "meta")
+    assert (now(), guard.call("f", now)) == (ours, (torch.float64, torch.device("meta")))
+    guard.forget()
+    assert guard.call("f", now) == ours
 
 
 @pytest.fixture

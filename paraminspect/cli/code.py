@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from paraminspect import output
 from paraminspect.cli import session
-from paraminspect.cli.options import Notes, Passes, Rules, Setting, Source
+from paraminspect.cli.options import Call, Notes, Passes, Rules, Setting, SpecSource
 from paraminspect.errors import UserError
 
 
-def code(source: Source, setting: Setting, passes: Passes, rules: Rules, notes: Notes) -> int:
+def code(source: SpecSource, setting: Setting, passes: Passes, rules: Rules, notes: Notes) -> int:
     """Print the same experiment as a stand-alone PyTorch script: same seed, same bits."""
-    prepared = session.prepare(source, rules, setting, notes, passes)
+    prepared = session.prepare(source, Call(), rules, setting, notes, passes)
     import torch
 
     from paraminspect.script.write import script

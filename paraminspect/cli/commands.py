@@ -8,6 +8,7 @@ from typing import Final
 
 from paraminspect.cli.code import code
 from paraminspect.cli.edit import edit
+from paraminspect.cli.grad import grad
 from paraminspect.cli.init import init
 from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
@@ -28,6 +29,7 @@ class Entry:
 COMMANDS: Final[Mapping[str, Entry]] = {
     "show": Entry(show, "The whole picture: parameters, values, gradients, sharing."),
     "init": Entry(init, "What an initialiser did: before, after, expected."),
+    "grad": Entry(grad, "What gradient reaches every parameter, use by use."),
     "share": Entry(share, "Who shares what with whom, and what it means."),
     "edit": Entry(edit, "Change values in place; gradients and graph stay."),
     "code": Entry(code, "The same experiment as a plain PyTorch script."),

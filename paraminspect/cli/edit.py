@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from paraminspect.cli.options import Call, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
 from paraminspect.errors import UserError
 
 
 def edit(
     source: Source,
+    call: Call,
     rows: Rows,
     setting: Setting,
     passes: Passes,
@@ -30,11 +31,10 @@ def edit(
         message = f"one of --add, --mul and --fill is needed, got {len(given)}"
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
-    prepared = session.prepare(source, rules, setting, notes, passes)
+    prepared = session.prepare(source, call, rules, setting, notes, passes)
     from paraminspect.experiment import edit as experiment
-    from paraminspect.experiment.run import Request
 
-    request = Request("edit", tuple(rows.params or ()), rows.layer, values)
+    request = session.request("edit", rows, values=values)
     ((operation, value),) = given.items()
     report = experiment.edit(prepared.subject(), prepared.rules, request, operation, value)
-    return session.finish(report, printing, notes, values)
+    return session.finish(report, rows, printing, notes, values)

@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from paraminspect.errors import UserError
+
 
 def _starting(incomplete: str, known: Iterable[str]) -> list[str]:
     return [word for word in known if word.startswith(incomplete)]
@@ -46,11 +48,21 @@ Source = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
+        help="A spec (.yaml, .json, - for stdin), a built-in name, or a model in Python: file.py:attr, pkg.mod:attr. "
+        "Default: mlp.",
+        autocompletion=_sources,
+    ),
+]
+SpecSource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
         help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.",
         autocompletion=_sources,
     ),
 ]
 Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")]
+NoForward = Annotated[bool, typer.Option("--no-forward", help="Build and measure, run nothing.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -62,6 +74,18 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+class Key(StrEnum):
+    """What rows can be sorted by."""
+
+    name = "name"
+    numel = "numel"
+    bytes = "bytes"
+    mean = "mean"
+    std = "std"
+    rms = "rms"
+    gradient = "gradient"
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,16 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Call:
+    """What SOURCE is called with, where it is Python code."""
+
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="NAME=VALUE", help="Argument for SOURCE, in YAML: depth=2. Repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class Setting:
     """Where the network is built, and from which seed."""
 
@@ -133,12 +167,17 @@ class Passes:
         typer.Option(
             "--input",
             metavar="INPUT",
-            help="SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or 2,8:int64:0..99.",
+            help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.",
         ),
     ] = None
     loss: Annotated[
         str | None,
-        typer.Option("--loss", metavar="NAME", help="sum, mean, mse or cross_entropy.", autocompletion=_losses),
+        typer.Option(
+            "--loss",
+            metavar="NAME",
+            help="sum, mean, mse, cross_entropy or random. Or your own: file.py:func.",
+            autocompletion=_losses,
+        ),
     ] = None
 
 
@@ -152,6 +191,23 @@ class Rows:
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="NAME", help="One module alone, names relative to it.")
     ] = None
+    sort: Annotated[
+        Key | None,
+        typer.Option("--sort", metavar="KEY", help="Largest first: numel, bytes, mean, std, rms, gradient; or name."),
+    ] = None
+    top: Annotated[
+        int | None, typer.Option("--top", metavar="N", help="Only the first N; without --sort the largest N.")
+    ] = None
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="N", help="Sum up what lies more than N modules deep.")
+    ] = None
+    no_fold: Annotated[bool, typer.Option("--no-fold", help="Print every one of the blocks that are alike.")] = False
+
+    def __post_init__(self) -> None:
+        for option, number in (("--top", self.top), ("--depth", self.depth)):
+            if number is not None and number < 1:
+                hint = f"for example: {option} 3"
+                raise UserError(f"at least 1 is needed, got {number}", where=option, hint=hint, code="bad-option")
 
 
 Command = Callable[..., int]
@@ -180,7 +236,7 @@ def spread(command: Command) -> Command:
 
 
 def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
-    default = None if hint == Source else default
+    default = None if hint in (Source, SpecSource) else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 

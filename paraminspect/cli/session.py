@@ -11,18 +11,20 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paraminspect import output
-from paraminspect.cli.options import Format, Notes, Output, Passes, Rules, Setting
+from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.guard import forget
 
 if TYPE_CHECKING:
+    from paraminspect.experiment.run import Request
     from paraminspect.init.rules import BoundRule
     from paraminspect.render.view import View
     from paraminspect.report import Report
     from paraminspect.sources.locate import Reference
-    from paraminspect.sources.subject import Subject
+    from paraminspect.sources.subject import Loss, Subject
     from paraminspect.spec.model import Input, Rule, Spec
 
 DONE, FOUND, FAILED = 0, 1, 2
@@ -34,8 +36,8 @@ class Prepared:
 
     source: Spec | Reference
     rules: tuple[BoundRule, ...]
+    loss: Loss
     inputs: tuple[Input, ...] = ()
-    loss: str = "sum"
     seed: int = 0
     device: str | None = None
 
@@ -46,11 +48,12 @@ class Prepared:
 
         if isinstance(self.source, Reference):
             return module.load(self.source, self.seed, self.device, self.inputs, self.loss)
-        return mlp.load(self.source)
+        return replace(mlp.load(self.source), loss=self.loss)
 
 
 def prepare(
     source: str | None,
+    call: Call,
     rules: Rules,
     setting: Setting,
     notes: Notes,
@@ -62,29 +65,88 @@ def prepare(
     `passes` is None for a command that runs no forward. Raises UserError for whatever the user can put right.
     """
     from paraminspect.init.rules import bind_rules, option_rules
+    from paraminspect.load import is_reference
     from paraminspect.sources.locate import DEFAULT, Reference, find
-    from paraminspect.spec.inputs import parse_input
-    from paraminspect.spec.model import LOSSES
+    from paraminspect.spec.inputs import parse_inputs
+    from paraminspect.spec.keywords import parse_keywords
 
+    forget()
     if source is None and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
     found = find(DEFAULT if source is None else source)
     passes = passes or Passes()
     seed = None if setting.seed is None else _seed(setting.seed)
-    loss = _known("--loss", passes.loss, LOSSES)
+    loss = _loss(passes.loss)
+    inputs = parse_inputs(passes.input or ())
+    named = option_rules(rules.scheme, rules.bias, rules.rule or ())
+    keywords = parse_keywords(call.arg or ())
     own: tuple[Rule, ...] = ()
-    inputs = tuple(map(parse_input, passes.input or ()))
-    if not isinstance(found, Reference):
-        found = _settled(found, seed, setting.device, passes.input or [], loss, backward)
-        own = found.init
-    named = option_rules(rules.scheme, rules.bias, rules.rule or ())  # a function named here is named by the user
-    bound = (*bind_rules(own, rules.allow_code), *bind_rules(named, allow_code=True))
+    if isinstance(found, Reference):
+        found = replace(found, args=keywords)
+        bind_rules((rule for rule in named if not is_reference(rule.scheme)), allow_code=False)
+        _begin(seed or 0, setting.device)
+    else:
+        _refuse_keywords(keywords)
+        found = _settled(found, seed, setting.device, inputs, passes.input or [], loss, backward)
+        own, loss = found.init, found.loss
+    bound = (*bind_rules(own, rules.allow_code), *bind_rules(named, allow_code=True))  # what is named here may run
+    function = _function(loss)
     import_torch()
-    return Prepared(found, bound, inputs, loss or "sum", seed or 0, setting.device)
+    from paraminspect.sources.subject import Loss
+
+    return Prepared(found, bound, Loss(loss or "sum", function), inputs, seed or 0, setting.device)
+
+
+def _begin(seed: int, device: str | None) -> None:
+    """Seed torch before any code of the user's is imported: a module may be built while it is."""
+    from paraminspect.spec.dtypes import check_device
+
+    if device is not None:
+        check_device(device, "--device")
+    import_torch()
+    sys.modules["torch"].manual_seed(seed)
+
+
+def _refuse_keywords(keywords: dict[str, Any]) -> None:
+    if keywords:
+        hint = "it is for a model in Python: file.py:attr or pkg.mod:attr"
+        raise UserError("a spec takes no arguments", where="--arg", hint=hint, code="bad-option")
+
+
+def _loss(name: str | None) -> str | None:
+    """Return a loss that is known by name, or one of the user's that is there to be loaded."""
+    from paraminspect.load import check_target, is_reference
+    from paraminspect.spec.model import LOSSES
+
+    if name is not None and is_reference(name):
+        check_target(name)
+        return name
+    return _known("--loss", name, LOSSES)
+
+
+def _function(loss: str | None) -> Callable[[Any], Any] | None:
+    """Import the user's loss; None for one of torch's."""
+    from paraminspect.load import is_reference, load_attribute
+
+    if loss is None or not is_reference(loss):
+        return None
+    found = load_attribute(loss)
+    if callable(found):
+        function: Callable[[Any], Any] = found
+        return function
+    message = f"{loss} is an object of type {type(found).__name__}, not a function"
+    hint = "write it as def loss(output): return output.square().mean()"
+    raise UserError(message, where="--loss", hint=hint, code="bad-loss")
 
 
 def _settled(
-    spec: Spec, seed: int | None, device: str | None, inputs: list[str], loss: str | None, backward: bool
+    spec: Spec,
+    seed: int | None,
+    device: str | None,
+    inputs: tuple[Input, ...],
+    given: list[str],
+    loss: str | None,
+    backward: bool,
 ) -> Spec:
     """Return the spec with the command line's choices in it, checked against the memory there is."""
     from paraminspect.spec.dtypes import check_device
@@ -94,7 +156,7 @@ def _settled(
     spec = replace(
         spec,
         seed=spec.seed if seed is None else seed,
-        input=_input(inputs) or spec.input,
+        input=_input(inputs, given) or spec.input,
         loss=loss or spec.loss,
         device=spec.device if device is None else check_device(device, "--device"),
     )
@@ -103,12 +165,10 @@ def _settled(
     return spec
 
 
-def _input(given: list[str]) -> Input | None:
-    from paraminspect.spec.inputs import parse_input
-
-    if not given:
+def _input(parsed: tuple[Input, ...], given: list[str]) -> Input | None:
+    """Return the one input that the network of a spec takes; `given` is how it was written."""
+    if not parsed:
         return None
-    parsed = [parse_input(text) for text in given]
     if len(parsed) > 1:
         message = f"the network of a spec takes one input, got {len(parsed)}"
         raise UserError(message, where="--input", hint=f"give it once: --input {given[0]}", code="bad-option")
@@ -165,13 +225,22 @@ def import_torch() -> None:
         raise UserError(f"torch cannot be imported: {error}", hint=hint, code="no-torch") from error
 
 
-def finish(report: Report, printing: Output, notes: Notes, values: bool = False) -> int:
+def request(command: str, rows: Rows, **options: Any) -> Request:
+    """Return what the command is asked to show; call it when torch has been imported."""
+    from paraminspect.experiment.run import Request
+
+    sort = None if rows.sort is None else rows.sort.value
+    return Request(command, tuple(rows.params or ()), rows.layer, sort=sort, top=rows.top, **options)
+
+
+def finish(report: Report, rows: Rows, printing: Output, notes: Notes, values: bool = False) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     chosen = Format.json if printing.json else printing.format
     render: Callable[[Report, View], Iterator[str]] = importlib.import_module(
         f"paraminspect.render.{chosen.value}"
     ).render
-    output.emit(render(report, replace(output.view(not printing.no_color), values=values)))
+    view = replace(output.view(not printing.no_color), values=values, depth=rows.depth, fold=not rows.no_fold)
+    output.emit(render(report, view))
     if not notes.quiet:
         for text in report.notes:
             output.note(text)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Notes, Output, Passes, Rows, Rules, Setting, Source
+from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source
 
 
 def share(
-    source: Source, rows: Rows, setting: Setting, passes: Passes, rules: Rules, printing: Output, notes: Notes
+    source: Source,
+    call: Call,
+    rows: Rows,
+    setting: Setting,
+    passes: Passes,
+    rules: Rules,
+    printing: Output,
+    notes: Notes,
+    no_forward: NoForward = False,
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
-    prepared = session.prepare(source, rules, setting, notes, passes)
+    prepared = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
     from paraminspect.experiment.inspect import inspect
-    from paraminspect.experiment.run import Request
 
-    request = Request("share", tuple(rows.params or ()), rows.layer)
-    return session.finish(inspect(prepared.subject(), request, prepared.rules), printing, notes)
+    request = session.request("share", rows, forward=not no_forward)
+    return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes)

@@ -10,6 +10,7 @@ from typing import Any
 from paraminspect import __version__
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.scheme import LOW_PRECISION
+from paraminspect.load import import_statement, is_reference
 from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk
 from paraminspect.sources import demo
 from paraminspect.spec.inputs import default_dtype, layer_dtypes
@@ -32,6 +33,20 @@ def tensors_in(output):
     if isinstance(output, torch.Tensor):
         return [output]
     return [tensor for item in output for tensor in tensors_in(item)]'''
+_RANDOM = '''\
+def random_loss(outputs):
+    """Return the inner product of the outputs with a random cotangent of norm 1."""
+    outputs = [y for y in outputs if y.is_floating_point() or y.is_complex()]
+    exact = (torch.float64, torch.complex64, torch.complex128)
+    drawn = [
+        torch.randn(y.shape, dtype=dtype, device="meta" if y.is_meta else "cpu")
+        for y, dtype in [(y, y.dtype if y.dtype in exact else torch.float32) for y in outputs]
+    ]
+    norms = [torch.linalg.vector_norm(c) for c in drawn]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    products = [(c / norm).to(y).conj() * y for c, y in zip(drawn, outputs)]
+    losses = [product.sum().real if product.is_complex() else product.sum() for product in products]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()'''
 _MATCHING = '''\
 def matching(wanted):
     """Yield each parameter once that has a name for which wanted(name) is true."""
@@ -90,8 +105,12 @@ def _helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
             yield _source(getattr(demo, name))
     helpers = (rule.scheme.helper(_dtype(spec)).strip() for rule in rules)
     yield from dict.fromkeys(helper for helper in helpers if helper)
-    if _may_give_tuple(spec):
+    if is_reference(spec.loss):
+        yield import_statement(spec.loss)
+    elif _may_give_tuple(spec):
         yield _TENSORS_IN
+    if spec.loss == "random" and not _one_known_output(spec):
+        yield _RANDOM
     if rules and _shares(spec):
         yield _MATCHING
 
@@ -175,15 +194,41 @@ def _may_give_tuple(spec: Spec) -> bool:
     )
 
 
+def _one_known_output(spec: Spec) -> bool:
+    """Tell whether the network returns one tensor, of the dtype of all of it."""
+    return not _may_give_tuple(spec) and (spec.dtype is not None or not any(layer_dtypes(spec.layers)))
+
+
+def _random(spec: Spec) -> str:
+    """Write the inner product with a random cotangent for the one output of the network."""
+    dtype, device = spec.dtype or "float32", spec.device or "cpu"
+    drawn_in = f", dtype=torch.{dtype}" if dtype == "float64" or "complex" in dtype else ""
+    meta = ', device="meta"' if device == "meta" else ""
+    is_moved = dtype in LOW_PRECISION or device not in ("cpu", "meta")
+    product = f"({'C.to(Y)' if is_moved else 'C'}{'.conj()' if 'complex' in dtype else ''} * Y).sum()"
+    return (
+        f"C = torch.randn(Y.shape{drawn_in}{meta})\nC = C / torch.linalg.vector_norm(C)\n"
+        f"loss = {product}{'.real' if 'complex' in dtype else ''}"
+    )
+
+
+def _loss(spec: Spec) -> str:
+    """Write the loss, of all the tensors that the network returns if it may return several."""
+    outputs = "tensors_in(Y)" if _may_give_tuple(spec) else "[Y]"
+    if is_reference(spec.loss):
+        return f"loss = {spec.loss.rpartition(':')[2]}(Y)"
+    if spec.loss == "random":
+        return _random(spec) if _one_known_output(spec) else f"loss = random_loss({outputs})"
+    if not _may_give_tuple(spec):
+        return _LOSS[spec.loss]
+    found = f"outputs = [tensor for tensor in {outputs} if tensor.is_floating_point()]"
+    if spec.loss in ("sum", "mean"):
+        return f"{found}\nloss = torch.stack([tensor.{spec.loss}() for tensor in outputs]).sum()"
+    return f"{found}\n{_LOSS[spec.loss].replace('Y', 'outputs[0]')}"
+
+
 def _passes(spec: Spec) -> Iterator[str]:
     yield "Y = net(X)"
-    if _may_give_tuple(spec):
-        yield "outputs = [tensor for tensor in tensors_in(Y) if tensor.is_floating_point()]"
-        if spec.loss in ("sum", "mean"):
-            yield f"loss = torch.stack([tensor.{spec.loss}() for tensor in outputs]).sum()"
-        else:
-            yield _LOSS[spec.loss].replace("Y", "outputs[0]")
-    else:
-        yield _LOSS[spec.loss]
+    yield _loss(spec)
     yield 'print("net", net)\nprint("X", X)\nprint("Y", Y)\nprint("loss", loss)'
     yield "if loss.requires_grad:\n    loss.backward()"

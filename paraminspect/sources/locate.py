@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.load import is_reference
+from paraminspect.load import check_target, file_of, is_reference, must_name_something
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.text import SUFFIXES, names_in, read_source
@@ -38,6 +38,7 @@ def find(source: str) -> Spec | Reference:
     thing, or it is of a kind that cannot be read.
     """
     if is_reference(source) and not os.path.lexists(source) and not source.endswith(SUFFIXES) and "://" not in source:
+        check_target(source)
         return Reference(source)
     return _load_spec(source)
 
@@ -49,6 +50,7 @@ def _load_spec(source: str) -> Spec:
         return parse_spec(read_source(str(_folder() / f"{source}.yaml")), f"{source}.yaml")
     if source == "-":
         return parse_spec(read_source("-"), "-")
+    _refuse_code(source)
     _refuse_other_kinds(source)
     return parse_spec(read_source(source), source, source)
 
@@ -73,7 +75,18 @@ def _refuse_other_kinds(source: str) -> None:
         message = "checkpoint files cannot be read by this version"
         raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
     if is_missing and not is_spec and Path(source).name == source:
-        specs = [name for name in names_in(".") if name.endswith(SUFFIXES)]
+        specs = [name for name in names_in(".") if name.endswith((*SUFFIXES, ".py"))]
         hint = did_you_mean(source, [*builtin_names(), *specs]) or f"built-in: {', '.join(builtin_names())}"
         message = "no such file, and no built-in spec has this name"
         raise UserError(message, where=source, hint=hint, code="no-such-file")
+
+
+def _refuse_code(source: str) -> None:
+    """Refuse Python code that is named without what is in it, or with more than a name."""
+    target, colon, rest = source.rpartition(":")
+    if colon and target.endswith(".py") and not os.path.lexists(source):
+        hint = f"write {target}:NAME; arguments go to --arg"
+        raise UserError(f"{rest!r} is not a name", where=source, hint=hint, code="no-attribute-named")
+    path = Path(source) if source.endswith(".py") else None if os.path.lexists(source) else file_of(source)
+    if path is not None and path.is_file():
+        raise must_name_something(source, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec import fields
@@ -35,8 +35,18 @@ def read_input(node: Node) -> Input:
     return _checked(Input(shape, _sample(sample, at.get("sample", where)), known_dtype, where=where))
 
 
+def parse_inputs(texts: Iterable[str]) -> tuple[Input, ...]:
+    """Parse every ``--input`` of a command line: by position in the order given, or by name, each name once."""
+    inputs = tuple(map(parse_input, texts))
+    names = [one.name for one in inputs if one.name is not None]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice!r} is given twice", where="--input", hint="keep one of them", code="bad-option")
+    return inputs
+
+
 def parse_input(text: str) -> Input:
-    """Parse one ``--input`` value.
+    """Parse one ``--input`` value: SHAPE is sizes, or ``scalar``; a bool tensor is drawn from 0..1.
 
     Raises UserError naming the option and the part that is wrong.
     """
@@ -52,11 +62,14 @@ def parse_input(text: str) -> Input:
     for kind, found in (("sample", samples), ("dtype", dtypes)):
         if len(found) > 1:
             raise UserError(f"two {kind}s: {' and '.join(found)}", where=where, hint=_FORM, code="bad-option")
-    sample, dtype = [*samples, "uniform"][0], [*dtypes, None][0]
+    dtype = [*dtypes, None][0]
+    sample = [*samples, "0..1" if dtype == "bool" else "uniform"][0]
     return _checked(Input(_shape(shape, where), sample, dtype, name or None, where))
 
 
 def _shape(text: str, where: str) -> tuple[int, ...]:
+    if text == "scalar":
+        return ()
     sizes = text.split(",")
     if not all(re.fullmatch(r"\d{1,18}", size.strip(), re.ASCII) and int(size) > 0 for size in sizes):
         message = f"{text!r} is not a shape: sizes of at least 1, separated by commas"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SAMPLES = ("uniform", "normal", "zeros", "ones")
-LOSSES = ("sum", "mean", "mse", "cross_entropy")
+LOSSES = ("sum", "mean", "mse", "cross_entropy", "random")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import typer.main
 
 from paraminspect.cli.app import app, main
 from paraminspect.cli.commands import COMMANDS
-from paraminspect.cli.options import Format
+from paraminspect.cli.options import Format, Key
 from paraminspect.init.registry import SCHEMES
 from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
@@ -35,6 +35,7 @@ Options:
 Commands:
   show     The whole picture: parameters, values, gradients, sharing.
   init     What an initialiser did: before, after, expected.
+  grad     What gradient reaches every parameter, use by use.
   share    Who shares what with whom, and what it means.
   edit     Change values in place; gradients and graph stay.
   code     The same experiment as a plain PyTorch script.
@@ -58,9 +59,10 @@ Arguments:
 Options:
   --seed N            For torch.manual_seed. Default: the spec's, or 0.
   --device DEVICE     cpu, cuda, mps, xpu or meta.
-  --input INPUT       SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or
-                      2,8:int64:0..99.
-  --loss NAME         sum, mean, mse or cross_entropy.
+  --input INPUT       [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
+                      2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
+  --loss NAME         sum, mean, mse, cross_entropy or random. Or your own:
+                      file.py:func.
   --scheme SCHEME     Initialise weights: normal, normal:std=0.01,
                       file.py:func.
   --bias SCHEME       Initialise biases: zeros, constant:val=1.
@@ -114,6 +116,9 @@ def test_the_texts_name_the_choices_there_are(run: Run) -> None:
     assert f"{', '.join(list(Format)[:-1])} or {list(Format)[-1]}. [default: table]" in text
     assert f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}." in text
     assert f"{', '.join(DEVICES[:-1])} or {DEVICES[-1]}." in text
+    assert {word.strip(",;.") for word in text.partition("Largest first:")[2].split("--top")[0].split()} - {"or"} == {
+        *Key
+    }
 
 
 # --- completion ------------------------------------------------------------------------------------------------
@@ -143,6 +148,8 @@ COMPLETED = {
     "show --format ": list(Format),
     "show -f j": ["json"],
     "show --loss m": ["mean", "mse"],
+    "show --loss r": ["random"],
+    "share --sort n": ["name", "numel"],
     "show --device c": ["cpu", "cuda"],
     "show --scheme kaiming": ["kaiming_normal", "kaiming_uniform"],
     "show --bias z": ["zeros"],

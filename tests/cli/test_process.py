@@ -168,6 +168,66 @@ def test_a_closed_stdout_is_not_replaced_by_the_next_file_opened(tmp_path: Path)
     assert (tmp_path / "mine").read_bytes() == b""
 
 
+# --- the user's model ------------------------------------------------------------------------------------------
+
+MODEL = """\
+import os, sys
+import torch
+from torch import nn
+print("import")
+class Net(nn.Module):
+    def __init__(self, does=""):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.does = does
+        os.write(1, b"build\\n")
+    def forward(self, x):
+        print("forward")
+        exec(self.does)
+        return self.layer(x)
+def make(does):
+    exec(does)
+    return Net()
+"""
+ENDS = {
+    "sys.exit(0)": "called exit(0)",
+    "os._exit(0)": "called exit(0)",
+    "os.execv('/bin/true', ['true'])": "called exit('os.execv')",
+    "input()": "raised EOFError: EOF when reading a line",
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL, "utf-8")
+
+
+def test_what_a_model_prints_is_not_the_answer(tool: Tool, model: None) -> None:
+    ran = tool("show", "model.py:Net", "--json", input=b"not for you", stdin=None)
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout)["source"] == {"kind": "module", "name": "model.py:Net", "path": "model.py"}
+    assert sorted(ran.stderr.split()) == [b"build", b"forward", b"import"]
+
+
+@pytest.mark.parametrize("does", ENDS)
+def test_a_factory_that_ends_the_process_is_2_with_a_message(does: str, tool: Tool, model: None) -> None:
+    ran = tool("show", "model.py:make", "--arg", f"does={json.dumps(does)}", input=b"yes", stdin=None)
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    said = [line for line in ran.stderr.decode().splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert said[0].endswith(f"model.py:16: model.py:make {ENDS[does]}")
+
+
+@pytest.mark.parametrize("does", [does for does in ENDS if "input" not in does])
+def test_a_forward_that_ends_the_process_is_2_with_the_table(does: str, tool: Tool, model: None) -> None:
+    ran = tool("show", "model.py:Net", "--arg", f"does={json.dumps(does)}", "--json")
+    assert ran.returncode == 2
+    report = json.loads(ran.stdout)
+    assert [row["name"] for row in report["parameters"]] == ["layer.weight", "layer.bias"]
+    (error,) = report["errors"]
+    assert error["code"] == "forward-failed"
+
+
 # --- words and locales that are not UTF-8 -----------------------------------------------------------------------
 
 LOCALES = {
@@ -243,10 +303,15 @@ def test_an_unexpected_exception_is_2_not_1(tmp_path: Path) -> None:
 # --- speed -----------------------------------------------------------------------------------------------------
 
 LIGHT = [["--help"], ["--version"], ["show", "--help"], ["show", "nosuch.yaml"], ["show", "--sed", "1"], ["schemes"]]
+LIGHT += [["show", "nosuch.py:f"], ["show", "nosuch:f"], ["show", "there.py"]]
+HERE = ["show", "there.py:net"]  # not run as long as anything else is wrong
+LIGHT += [[*HERE, "--loss", "x"], [*HERE, "--input", "x"], [*HERE, "--arg", "x"], [*HERE, "--scheme", "x"]]
+LIGHT += [[*HERE, "--seed", "-1"], [*HERE, "--device", "x"], [*HERE, "--top", "0"], [*HERE, "--loss", "no.py:f"]]
 
 
 def test_what_needs_no_torch_imports_neither_torch_nor_rich_nor_pydantic(tmp_path: Path) -> None:
     (tmp_path / "typo.yaml").write_text("layers: [{Linaer: [4, 3]}]\n", "utf-8")
+    (tmp_path / "there.py").write_text("import torch\n", "utf-8")
     code = (
         "import sys, contextlib, io\n"
         "from paraminspect.cli.app import main\n"
@@ -255,6 +320,7 @@ def test_what_needs_no_torch_imports_neither_torch_nor_rich_nor_pydantic(tmp_pat
         "    heavy = {'torch', 'numpy', 'rich', 'pydantic', 'ruamel'} & {*sys.modules}\n"
         "    assert not heavy, (argv, heavy)\n"
         "assert main(['show', 'typo.yaml', '--seed', '1', '-f', 'csv', '--params', '*']) == 2\n"
+        "assert main(['show', 'mlp', '--loss', 'nosuch.py:f']) == 2\n"
         "heavy = {'torch', 'numpy', 'rich', 'pydantic'} & {*sys.modules}\n"
         "assert not heavy, heavy\n"
     )

@@ -58,6 +58,36 @@ USAGE = {
     "show mlp --device cuda:x": f"error: --device: unknown device 'cuda:x'\n{DEVICES}",
     "show mlp --loss meen": "error: --loss: unknown value 'meen'\n  did you mean 'mean'?\n",
     "show mlp --loss sum:3": "error: --loss: unknown value 'sum:3'\n  did you mean 'sum'?\n",
+    "show mlp --top 0": "error: --top: at least 1 is needed, got 0\n  for example: --top 3\n",
+    "share mlp --depth -1": "error: --depth: at least 1 is needed, got -1\n  for example: --depth 3\n",
+    "grad mlp --sort mea": (
+        "error: grad: Invalid value for '--sort': 'mea' is not one of name, numel, bytes, mean, std, rms, gradient. "
+        "Did you mean 'mean'?\n" + SEE.format("grad")
+    ),
+    "code --arg n=1": "error: code: No such option: --arg\n" + SEE.format("code"),
+    "code torch.nn:ReLU": (
+        "error: torch.nn:ReLU: the script of a module is the module's own code; `code` takes a spec\n"
+        "  give a spec (.yaml, .json)\n"
+    ),
+    "show mlp --arg n=1": (
+        "error: --arg: a spec takes no arguments\n  it is for a model in Python: file.py:attr or pkg.mod:attr\n"
+    ),
+    "show mlp --loss nosuch.py:f": "error: nosuch.py:f: no such file: nosuch.py\n",
+    "show mlp --loss math:pi": (
+        "error: --loss: math:pi is an object of type float, not a function\n"
+        "  write it as def loss(output): return output.square().mean()\n"
+    ),
+    "show torch.nn:ReLU --loss meen": "error: --loss: unknown value 'meen'\n  did you mean 'mean'?\n",
+    "show torch.nn:ReLU --device cpuu": f"error: --device: unknown device 'cpuu'\n{DEVICES}",
+    "show torch.nn:ReLU --scheme nrmal": (
+        "error: --scheme: unknown scheme 'nrmal'\n  did you mean 'normal'?; 'paraminspect schemes' lists them all\n"
+    ),
+    "show torch.nn:ReLU --input a=2 --input a=3": "error: --input: 'a' is given twice\n  keep one of them\n",
+    "show torch.nn:ReLU --seed -1": "error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n",
+    "init torch.nn:ReLU": (
+        "error: --scheme: nothing to apply: no scheme on the command line, no init: in the spec\n"
+        "  for example: --scheme normal:std=0.01\n"
+    ),
     "show mlp --input 2,4 --input 3,4": (
         "error: --input: the network of a spec takes one input, got 2\n  give it once: --input 2,4\n"
     ),
@@ -155,7 +185,7 @@ def test_quiet_drops_the_note_and_nothing_else(run: Run) -> None:
     said = run("show", "-f", "csv")
     assert (said.code, said.out, said.err) == (0, quiet.out, NOTE)
     assert run("show", "-q", "--loss", "x").err == "error: --loss: unknown value 'x'\n  known: " + (
-        "sum, mean, mse, cross_entropy\n"
+        "sum, mean, mse, cross_entropy, random\n"
     )
 
 

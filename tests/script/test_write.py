@@ -79,6 +79,12 @@ SPECS = {
     "indices": "layers: [Conv1d: [2, 3, 1], MaxPool1d: {kernel_size: 2, return_indices: true}]\ninput: [1, 2, 8]\nloss: mse",
     "mse": "layers: [Linear: [4, 3]]\nloss: mse",
     "mean": "layers: [Linear: [4, 3]]\nloss: mean",
+    "random": "layers: [Linear: [4, 3]]\nloss: random",
+    "random in float64": "layers: [Linear: [4, 3]]\nloss: random\ndtype: float64",
+    "random in bfloat16": "layers: [Linear: [4, 3]]\nloss: random\ndtype: bfloat16",
+    "random, a layer's own dtype": "layers: [Linear: {in_features: 4, out_features: 3, dtype: float64}]\nloss: random",
+    "random, several outputs": "layers: [LSTM: [4, 3]]\ninput: [2, 5, 4]\nloss: random",
+    "random behind dropout": "layers: [Linear: [4, 30], Dropout: 0.5]\nloss: random",
     "ones": "layers: [Linear: [4, 3]]\ninput: {shape: [2, 4], sample: ones}",
     "big seed": "seed: 18446744073709551615\nlayers: [Linear: [4, 3]]",
     "three ties": "layers: [Linear: [3, 3], Linear: [3, 3], Linear: [3, 3]]\nties: [[0.weight, 2.weight, 1.weight]]",
@@ -131,6 +137,32 @@ def test_a_users_function_goes_into_the_script(run: Run, tmp_path: Path) -> None
     flags = (CONFIGS / "mlp.yaml", "--scheme", f"{file}:init_weight_")
     source = run("code", *flags).out
     assert_same(run("show", *flags, "--values", "--json").report, execute(source))
+
+
+@pytest.mark.parametrize("layers", ["Linear: [4, 3]", "LSTM: [4, 3]"])
+def test_a_users_loss_goes_into_the_script(run: Run, spec: Write, tmp_path: Path, layers: str) -> None:
+    file = tmp_path / "losses.py"
+    file.write_text("def square(output):\n    y = output[0]\n    return y.square().mean()\n")
+    flags = (spec(f"layers: [{layers}]\ninput: [2, 5, 4]"), "--loss", f"{file}:square")
+    assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
+    function = run("code", "mlp", "--loss", "torch.linalg:vector_norm").out
+    assert "from torch.linalg import vector_norm\n" in function
+    assert "\nloss = vector_norm(Y)\n" in function
+
+
+def test_the_random_loss_of_a_complex_network(run: Run, spec: Write) -> None:
+    path = spec("layers: [Linear: [4, 3]]\nloss: random\ndtype: complex64")
+    report, script = run("show", path, "--json").report, execute(run("code", path).out)
+    assert report["forward"]["loss"] == script["loss"].item()
+    wanted = [p.grad.abs().double().square().mean().sqrt().item() for p in script["net"].parameters()]
+    assert [row["gradient"]["rms"] for row in report["parameters"]] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_random_loss_of_one_output_reads_as_one_would_write_it(run: Run) -> None:
+    text = run("code", "mlp", "--loss", "random").out
+    wanted = "C = torch.randn(Y.shape)\nC = C / torch.linalg.vector_norm(C)\nloss = (C * Y).sum()\n"
+    assert wanted in text
+    assert execute(run("code", "mlp", "--loss", "random", "--device", "meta").out)["loss"].is_meta
 
 
 def test_on_the_meta_device_shapes_agree(run: Run) -> None:
