@@ -23,6 +23,8 @@ HEADER = (
     *(f"gradient_{name}" for name in _FIGURES),
     *_INIT,
     *(f"before_{name}" for name in _FIGURES),
+    "note",
+    "persistent",
 )
 _BATCH = 500
 _NOTHING = (None,) * len(_FIGURES)
@@ -59,6 +61,8 @@ def _cells(row: Parameter) -> list[_Cell]:
         *_figures(row.gradient),
         *init,
         *_figures(row.before),
+        None if row.note is None else _text(row.note),
+        None if row.persistent is None else str(row.persistent).lower(),
     ]
 
 

@@ -6,68 +6,134 @@ Every text from an input stands in a code span, where GitHub reads no markup, no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from paraminspect.render import cells
 from paraminspect.render.counted import counted
+from paraminspect.render.coverage import coverage
+from paraminspect.render.depth import at_depth
 from paraminspect.render.escape import clean
-from paraminspect.render.figures import figure, plural, size, whole
+from paraminspect.render.figures import figure
+from paraminspect.render.ledger import ledger, not_attributed
 from paraminspect.render.proof import proof
-from paraminspect.render.sharing import MEANING, nothing_shared
-from paraminspect.render.uses import UsesByParameter
+from paraminspect.render.remarks import remarks
+from paraminspect.render.sharing import (
+    MEANING,
+    ONE_OBJECT,
+    constants,
+    head_of,
+    is_constant,
+    nothing_shared,
+    shares_nothing,
+)
+from paraminspect.render.uses import UsesByParameter, called
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Report
+from paraminspect.report import Layer, Parameter, Report, Sharing, Use
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
 
 
+_Row = TypeVar("_Row")
+
+
 @dataclass(frozen=True)
-class _Column:
+class _Column(Generic[_Row]):
     head: str
-    cell: Callable[[Parameter], str]
+    cell: Callable[[_Row], str]
     number: bool = True
 
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield GitHub-flavoured markdown."""
     yield f"### {code(report.source.name)}: {counted(report).parameters}\n\n"
-    if report.parameters:
-        yield from _table(report, view)
+    rows = report.parameters if view.depth is None else at_depth(report.parameters, view.depth)
+    gradients = report.command == "grad"
+    if rows:
+        yield from _table(_gradients(report, view) if gradients else _columns(report, view), rows)
+        yield "\n"
+    if gradients and report.layers:
+        yield from _table(_layers(view), report.layers)
         yield "\n"
     for line in _lines(report, view):
         yield f"- {line}\n"
 
 
-def _table(report: Report, view: View) -> Iterator[str]:
+def _table(columns: Sequence[_Column[_Row]], rows: Sequence[_Row]) -> Iterator[str]:
     """Yield the table without the columns that would be empty."""
-    columns = [column for column in _columns(report, view) if any(map(column.cell, report.parameters))]
-    yield _line([column.head for column in columns])
-    yield _line(["--:" if column.number else "---" for column in columns])
-    for row in report.parameters:
-        yield _line([column.cell(row).replace("|", "\\|") for column in columns])
+    shown = [column for column in columns if any(map(column.cell, rows))]
+    yield _line([column.head for column in shown])
+    yield _line(["--:" if column.number else "---" for column in shown])
+    for row in rows:
+        yield _line([column.cell(row).replace("|", "\\|") for column in shown])
 
 
 def _line(texts: list[str]) -> str:
     return f"| {' | '.join(texts)} |\n"
 
 
-def _columns(report: Report, view: View) -> list[_Column]:
+def _columns(report: Report, view: View) -> list[_Column[Parameter]]:
     mixed = any(row.kind != "parameter" for row in report.parameters)
     return [
         _Column("parameter", _names, number=False),
         _Column("kind", lambda row: _word(row.kind) if mixed else "", number=False),
         _Column("shape", lambda row: cells.shape(row, view), number=False),
         _Column("dtype", lambda row: _word(row.dtype), number=False),
-        _Column("count", lambda row: whole(row.numel, view.glyphs)),
+        _Column("count", lambda row: cells.count(row, view)),
         _Column("init", lambda row: _word(row.init.scheme) if row.init else "", number=False),
         _Column("mean before", lambda row: cells.moment(row.before, "mean", view) if row.before else ""),
         _Column("std before", lambda row: cells.moment(row.before, "std", view) if row.before else ""),
         _Column("mean", lambda row: cells.moment(row.values, "mean", view)),
         _Column("std", lambda row: cells.moment(row.values, "std", view)),
         _Column("expected std", lambda row: cells.expected(row.init, "expected_std", view)),
-        _Column("gradient rms", lambda row: _word(cells.gradient(row.gradient, report.forward, view))),
+        _Column("gradient rms", lambda row: _word(cells.gradient(row, report.forward, view))),
     ]
+
+
+def _gradients(report: Report, view: View) -> list[_Column[Parameter]]:
+    """Return the columns of `grad`: the figures of each gradient, and every use with what it contributed."""
+    uses = UsesByParameter(report)
+    return [
+        _Column("parameter", _names, number=False),
+        _Column("shape", lambda row: cells.shape(row, view), number=False),
+        _Column("count", lambda row: cells.count(row, view)),
+        _Column("gradient", lambda row: _word(cells.status(row, view)), number=False),
+        *(_Column(key, _of_gradient(key, view)) for key in ("mean", "rms", "min", "max", "zeros")),
+        _Column("uses", lambda row: "; ".join(_use(use, row, view) for use in uses.of_row(row)), number=False),
+    ]
+
+
+def _of_gradient(key: str, view: View) -> Callable[[Parameter], str]:
+    def cell(row: Parameter) -> str:
+        value = getattr(row.gradient, key, None)
+        return "" if value is None else figure(value, view.glyphs)
+
+    return cell
+
+
+def _use(use: Use, row: Parameter, view: View) -> str:
+    """Return ``linear in 0: 3``, where a tensor has several elements ``linear in 0: rms 3``."""
+    key, head = ("mean", "") if row.numel == 1 else ("rms", "rms ")
+    value = getattr(use.gradient, key)
+    told = _word(use.gradient.status) if value is None else head + figure(value, view.glyphs)
+    return f"{called(use, _word)}: {told}"
+
+
+def _layers(view: View) -> list[_Column[Layer]]:
+    return [
+        _Column("#", lambda layer: f"{layer.index}"),
+        _Column("layer", lambda layer: code(layer.module), number=False),
+        _Column("type", lambda layer: _word(layer.type), number=False),
+        *(_Column(f"output {key}", _of_output(key, view)) for key in ("mean", "rms", "min", "max")),
+        _Column("gradient rms", lambda layer: figure(layer.grad.rms, view.glyphs)),
+        _Column("nan", lambda layer: f"{layer.out.nan:,}" if layer.out.nan else ""),
+        _Column("inf", lambda layer: f"{layer.out.inf:,}" if layer.out.inf else ""),
+    ]
+
+
+def _of_output(key: str, view: View) -> Callable[[Layer], str]:
+    return lambda layer: figure(getattr(layer.out, key), view.glyphs)
 
 
 def _names(row: Parameter) -> str:
@@ -75,12 +141,15 @@ def _names(row: Parameter) -> str:
 
 
 def _lines(report: Report, view: View) -> Iterator[str]:
-    totals, environment, known = report.totals, report.environment, counted(report)
+    environment, known = report.environment, counted(report)
     split = f" ({known.frozen})" if known.frozen else ""
     yield ", ".join(filter(None, (f"{known.parameters}{split}", known.bytes, known.unknown)))
-    if totals.buffers:
-        least = "at least " if any(row.numel is None for row in report.parameters if row.kind == "buffer") else ""
-        yield f"buffers: {least}{plural(totals.buffers, 'element')}, {least}{size(totals.buffer_bytes)}"
+    for head, text in remarks(report, code):
+        yield f"{head}: {text}"
+    if report.command == "grad":
+        yield f"gradient: {coverage(report, _word)}"
+    for head, text in ledger(report, code) if report.command == "grad" else not_attributed(report, code):
+        yield f"{head}: {text}"
     yield from _sharing(report, view)
     forward = report.forward
     if forward and forward.loss_name and not forward.error:
@@ -99,13 +168,24 @@ def _sharing(report: Report, view: View) -> Iterator[str]:
     """Yield a line a group of names; where sharing was asked for also what it means, or that there is none."""
     uses = UsesByParameter(report)
     for shared in report.sharing:
-        names = " = ".join(map(code, shared.names))
-        yield f"shared: {names} ({_word(shared.kind)}){uses.line(shared.names[0], view)}"
+        if not is_constant(shared):
+            yield _shared(shared, uses, view)
     if report.command == "share":
-        for kind in sorted({shared.kind for shared in report.sharing} & set(MEANING)):
-            yield f"{kind}: {MEANING[kind]}"
-        if not report.sharing:
+        told = {shared.kind for shared in report.sharing if not is_constant(shared)}
+        for kind in sorted(told & set(MEANING)):
+            yield f"{kind}: {'; '.join(MEANING[kind].lines())}"
+        if shares_nothing(report):
             yield nothing_shared(report)
+        if line := constants(report):
+            yield f"equal: {line}"
+
+
+def _shared(shared: Sharing, uses: UsesByParameter, view: View) -> str:
+    one = shared.kind in ONE_OBJECT
+    names = (" = " if one else ", ").join(map(code, shared.names))
+    uses_line = uses.line(shared.names[0], view) if one else ""
+    repair = f", repair: {code(shared.repair)}" if shared.repair else ""
+    return f"{head_of(shared)}: {names} ({_word(shared.kind)}){uses_line}{repair}"
 
 
 def _word(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Plain text: the table without rules, pictures, colour or anything but ASCII, complete at any width."""
+"""Plain text: the table without rules, pictures, folding, colour or anything but ASCII, complete at any width."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ from paraminspect.report import Report
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield what the table says, bare."""
-    yield from table.render(report, replace(view, width=None, colour=False, glyphs=ASCII, decoration=False))
+    bare = replace(view, width=None, colour=False, glyphs=ASCII, decoration=False, fold=False)
+    yield from table.render(report, bare)

@@ -1,12 +1,16 @@
-"""One line for the uses of a shared parameter: how often it was read, and how the contributions add up."""
+"""The uses of a parameter: what read it, how often, and how the contributions add up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
-from paraminspect.render.figures import figure
+from paraminspect.render.figures import figure, plural
+from paraminspect.render.several import Several, pool_gradients
 from paraminspect.render.view import View
-from paraminspect.report import Parameter, Report, Use
+from paraminspect.report import Gradient, Parameter, Report, Use
+
+NOT_ATTRIBUTED = "(not attributed)"
+"""The operation of what a gradient holds beyond the uses that were seen."""
 
 
 class UsesByParameter:
@@ -26,6 +30,41 @@ class UsesByParameter:
         """Return the uses of one parameter in order of execution."""
         return self._uses.get(name, ())
 
+    def of_row(self, row: Parameter) -> Sequence[Use]:
+        """Return the uses of a row, of a folded one each use of all its parameters as one; none of a module's."""
+        if not isinstance(row, Several):
+            return self.of(row.name)
+        if row.tensors:
+            return ()
+        counts = [member.numel for member in row.members]
+        alike = zip(*(self.of(member.name) for member in row.members), strict=True)
+        return tuple(
+            Use(row.name, place, uses[0].op, uses[0].index, _pooled(uses, counts))
+            for place, uses in zip(row.places, alike, strict=True)
+        )
+
+    def places(self, row: Parameter) -> tuple[str, ...]:
+        """Return the modules that use a row's tensor; none where the row is a module's."""
+        return () if isinstance(row, Several) else tuple(use.module for use in self.of(row.name))
+
+    def kinds(self, row: Parameter) -> Hashable:
+        """Return what tells the uses of a row apart from those of another but the modules."""
+        if isinstance(row, Several):
+            return sum(len(self.of(member.name)) for member in row.members)
+        return tuple((use.op, use.gradient.status, use.gradient.rms is None) for use in self.of(row.name))
+
+    def summary(self, row: Parameter, view: View) -> str:
+        """Return what uses a row: the one operation, and the module unless it is the owner; of several how many."""
+        if isinstance(row, Several) and row.tensors:
+            found: Sequence[Use] = [use for member in row.members for use in self.of(member.name)]
+        else:
+            found = self.of_row(row)
+        seen = [use for use in found if use.op != NOT_ATTRIBUTED]
+        if len(seen) != 1:
+            return plural(len(seen), "use") if seen else ""
+        owner = row.name.rpartition(".")[0]
+        return view.text(seen[0].op) if seen[0].module == owner else called(seen[0], view.text)
+
     def line(self, name: str, view: View) -> str:
         """Return e.g. ``, used 2 times: gradient 3 + 3 = 6``; nothing when no use is known."""
         row, uses = self.row(name), self.of(name)
@@ -34,6 +73,18 @@ class UsesByParameter:
         times = "once" if len(uses) == 1 else f"{len(uses):,} times"
         total = sum_of_uses(row, uses, view)
         return f", used {times}: gradient {total}" if total else f", used {times}"
+
+
+def _pooled(uses: Sequence[Use], counts: Sequence[int | None]) -> Gradient:
+    """Return the gradient that the same use of several parameters contributed to all of them."""
+    return pool_gradients([use.gradient for use in uses], counts) or Gradient("unknown")
+
+
+def called(use: Use, shown: Callable[[str], str]) -> str:
+    """Return what a person calls a use: ``linear in 0``; `shown` escapes what the report says."""
+    if use.op == NOT_ATTRIBUTED:
+        return NOT_ATTRIBUTED
+    return f"{shown(use.op)} in {shown(use.module) or 'the model itself'}"
 
 
 def sum_of_uses(row: Parameter, uses: Sequence[Use], view: View) -> str:

@@ -20,10 +20,11 @@ class Glyphs:
     arrow: str = "→"
     ellipsis: str = "…"
     bars: str = "▁▂▃▄▅▆▇█"
+    times: str = "×"
     ascii: bool = False
 
 
-ASCII = Glyphs("-", "-", "|", "->", "...", ".:-=+*#@", ascii=True)
+ASCII = Glyphs("-", "-", "|", "->", "...", ".:-=+*#@", "x", ascii=True)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class View:
     """Say how wide and how coloured a text may be.
 
     `width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file). `values` asks for the
-    numbers of small tensors. `decoration` allows rules and pictures.
+    numbers of small tensors. `decoration` allows rules and pictures. `fold` lets a table print repeated blocks once;
+    `depth` sums up what lies deeper than so many components of a name, None shows every tensor.
     """
 
     width: int | None = None
@@ -39,6 +41,8 @@ class View:
     glyphs: Glyphs = field(default_factory=Glyphs)
     values: bool = False
     decoration: bool = True
+    fold: bool = True
+    depth: int | None = None
 
     def text(self, text: str) -> str:
         """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""

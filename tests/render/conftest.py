@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from paraminspect.report import (
     ForwardError,
     Gradient,
     Init,
+    Layer,
+    LayerGrad,
+    LayerOut,
     Model,
     Parameter,
     Report,
@@ -374,6 +378,131 @@ def edit() -> Report:
     return report("edit", rows, forward=PASS, edit=proof, totals=totals(MLP_ROWS, shown=4))
 
 
+def block(at: int, *, wide: int = 4, status: str = "ok", tie: bool = False) -> tuple[Parameter, ...]:
+    """Return the rows of one of many blocks, each with figures of its own; a tie goes by its number in both names."""
+    name = f"layers.{at}"
+    gradient = grad(0.5 + at) if status == "ok" else Gradient(status)
+    aliases = (f"tied.{at}.up",) if tie else ()
+    return (
+        row(f"{name}.up.weight", (3, wide), figures(0.01 * at, 0.2, -0.5, 0.5 + at), gradient, LAYER, aliases=aliases),
+        row(f"{name}.up.bias", (3,), figures(0.0, 0.0, 0.0, 0.0, FLAT), grad(2.0), LAYER),
+    )
+
+
+def _blocks(*blocks: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    return (row("embed.weight", (5, 4), figures(0.0, 1.0, -3.0, 3.0), grad(0.1), LAYER), *chain(*blocks))
+
+
+def folded() -> Report:
+    """Eight blocks that agree, tied by number, and their buffers."""
+    buffers = (row(f"layers.{at}.seen", (), figures(at, 0.0, at, at), kind="buffer") for at in range(16))
+    rows = (*_blocks(*(block(at, tie=True) for at in range(8))), *buffers)
+    sharing = tuple(Sharing("same-parameter", (f"layers.{at}.up.weight", f"tied.{at}.up"), 12, 48) for at in range(8))
+    return report("show", rows, name="folded", model=None, forward=PASS, sharing=sharing)
+
+
+def partly_folded() -> Report:
+    """The first block is wider; in one a gradient is not finite, in one the std is off, one is frozen."""
+    status = {4: "nonfinite", 8: "frozen"}
+    blocks = _blocks(block(0, wide=8), *(block(at, status=status.get(at, "ok")) for at in range(1, 10)))
+    judged = (f"layers.{at}.up.weight" for at in range(1, 10))
+    verdicts = tuple(verdict(name, "std", "off" if ".6." in name else "as expected") for name in judged)
+    return report("show", blocks, name="partly", model=None, forward=PASS, verdicts=verdicts)
+
+
+def folded_init() -> Report:
+    rows = tuple(replace(one, before=one.values) for one in _blocks(*map(block, range(8))))
+    return report("init", rows, name="folded", verdicts=(verdict("layers.3.up.weight", "std", "off"),))
+
+
+def _use(parameter: str, module: str, op: str, index: int, rms: float) -> Use:
+    return Use(parameter, module, op, index, grad(rms))
+
+
+def _call(index: int, module: str, kind: str, rms: float | None, **wild: int) -> Layer:
+    out = LayerOut(rms, rms, rms, rms, wild.get("nan", 0), wild.get("inf", 0))
+    return Layer(index, module, kind, out, LayerGrad(rms))
+
+
+def _reconciles(*names: str) -> tuple[Verdict, ...]:
+    return tuple(Verdict("ledger", "reconciles", 0.0, None, None, name) for name in names)
+
+
+def grad_shared() -> Report:
+    """The smallest ledger: 3 + 3 = 6."""
+    return replace(
+        share(),
+        command="grad",
+        parameters=share().parameters[:1],
+        totals=totals(share().parameters[:1]),
+        layers=(_call(0, "0", "Linear", 3.0), _call(1, "1", "Linear", 9.0)),
+        verdicts=_reconciles("0.weight"),
+    )
+
+
+def grad_mixed() -> Report:
+    """Tied, unattributed, folded away, frozen, not finite; one parameter read sixteen times."""
+    rows = (
+        *mixed().parameters[:6],
+        row("cell.weight", (2, 2), figures(0.0, 0.5, -1.0, 1.0), grad(4.0), LAYER),
+        row("odd.weight", (2, 2), figures(0.0, 0.5, -1.0, 1.0), replace(grad(1.5), zeros=3), LAYER),
+        row("scale", (1,), figures(0.0, 0.0, 0.0, 0.0), replace(grad(1.0), status="nonfinite", nan=2, inf=1), LAYER),
+    )
+    return report(
+        "grad",
+        rows,
+        name="mixed",
+        model=None,
+        forward=replace(PASS, origin="dummy_inputs"),
+        uses=(
+            _use("embed.weight", "embed", "embedding", 0, 0.01),
+            _use("embed.weight", "head", "linear", 1, 0.00676),
+            *(_use("cell.weight", f"cell.{i}", "linear", i, 0.25) for i in range(16)),
+            _use("odd.weight", "odd", "mul", 16, 1.0),
+            _use("odd.weight", "", "(not attributed)", 17, 0.5),
+            _use("dead.weight", "dead", "add", 18, 0.0),
+            _use("scale", "", "mul", 19, 1.0),
+        ),
+        layers=(
+            _call(0, "embed", "Embedding", 1.0),
+            _call(1, "", "Odd", None),
+            _call(2, "head", "Linear", 12.5, nan=3, inf=1),
+        ),
+        verdicts=(
+            *_reconciles("embed.weight", "cell.weight"),
+            Verdict("ledger", "not attributed", 0.5, 0.0, 1e-6, "odd.weight"),
+        ),
+    )
+
+
+def grad_folded() -> Report:
+    """Eight blocks, each with a weight that is used twice; more layers than a terminal shows."""
+    rows = _blocks(*map(block, range(8)))
+    uses = [
+        _use(f"layers.{at}.up.weight", module, "linear", 2 * at + i, 0.5 * (at + i))
+        for at in range(8)
+        for i, module in enumerate((f"layers.{at}.up", "head"))
+    ]
+    calls = tuple(_call(i, f"layers.{i}.up", "Linear", 0.5**i) for i in range(42))
+    return report("grad", rows, name="folded", model=None, forward=PASS, uses=tuple(uses), layers=calls)
+
+
+def forgotten() -> Report:
+    """Stored tensors, buffers outside state_dict, more forgotten tensors than are listed."""
+    pruned = row("0.weight_orig", (3, 4), figures(0.0, 0.3, -0.5, 0.5), grad(0.1), note="with its mask it is 0.weight")
+    buffers = (
+        row("0.weight_mask", (3, 4), figures(0.5, 0.5, 0.0, 1.0), kind="buffer", persistent=True),
+        row("cache", (2,), figures(0.0, 0.0, 0.0, 0.0, FLAT), kind="buffer", persistent=False),
+    )
+    plain = (
+        row(
+            f"plain.{i}", (1,), figures(0.0, 0.0, 0.0, 0.0, FLAT), kind="unregistered", note="an item of the list plain"
+        )
+        for i in range(10)
+    )
+    return report("show", (pruned, *buffers, *plain), name="forgotten", model=None, forward=PASS)
+
+
 SAMPLES: dict[str, Callable[[], Report]] = {
     made.__name__: made
     for made in (
@@ -396,6 +525,13 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         share,
         share_nothing,
         edit,
+        folded,
+        partly_folded,
+        folded_init,
+        grad_shared,
+        grad_mixed,
+        grad_folded,
+        forgotten,
     )
 }
 

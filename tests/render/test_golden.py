@@ -25,6 +25,7 @@ VIEWS = {
     "csv": View(),
     "json": View(),
     "markdown": View(),
+    "html": View(),
 }
 
 
@@ -36,7 +37,23 @@ def test_the_output_is_the_golden_file(sample: Sample, form: str, golden: Golden
     golden(f"{name}.{form}.txt", "".join(render(report, view)))
 
 
-def test_plain_is_the_ascii_table_without_rules_and_pictures(sample: Sample) -> None:
+@pytest.mark.parametrize("form", ["table", "plain", "markdown"])
+@pytest.mark.parametrize("name", ["folded", "partly_folded", "folded_init", "grad_folded", "mixed"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_output_at_a_depth(
+    name: str, depth: int, form: str, sample_named: Callable[[str], Report], golden: Golden
+) -> None:
+    render = import_module(f"paraminspect.render.{form}").render
+    golden(f"{name}.depth{depth}.{form}.txt", "".join(render(sample_named(name), View(depth=depth))))
+
+
+@pytest.mark.parametrize("form", ["plain", "csv", "json", "markdown"])
+def test_only_the_table_folds(sample: Sample, form: str) -> None:
+    render = import_module(f"paraminspect.render.{form}").render
+    assert "".join(render(sample[1], View())) == "".join(render(sample[1], View(fold=False)))
+
+
+def test_plain_is_the_ascii_table_without_rules_pictures_and_folding(sample: Sample) -> None:
     plain = import_module("paraminspect.render.plain").render
-    bare = View(glyphs=ASCII, decoration=False)
+    bare = View(glyphs=ASCII, decoration=False, fold=False)
     assert "".join(plain(sample[1], View(width=40, colour=True))) == "".join(table.render(sample[1], bare))

@@ -51,12 +51,21 @@ def calls(pieces: Iterator[str]) -> int:
     return count
 
 
-@pytest.mark.parametrize("form", ["table", "plain", "csv", "json", "markdown"])
-@pytest.mark.parametrize("name", ["show", "init", "share", "edit"])
+@pytest.mark.parametrize("form", ["table", "plain", "csv", "json", "markdown", "html"])
+@pytest.mark.parametrize("name", ["show", "init", "grad_shared", "share", "edit"])
 def test_twice_the_rows_take_twice_the_calls(
     form: str, name: str, grow: Callable[[Report, int], Report], sample_named: Callable[[str], Report]
 ) -> None:
     render = import_module(f"paraminspect.render.{form}").render
     view = View(width=100, colour=True)
     once, twice = (calls(render(grow(sample_named(name), rows), view)) for rows in (ROWS, 2 * ROWS))
+    assert twice < 2.2 * once
+
+
+@pytest.mark.parametrize("view", [View(fold=False), View(depth=1), View(depth=2)], ids=["unfolded", "1 deep", "2 deep"])
+def test_so_it_is_with_every_row_and_with_sums(
+    view: View, grow: Callable[[Report, int], Report], sample_named: Callable[[str], Report]
+) -> None:
+    render = import_module("paraminspect.render.table").render
+    once, twice = (calls(render(grow(sample_named("show"), rows), view)) for rows in (ROWS, 2 * ROWS))
     assert twice < 2.2 * once

@@ -13,7 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from importlib import import_module
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import pytest
@@ -25,9 +25,11 @@ from rich.cells import cell_len
 from paraminspect.render.escape import clean, to_ascii
 from paraminspect.render.view import ASCII, Glyphs, View
 from paraminspect.report import Report
+from tests.render.expansion import expand
 
 Sample = tuple[str, Report]
 HUMAN = ("table", "plain", "markdown", "csv")
+CUT_ON_A_TERMINAL = {"grad_mixed", "grad_folded"}  # they have more uses or layers than a screen
 HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 NASTY = (
@@ -96,7 +98,7 @@ def keep_kinds(report: Report, original: Report) -> Report:
 
 
 @examples
-@given(text=hostile, kinds=st.booleans(), form=st.sampled_from(HUMAN))
+@given(text=hostile, kinds=st.booleans(), form=st.sampled_from([*HUMAN, "html"]))
 def test_no_text_of_a_report_reaches_a_terminal_unescaped(sample: Sample, text: str, kinds: bool, form: str) -> None:
     _, report = sample
     harmless = re.sub("[^\n]", "x", text)
@@ -135,8 +137,16 @@ def test_a_terminal_of_hardly_any_width(
 
 
 def test_only_colour_tells_a_very_wide_terminal_from_a_pipe(sample: Sample) -> None:
-    wide = rendered("table", sample[1], View(width=10**9, colour=True, values=True))
-    assert ANSI.sub("", wide) == rendered("table", sample[1], View(values=True))
+    """And that a terminal leaves out the middle of what is longer than a screen."""
+    wide, pipe = (
+        rendered("table", sample[1], view).split("\n")
+        for view in (View(width=10**9, colour=True, values=True), View(values=True))
+    )
+    found = [ANSI.sub("", line) for line in wide]
+    if sample[0] in CUT_ON_A_TERMINAL:
+        assert [line for line in found if line not in pipe] == [line for line in found if "…" in line] != []
+    else:
+        assert found == pipe
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "markdown", "plain"])
@@ -168,7 +178,10 @@ def test_the_output_in_a_pipe_has_every_name(sample: Sample, form: str) -> None:
     }
     shown = to_ascii if form == "plain" else clean
     out = rendered(form, report, View())
-    assert [name for name in names if shown(name) not in out] == []
+    patterns = re.findall(r"\S*\{\S*\}\S*", out) if form == "table" else []
+    expanded = {name for pattern in patterns for name in expand(pattern)}
+    assert [name for name in names - expanded if shown(name) not in out] == []
+    assert expanded <= names | {use.module for use in report.uses}
 
 
 def counts(table: str) -> tuple[list[int], int]:
@@ -183,14 +196,17 @@ def counts(table: str) -> tuple[list[int], int]:
 
 
 @pytest.mark.parametrize("width", [None, 60, 80, 120, 200])
-@pytest.mark.parametrize("name", ["show", "mixed", "before_backward", "failed", "lazy_in_part"])
+@pytest.mark.parametrize(
+    "name",
+    ["show", "mixed", "before_backward", "failed", "lazy_in_part", "folded", "partly_folded", "forgotten"],
+)
+@pytest.mark.parametrize("depth", [None, 1, 2])
 def test_the_column_of_counts_adds_up_to_the_total(
-    name: str, width: int | None, sample_named: Callable[[str], Report]
+    name: str, width: int | None, depth: int | None, sample_named: Callable[[str], Report]
 ) -> None:
     report = sample_named(name)
-    tables = [
-        part for part in rendered("table", report, View(width=width)).split("\n\n") if re.search("^total ", part, re.M)
-    ]
+    out = rendered("table", report, View(width=width, depth=depth))
+    tables = [part for part in out.split("\n\n") if re.search("^total ", part, re.M)]
     assert len(tables) == len({row.kind for row in report.parameters})
     for table in tables:
         numbers, total = counts(table)
@@ -226,7 +242,14 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
         *("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device"),
         *("requires_grad", "identity", "storage", *figures),
         *("gradient_status", *(f"gradient_{figure}" for figure in figures)),
-        *("init_scheme", "expected_mean", "expected_std", *(f"before_{figure}" for figure in figures)),
+        *(
+            "init_scheme",
+            "expected_mean",
+            "expected_std",
+            *(f"before_{figure}" for figure in figures),
+            "note",
+            "persistent",
+        ),
     ]
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"
 
@@ -254,8 +277,9 @@ def test_json_has_null_for_what_is_not_finite(number: float, sample_named: Calla
 
 
 def cells_of(markdown: str) -> list[list[list[Any]]]:
-    """Return the rows of the table, each a list of cells, each a list of inline tokens."""
+    """Return the rows of the first table, each a list of cells, each a list of inline tokens."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown)
+    tokens = list(takewhile(lambda token: token.type != "table_close", tokens))
     rows: list[list[list[Any]]] = []
     for before, token in pairwise(tokens):
         if before.type == "tr_open":
@@ -303,7 +327,7 @@ def test_unknown_is_never_0(name: str, form: str, sample_named: Callable[[str], 
     assert re.findall(r"\b0\b|\(\)", rendered(form, report, View(values=True))) == []
 
 
-@pytest.mark.parametrize("form", ["table", "plain", "csv", "json", "markdown", "schemes"])
+@pytest.mark.parametrize("form", ["table", "plain", "csv", "json", "markdown", "html", "schemes"])
 def test_no_renderer_imports_torch_and_only_tables_import_rich(form: str) -> None:
     program = f"import sys, paraminspect.render.{form}; print(*{{'torch', 'rich'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

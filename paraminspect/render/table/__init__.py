@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from paraminspect.render.table.edit import edit
+from paraminspect.render.table.grad import grad
 from paraminspect.render.table.init import init
 from paraminspect.render.table.share import share
 from paraminspect.render.table.show import show
@@ -13,6 +14,7 @@ from paraminspect.report import Report
 
 _COMMANDS: dict[str, Callable[[Report, View], Iterator[str]]] = {
     "show": show,
+    "grad": grad,
     "init": init,
     "share": share,
     "edit": edit,

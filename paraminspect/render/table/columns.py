@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.render import cells
-from paraminspect.render.figures import sparkline, total, whole
+from paraminspect.render.figures import sparkline, total
+from paraminspect.render.several import members_of
 from paraminspect.render.table.layout import Column
 from paraminspect.render.table.style import BROKEN, QUIET, SHARED, SUSPICIOUS
 from paraminspect.render.view import View
@@ -40,7 +41,7 @@ def name(head: str, view: View, foot: str = "") -> Column[Row]:
     def style(row: Row) -> str:
         return SHARED if row.aliases else ""
 
-    return Column(head, lambda row: view.text(row.name), foot=foot, style=style, below=others)
+    return Column(head, lambda row: cells.name(row, view), foot=foot, style=style, below=others)
 
 
 def shape(view: View, rank: int) -> Column[Row]:
@@ -50,8 +51,15 @@ def shape(view: View, rank: int) -> Column[Row]:
 
 def count(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
     """Show each row's own count, and their sum."""
-    foot = total([row.numel for row in rows], view.glyphs)
-    return Column("count", lambda row: whole(row.numel, view.glyphs), "right", rank, foot=foot)
+    foot = total([member.numel for row in rows for member in members_of(row)], view.glyphs)
+    return Column("count", lambda row: cells.count(row, view), "right", rank, foot=foot)
+
+
+def percent(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
+    """Show each row's share of the whole model's elements; nothing where the model's are not all known."""
+    whole = cells.whole_of(report)
+    foot = cells.percent(sum(row.numel or 0 for row in rows), whole)
+    return Column("%", lambda row: cells.percent(row.numel, whole), "right", rank, foot=foot)
 
 
 def dtype(view: View, rank: int) -> Column[Row]:
@@ -61,8 +69,8 @@ def dtype(view: View, rank: int) -> Column[Row]:
 
 def nbytes(rows: Sequence[Row], view: View, rank: int) -> Column[Row]:
     """Show the bytes of each tensor, and their sum."""
-    foot = total([row.bytes for row in rows], view.glyphs)
-    return Column("bytes", lambda row: whole(row.bytes, view.glyphs), "right", rank, foot=foot)
+    foot = total([member.bytes for row in rows for member in members_of(row)], view.glyphs)
+    return Column("bytes", lambda row: cells.nbytes(row, view), "right", rank, foot=foot)
 
 
 def measured(
@@ -76,7 +84,7 @@ def measured(
     """Show one figure of a row's values; `off` are the rows, by name, and the figures in them that are wrong."""
 
     def style(row: Row) -> str:
-        return BROKEN if (row.name, key) in off else ""
+        return BROKEN if off and any((member.name, key) in off for member in members_of(row)) else ""
 
     return Column(key, lambda row: cells.moment(pick(row), key, view), "decimal", rank, group, style=style)
 
@@ -103,10 +111,12 @@ def histogram(view: View, rank: int) -> Column[Row]:
 def gradient(report: Report, view: View, rank: int) -> Column[Row]:
     """Show the rms of the gradient, or in a word why there is none."""
 
-    def style(row: Row) -> str:
-        return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""
-
     def cell(row: Row) -> str:
-        return cells.gradient(row.gradient, report.forward, view)
+        return cells.gradient(row, report.forward, view)
 
-    return Column("rms", cell, "decimal", rank, "gradient", style=style)
+    return Column("rms", cell, "decimal", rank, "gradient", style=trouble)
+
+
+def trouble(row: Row) -> str:
+    """Return the style of a gradient's status."""
+    return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from paraminspect.render.table.style import HEAD, paint, width_of
+from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
 from paraminspect.render.view import View
 
 _WORD = re.compile(r" *[^ ]+")
@@ -57,6 +57,12 @@ def entry(head: str, text: str, view: View, width: int = 9) -> Iterator[str]:
     yield paint(first[: len(head)], HEAD, view.colour) + first[len(head) :] + "\n"
     for line in rest:
         yield line + "\n"
+
+
+def aside(text: str, way_out: str, view: View) -> Iterator[str]:
+    """Yield a quiet remark under a table, and in brackets what to do about it; nothing where there is no text."""
+    for line in flow([text, f"({way_out})"], " ", view, 2) if text else ():
+        yield paint(line, QUIET, view.colour) + "\n"
 
 
 def cut(text: str, width: int, view: View) -> str:

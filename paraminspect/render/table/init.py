@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from paraminspect.render.figures import plural, some_of
+from paraminspect.render.rows import Rows, folded
+from paraminspect.render.several import Several, members_of
 from paraminspect.render.table import columns
-from paraminspect.render.table.folding import entry
+from paraminspect.render.table.folding import aside, entry
 from paraminspect.render.table.header import title
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN
@@ -19,12 +21,14 @@ from paraminspect.report import Parameter, Report
 
 def init(report: Report, view: View) -> Iterator[str]:
     """Yield the table of moments, then what was applied, overridden or left alone."""
-    rows = [row for row in report.parameters if row.kind == "parameter"]
     yield from title(report, view)
     yield "\n"
+    rows = Rows(report, view).of_kind("parameter")
     yield from lay_out(_columns(report, view), rows, view)
+    yield from aside(folded(rows), "all with --no-fold", view)
     yield "\n"
-    for head, text in (*_summary(rows, view), *nonfinite(rows, view), *judged(report, view)):
+    own = [row for row in report.parameters if row.kind == "parameter"]
+    for head, text in (*_summary(own, view), *nonfinite(own, view), *judged(report, view)):
         yield from entry(head, text, view, 10)
     if view.values:
         yield from values_blocks(report, view)
@@ -60,15 +64,23 @@ def _verdict(report: Report, view: View) -> Column[Parameter]:
     fine: dict[str | None, list[str]] = {}
     off: dict[str | None, list[str]] = {}
     for verdict in report.verdicts:
+        if verdict.about != "scheme":
+            continue
         (off if is_off(verdict) else fine).setdefault(verdict.where, []).append(view.text(verdict.figure or ""))
 
     def cell(row: Parameter) -> str:
-        if row.name in off:
-            return f"{' and '.join(off[row.name])} off"
-        judged = fine.get(row.name, [])
-        return f"{judged[0]} ok" if len(judged) == 1 else "ok" if judged else ""
+        strays = [member.name for member in members_of(row) if member.name in off]
+        if strays and isinstance(row, Several) and row.tensors:
+            return f"{len(strays):,} off"
+        if strays:
+            return f"{' and '.join(off[strays[0]])} off"
+        fit = {figure for member in members_of(row) for figure in fine.get(member.name, [])}
+        return f"{fit.pop()} ok" if len(fit) == 1 else "ok" if fit else ""
 
-    return Column("verdict", cell, rank=1, style=lambda row: BROKEN if row.name in off else "")
+    def style(row: Parameter) -> str:
+        return BROKEN if any(member.name in off for member in members_of(row)) else ""
+
+    return Column("verdict", cell, rank=1, style=style)
 
 
 def _summary(rows: list[Parameter], view: View) -> Iterator[tuple[str, str]]:
@@ -80,4 +92,4 @@ def _summary(rows: list[Parameter], view: View) -> Iterator[tuple[str, str]]:
         yield "overridden", f"{', '.join(map(view.text, earlier))} by {view.text(rule)} in {plural(times, 'tensor')}"
     left = [view.text(row.name) for row in rows if not row.init or row.init.scheme == "default"]
     if left:
-        yield "untouched", f"{some_of(left, 4)}: as the layer's constructor left {'it' if len(left) == 1 else 'them'}"
+        yield "untouched", f"{some_of(left, 4)}: as {'it was' if len(left) == 1 else 'they were'}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from paraminspect.render.table.folding import cut, flow
+from paraminspect.render.table.folding import aside, cut
 from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
 from paraminspect.render.view import View
 
@@ -27,8 +27,8 @@ class Column(Generic[Row]):
 
     `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other, words to the right). The columns
     of the highest `rank` go first, all of them together; rank 0 stays. Names are cut rather than columns of a rank
-    up to `WORTH_CUTTING_NAMES` lost. `style` is the style of a row's cell. `group` stands over neighbouring columns
-    of one rank, `foot` under the column. `below` are lines that follow a row in this column.
+    up to `WORTH_CUTTING_NAMES` lost. `style` is the style of a row's cell. `group` stands over neighbouring columns,
+    `foot` under the column. `below` are lines that follow a row in this column.
     """
 
     head: str
@@ -60,17 +60,17 @@ def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> 
     The first column holds the names. Columns with nothing in any cell are not shown.
     """
     filled = [_fill(column, rows) for column in columns]
-    filled = _widen_for_groups([one for one in filled if one.column.rank == 0 or any(one.cells)])
+    filled = [one for one in filled if one.column.rank == 0 or any(one.cells)]
     kept = _fit(filled, view)
     widths = [one.width for one in kept]
     widths[0] = _first_width(kept, view)
     yield from _head([one.column for one in kept], widths, view)
     yield from _body(kept, widths, rows, view)
     yield from _foot([one.column for one in kept], widths, view)
-    left_out = [_title(one.column) for one in filled if one not in kept]
+    shown = [one.column for one in kept]
+    left_out = [_title(one.column) for one in filled if one.column not in shown]
     if left_out:
-        for line in flow([f"left out to fit: {', '.join(left_out)}", "(all with | less -S)"], " ", view, GAP):
-            yield paint(line, QUIET, view.colour) + "\n"
+        yield from aside(f"left out to fit: {', '.join(left_out)}", "all with | less -S", view)
 
 
 def _fill(column: Column[Row], rows: Sequence[Row]) -> _Filled[Row]:
@@ -104,15 +104,15 @@ def _widen_for_groups(filled: list[_Filled[Row]]) -> list[_Filled[Row]]:
 
 
 def _fit(filled: list[_Filled[Row]], view: View) -> list[_Filled[Row]]:
-    """Choose the columns that fit."""
-    kept = list(filled)
+    """Choose the columns that fit, and give each group the room that its name needs."""
+    kept = _widen_for_groups(filled)
     while view.width is not None and (worst := max(one.column.rank for one in kept)):
         names = kept[0].width
         if worst <= WORTH_CUTTING_NAMES:
             names = min(names, max(16, view.width * 2 // 5))
         if names + _others(kept) <= view.width:
             break
-        kept = [one for one in kept if one.column.rank < worst]
+        kept = _widen_for_groups([one for one in filled if one.column.rank < worst])
     return kept
 
 

@@ -47,7 +47,9 @@ def _what(row: Parameter, view: View) -> str:
     owner, shape = view.text(row.module_type), cells.shape(row, view)
     if row.kind == "parameter":
         return f"Parameter of {owner}, shape {shape}, requires_grad={row.requires_grad}"
-    return f"{view.text(row.kind)} of {owner}, shape {shape}: a Tensor, not a Parameter"
+    forgotten = row.kind == "unregistered" and row.requires_grad
+    what = "no module of the model registers it" if forgotten else "a Tensor, not a Parameter"
+    return f"{view.text(row.kind)} of {owner}, shape {shape}: {what}"
 
 
 def _left_out(row: Parameter, view: View) -> str:

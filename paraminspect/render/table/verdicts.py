@@ -26,10 +26,22 @@ def nonfinite(rows: Iterable[Parameter], view: View) -> Iterator[tuple[str, str]
     """Yield a line for every tensor with NaN or infinities, up to a limit: its other figures leave them out."""
     found = [(row.name, row.values) for row in rows if row.values and (row.values.nan or row.values.inf)]
     for name, values in found[:_MOST]:
-        counted = [f"{count:,} {what}" for count, what in ((values.nan, "NaN"), (values.inf, "infinite")) if count]
-        yield "values", f"{view.text(name)}: {' and '.join(counted)}, left out of the figures"
+        yield "values", f"{view.text(name)}: {_counted(values.nan, values.inf)}, left out of the figures"
     if len(found) > _MOST:
         yield "values", f"and {len(found) - _MOST:,} tensors more"
+
+
+def nonfinite_gradients(rows: Iterable[Parameter], view: View) -> Iterator[tuple[str, str]]:
+    """Yield a line for every gradient with NaN or infinities, up to a limit."""
+    found = [(row.name, row.gradient) for row in rows if row.gradient and (row.gradient.nan or row.gradient.inf)]
+    for name, gradient in found[:_MOST]:
+        yield "nonfinite", f"{view.text(name)}: {_counted(gradient.nan, gradient.inf)}, left out of the figures"
+    if len(found) > _MOST:
+        yield "nonfinite", f"and {len(found) - _MOST:,} tensors more"
+
+
+def _counted(nan: int | None, inf: int | None) -> str:
+    return " and ".join(f"{count:,} {what}" for count, what in ((nan, "NaN"), (inf, "infinite")) if count)
 
 
 def judged(report: Report, view: View) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,45 @@
+"""What names do not say: which buffers state_dict leaves out, what was forgotten, what a stored tensor is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from paraminspect.render.figures import plural, size, some_of
+from paraminspect.report import Parameter, Report
+
+_MOST = 8
+
+
+def remarks(report: Report, shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield a head and a text each for stored tensors, buffers and forgotten tensors; `shown` escapes names."""
+    parameters, buffers, forgotten = (
+        [row for row in report.parameters if row.kind == kind] for kind in ("parameter", "buffer", "unregistered")
+    )
+    yield from _notes("stored", parameters, shown)
+    if buffers:
+        passing = [shown(row.name) for row in buffers if row.persistent is False]
+        left_out = f"; not in state_dict: {some_of(passing)}" if passing else ""
+        yield "buffers", _amount(buffers) + left_out
+    yield from _notes("stored", buffers, shown)
+    if forgotten:
+        yield "forgotten", f"{_amount(forgotten)}, registered by no module"
+    yield from _notes("forgotten", forgotten, shown)
+
+
+def _notes(head: str, rows: Sequence[Parameter], shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    noted = [(row.name, row.note) for row in rows if row.note]
+    for name, note in noted[:_MOST]:
+        yield head, f"{shown(name)}: {shown(note)}"
+    if len(noted) > _MOST:
+        yield head, f"and {len(noted) - _MOST:,} more"
+
+
+def _amount(rows: Sequence[Parameter]) -> str:
+    """Return how many elements in how many tensors and bytes, at least those that are known."""
+    known = [(row.numel, row.bytes or 0) for row in rows if row.numel is not None]
+    tensors = plural(len(rows), "tensor")
+    if not known:
+        return f"{tensors} of unknown size"
+    least = "at least " if len(known) < len(rows) else ""
+    elements, taken = map(sum, zip(*known, strict=True))
+    return f"{least}{plural(elements, 'element')} in {tensors}, {least}{size(taken)}"

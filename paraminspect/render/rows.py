@@ -1,0 +1,50 @@
+"""Which rows a table has: those of one kind, summed up by module and folded if the view says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from paraminspect.render.blocks import FEWEST_ROWS, Places, fold
+from paraminspect.render.depth import at_depth
+from paraminspect.render.several import Several
+from paraminspect.render.view import View
+from paraminspect.report import Parameter, Report
+
+
+def no_places(_row: Parameter) -> Sequence[str]:
+    """Name no module beside a row."""
+    return ()
+
+
+class Rows:
+    """Arrange the rows of a report as a view wants them."""
+
+    def __init__(self, report: Report, view: View) -> None:
+        self._report = report
+        self._view = view
+        verdicts: dict[str | None, set[Hashable]] = {}
+        for verdict in report.verdicts:
+            verdicts.setdefault(verdict.where, set()).add((verdict.about, verdict.figure, verdict.verdict))
+        self._verdicts = {name: frozenset(found) for name, found in verdicts.items()}
+
+    def of_kind(
+        self, kind: str, places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
+    ) -> list[Parameter]:
+        """Return the rows of a kind; `told` is what a table tells of a row beside it, which folded rows agree in."""
+        rows = [row for row in self._report.parameters if row.kind == kind]
+        if self._view.depth is not None:
+            rows = at_depth(rows, self._view.depth)
+        if not self._view.fold or len(rows) < FEWEST_ROWS:
+            return rows
+        return fold(rows, lambda row: (self._judged(row), told(row)), places)
+
+    def _judged(self, row: Parameter) -> Hashable:
+        if isinstance(row, Several):
+            return tuple([self._verdicts.get(member.name) for member in row.members])
+        return self._verdicts.get(row.name)
+
+
+def folded(rows: Sequence[Parameter]) -> str:
+    """Say how many rows were folded into how many; nothing where none were."""
+    times = [row.times for row in rows if isinstance(row, Several) and row.times > 1]
+    return f"{sum(times):,} rows folded into {len(times):,}" if times else ""
