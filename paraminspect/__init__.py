@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paraminspect.api import inspect as inspect
     from paraminspect.errors import UserError as UserError
     from paraminspect.report import Report as Report
 
 __version__ = "0.1.0"
-__all__ = ["Report", "UserError", "__version__"]
+__all__ = ["Report", "UserError", "__version__", "inspect"]
 
-_HOMES = {"Report": "paraminspect.report", "UserError": "paraminspect.errors"}
+_HOMES = {"inspect": "paraminspect.api", "Report": "paraminspect.report", "UserError": "paraminspect.errors"}
 
 
 def __getattr__(name: str) -> Any:

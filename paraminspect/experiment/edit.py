@@ -12,8 +12,9 @@ from torch import Tensor
 
 from paraminspect.analysis.bits import same_bits
 from paraminspect.analysis.inventory import Entry, dtype_name
-from paraminspect.analysis.losses import compute_loss, tensors_in
+from paraminspect.analysis.losses import compute_loss
 from paraminspect.analysis.numbers import numbers_of
+from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.passes import Passes, loss_value
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError

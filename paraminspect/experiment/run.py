@@ -14,11 +14,13 @@ from paraminspect import guard
 from paraminspect.analysis.inventory import Inventory, names_of, take_inventory
 from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.passes import Passes, run_passes
+from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics import measure
+from paraminspect.analysis.walk import walk
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import Applied, BoundRule, apply_rules
-from paraminspect.report import Values
-from paraminspect.sources.subject import Batch, Subject
+from paraminspect.report import Sharing, Values
+from paraminspect.sources.subject import Batch, Subject, Ties
 
 NOTHING = contextlib.nullcontext()
 
@@ -35,6 +37,7 @@ class Request:
     backward: bool = True
     before: bool = False
     all_uses: bool = False
+    statistics: bool = True
     sort: str | None = None
     top: int | None = None
 
@@ -58,6 +61,8 @@ class State:
     passes: Passes | None = None
     rewind: Callable[[], None] | None = None
     around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    sharing: tuple[Sharing, ...] = ()
+    lazy: frozenset[int] = frozenset()
 
 
 def run(
@@ -76,7 +81,10 @@ def run(
     before = _measure_all(inventory) if request.before else {}
     applied = apply_rules(subject.module, rules)
     numbers = _read_all(inventory) if request.values else {}
-    state = State(subject, scope, inventory, applied, before, _measure_all(inventory), numbers)
+    values = _measure_all(inventory) if request.statistics else {}
+    state = State(subject, scope, inventory, applied, before, values, numbers)
+    state.lazy = frozenset(id(entry.tensor) for entry in inventory.entries if entry.lazy)
+    state.sharing = _sharing(state, request)
     state.around = lambda: _around(subject.foreign, watching)
     if request.forward and subject.make_input is not None:
         state.batch = subject.make_input()
@@ -89,7 +97,8 @@ def run(
             backward=request.backward,
             contain=state.around,
         )
-        _measure_materialised(state, request)
+        if _measure_materialised(state, request):
+            state.sharing = _sharing(state, request)
     return state
 
 
@@ -122,7 +131,7 @@ def _scope(module: nn.Module, layer: str | None) -> nn.Module:
     """Return the module that ``--layer`` names, the whole one without it."""
     if layer is None:
         return module
-    children: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
+    children = dict(walk(module).paths)
     if layer not in children:
         names = [name for name in children if name]
         hint = did_you_mean(layer, names) or f"layers: {', '.join(names[:12])}"
@@ -138,10 +147,29 @@ def _read_all(inventory: Inventory) -> dict[int, Numbers]:
     return {id(entry.tensor): Numbers() if entry.lazy else numbers_of(entry.tensor) for entry in inventory.entries}
 
 
-def _measure_materialised(state: State, request: Request) -> None:
-    """Measure what had no shape before the forward and has one now."""
-    for entry in state.inventory.entries:
-        if state.values[id(entry.tensor)] is None and not entry.lazy:
+def _measure_materialised(state: State, request: Request) -> bool:
+    """Measure what had no shape before the forward and has one now; tell whether there is any."""
+    new = [entry for entry in state.inventory.entries if id(entry.tensor) in state.lazy and not entry.lazy]
+    for entry in new:
+        if request.statistics:
             state.values[id(entry.tensor)] = measure(entry.tensor)
-            if request.values:
-                state.numbers[id(entry.tensor)] = numbers_of(entry.tensor)
+        if request.values:
+            state.numbers[id(entry.tensor)] = numbers_of(entry.tensor)
+    return bool(new)
+
+
+def _sharing(state: State, request: Request) -> tuple[Sharing, ...]:
+    """Find who shares what, before the forward may change what is equal; ties as seen from the layer shown alone."""
+    declared = state.subject.ties
+    seen = (tuple(relative(name, request.layer) for name in tie) for tie in declared.names)
+    inside = tuple(tuple(name for name in tie if name is not None) for tie in seen if None not in tie)
+    return find_sharing(state.inventory, Ties(inside, declared.origin), state.values)
+
+
+def relative(path: str, layer: str | None) -> str | None:
+    """Return a path as seen from the layer that is shown alone; None when it lies outside."""
+    if layer is None:
+        return path
+    if path == layer:
+        return ""
+    return path[len(layer) + 1 :] if path.startswith(layer + ".") else None

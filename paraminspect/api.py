@@ -1,0 +1,116 @@
+"""The public function for a module in hand: what the commands do, from Python."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from paraminspect import output
+from paraminspect.errors import UserError, did_you_mean
+from paraminspect.experiment import inspect as experiment
+from paraminspect.experiment.run import Request
+from paraminspect.render import html, table
+from paraminspect.render.table.folding import fold
+from paraminspect.render.view import View
+from paraminspect.report import Report, Source
+from paraminspect.sources.examples import example_batch, given_batch
+from paraminspect.sources.subject import Batch, Loss, Subject
+from paraminspect.sources.ties import declared_ties
+from paraminspect.spec.model import LOSSES
+
+
+class Inspection(Report):
+    """A Report that shows itself: as the table in a terminal, as a page in a notebook."""
+
+    def __repr__(self) -> str:
+        return self._text(View(width=shutil.get_terminal_size().columns, glyphs=output.view().glyphs))
+
+    def __str__(self) -> str:
+        """Return the table, complete unless it is printed to a terminal, which it then fits."""
+        return repr(self) if sys.stdout.isatty() else self._text(View())
+
+    def _text(self, view: View) -> str:
+        """Return the table, and below it what a command would say on stderr."""
+        remarks = [f"note: {view.text(note)}" for note in self.notes]
+        remarks += [f"error: {view.text(error.where)}: {view.text(error.message)}" for error in self.errors]
+        lines = (line for remark in remarks for line in fold(remark, view, 2))
+        return "\n".join(["".join(table.render(self, view)).rstrip("\n"), *lines])
+
+    def _repr_html_(self) -> str:
+        return "".join(html.render(self, View()))
+
+
+def inspect(
+    model: nn.Module,
+    inputs: Any = None,
+    *,
+    loss: str | Callable[[Any], Any] = "sum",
+    seed: int = 0,
+    params: Sequence[str] = (),
+    layer: str | None = None,
+    forward: bool = True,
+    backward: bool = True,
+    uses: bool = False,
+    values: bool = False,
+    statistics: bool = True,
+) -> Inspection:
+    """Inspect a module in hand: parameters, values, one forward and backward, gradients, sharing.
+
+    `inputs` are the arguments of the forward: a tensor, a tuple or list of them (by position), a mapping (by keyword);
+    without them the module's own example is taken, or an input that its first layer leaves no doubt about. `loss` is
+    ``sum``, ``mean``, ``random``, ``mse``, ``cross_entropy`` or a function of the output. `seed` is for the numbers
+    that are drawn. `params` are globs, which rows; `layer` names one module to show alone. `uses` follows every use of
+    every parameter, not only of the shared ones (the command ``grad``); `values` adds the numbers of small tensors.
+    Without `statistics` no value is read: names, shapes and totals alone.
+
+    The model, its gradients, every random number generator and torch's settings are afterwards as they were. A forward
+    that raises does not raise here: the Report says so in `errors`, and still lists what is there. Raises UserError
+    for an argument that is wrong.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"inspect takes a torch.nn.Module, got {type(model).__name__}")
+    make, why = (lambda: given_batch(inputs), "") if inputs is not None else example_batch(model, "inputs")
+    subject = Subject(
+        module=model,
+        source=Source("module", type(model).__name__),
+        seed=seed,
+        make_input=None if make is None else _seeded(make, seed),
+        why_no_input=why,
+        loss=_loss(loss),
+        ties=declared_ties(model),
+    )
+    request = Request(
+        "grad" if uses else "show",
+        tuple(params),
+        layer,
+        values,
+        forward,
+        backward,
+        all_uses=uses,
+        statistics=statistics,
+    )
+    return Inspection(**vars(experiment.inspect(subject, request)))
+
+
+def _loss(loss: str | Callable[[Any], Any]) -> Loss:
+    if not isinstance(loss, str):
+        return Loss(getattr(loss, "__name__", type(loss).__name__), loss)
+    if loss not in LOSSES:
+        hint = did_you_mean(loss, LOSSES) or f"known: {', '.join(LOSSES)}"
+        raise UserError(f"unknown loss {loss!r}", where="loss", hint=hint, code="bad-option")
+    return Loss(loss)
+
+
+def _seeded(make: Callable[[], Batch], seed: int) -> Callable[[], Batch]:
+    """Seed torch's generator right before the input is drawn; afterwards it is put back, like all the others."""
+
+    def seeded() -> Batch:
+        torch.manual_seed(seed)
+        return make()
+
+    return seeded
