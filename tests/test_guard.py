@@ -39,13 +39,6 @@ def user_file(tmp_path: Path) -> Write:
     return write
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """Let no test's code go by what another test's code has set."""
-    yield
-    guard.forget()
-
-
 def refused(function: Callable[..., Any], *args: Any) -> UserError:
     with pytest.raises(UserError) as caught:
         function(*args)

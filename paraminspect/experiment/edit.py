@@ -18,8 +18,9 @@ from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.passes import Passes, loss_value
 from paraminspect.analysis.statistics import measure
 from paraminspect.errors import UserError
-from paraminspect.experiment.assemble import assemble, describe, nothing_selected, selected
+from paraminspect.experiment.assemble import assemble, describe
 from paraminspect.experiment.inspect import undisturbed
+from paraminspect.experiment.rows import nothing_selected, selected
 from paraminspect.experiment.run import Request, State, run
 from paraminspect.init.rules import BoundRule
 from paraminspect.report import Edit, Report, TensorInfo

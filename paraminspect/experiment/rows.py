@@ -1,0 +1,102 @@
+"""One row of the report for every tensor that is shown: what it is, what set it, what gradient reached it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+from paraminspect.analysis import gradients
+from paraminspect.analysis.inventory import Entry, Inventory, dtype_name
+from paraminspect.analysis.numbers import Numbers
+from paraminspect.errors import UserError, did_you_mean
+from paraminspect.experiment.run import Request, State
+from paraminspect.init.rules import Applied, constructed
+from paraminspect.init.verdicts import judge
+from paraminspect.report import Parameter, Verdict
+
+
+def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
+    """Tell whether one of the entry's names matches one of the globs; without globs everything is selected."""
+    return not globs or any(fnmatchcase(name, glob) for name in entry.names for glob in globs)
+
+
+def nothing_selected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
+    """Build the error for ``--params`` globs that match no name."""
+    names = [name for entry in inventory.entries for name in entry.names]
+    hint = did_you_mean(globs[0], names) or f"parameters: {', '.join(names[:12]) or 'none'}"
+    wanted = " or ".join(repr(glob) for glob in globs)
+    return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
+
+
+def rows_of(state: State, request: Request) -> tuple[tuple[Parameter, ...], tuple[Verdict, ...]]:
+    """Return the rows of the selected tensors, and whether their values are what their schemes should give.
+
+    Raises UserError when ``--params`` selects nothing.
+    """
+    shown = [entry for entry in state.inventory.entries if selected(entry, request.params)]
+    if request.params and not shown:
+        raise nothing_selected(state.inventory, request.params)
+    applied = {id(entry.tensor): _applied(entry, state) for entry in shown}
+    rows = tuple(_row(entry, state, request, applied[id(entry.tensor)]) for entry in shown)
+    return rows, _verdicts(state, shown, applied)
+
+
+def _row(entry: Entry, state: State, request: Request, applied: Applied | None) -> Parameter:
+    tensor = entry.tensor
+    is_parameter = entry.kind == "parameter"
+    numbers = state.numbers.get(id(tensor), Numbers())
+    with torch._C.DisableTorchFunctionSubclass():  # a tensor class of the user's has code of its own
+        return Parameter(
+            name=entry.name,
+            aliases=entry.names[1:],
+            module=entry.owner_names[0],
+            module_type=type(entry.owner).__name__,
+            kind=entry.kind,
+            shape=entry.shape,
+            dtype=dtype_name(tensor.dtype),
+            numel=entry.numel,
+            bytes=entry.bytes,
+            device=str(tensor.device),
+            requires_grad=tensor.requires_grad,
+            identity=state.inventory.identity(tensor),
+            storage=state.inventory.storage(tensor),
+            values=state.values.get(id(tensor)),
+            gradient=gradients.gradient_of(tensor, state.passes, request.values) if is_parameter else None,
+            init=applied.init if applied else None,
+            before=state.before.get(id(tensor)),
+            data=numbers.data,
+            text=numbers.text,
+            note=entry.note,
+            persistent=entry.persistent,
+        )
+
+
+def _applied(entry: Entry, state: State) -> Applied | None:
+    """Say what set a parameter: a rule, or torch's constructor, which only a spec's network has nothing after."""
+    parameter = entry.tensor
+    if entry.kind != "parameter" or entry.lazy or not isinstance(parameter, nn.Parameter):
+        return None
+    if id(parameter) in state.applied or state.subject.source.kind != "spec" or _redrawn(entry, state.inventory):
+        return state.applied.get(id(parameter))
+    return constructed(entry.owner, entry.name, parameter)
+
+
+def _redrawn(entry: Entry, inventory: Inventory) -> bool:
+    """Tell whether a module above draws anew what the constructors of its parts drew, as nn.Transformer does."""
+    parts = entry.owner_names[0].split(".")
+    above = (inventory.modules.get(".".join(parts[:depth])) for depth in range(len(parts) + 1))
+    return any(isinstance(module, nn.Transformer) for module in above)
+
+
+def _verdicts(state: State, shown: Sequence[Entry], applied: dict[int, Applied | None]) -> tuple[Verdict, ...]:
+    found: list[Verdict] = []
+    for entry in shown:
+        done, values, numel = applied[id(entry.tensor)], state.values.get(id(entry.tensor)), entry.numel
+        if done and done.moments and values and numel:
+            found += judge(entry.name, numel, dtype_name(entry.tensor.dtype), values, done.moments)
+    if state.passes:
+        found += gradients.verdicts_of(state.passes, {id(entry.tensor): entry.name for entry in shown})
+    return tuple(found)
