@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from tests.conftest import CONFIGS, ROOT
 README = ROOT / "README.md"
 ACCEPT = bool(os.environ.get("PARAMINSPECT_ACCEPT"))
 BLOCK = re.compile(
-    r"(?:<!-- (?P<kind>terminal|file) (?P<what>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL
+    r"(?:<!-- (?P<kind>terminal|file|write) (?P<what>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL
 )
 TEXT = README.read_text(encoding="utf-8")
 PINNED = re.search(r"^torch==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
@@ -30,9 +31,12 @@ CONSOLE = [match for match in BLOCK.finditer(TEXT) if match["language"] == "cons
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder to run in, with the configs and a `paraminspect` of this interpreter on the PATH."""
+    """Make a folder to run in: the configs, the files that the README writes, a `paraminspect` on the PATH."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(CONFIGS, folder / "configs")
+    for match in BLOCK.finditer(TEXT):
+        if match["kind"] == "write":
+            (folder / match["what"]).write_text(match["body"], encoding="utf-8")
     (folder / "bin").mkdir()
     command = folder / "bin" / "paraminspect"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m paraminspect "$@"\n')
@@ -131,6 +135,13 @@ def test_the_shell_script_reads_the_json(home: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"19 parameters, loss 0\.97396\d*\n", done.stdout)
+
+
+def test_the_python_does_what_it_says(home: Path) -> None:
+    (example,) = [m["body"] for m in BLOCK.finditer(TEXT) if m["language"] == "python" and m["kind"] is None]
+    namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 1), "inputs": torch.ones(3, 2)}
+    exec(example, namespace)
+    assert namespace["report"].totals.parameters == 3
 
 
 def test_every_benchmark_it_names_exists() -> None:
