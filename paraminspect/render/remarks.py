@@ -27,11 +27,16 @@ def remarks(report: Report, shown: Callable[[str], str]) -> Iterator[tuple[str, 
 
 
 def _notes(head: str, rows: Sequence[Parameter], shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:
-    noted = [(row.name, row.note) for row in rows if row.note]
-    for name, note in noted[:_MOST]:
-        yield head, f"{shown(name)}: {shown(note)}"
-    if len(noted) > _MOST:
-        yield head, f"and {len(noted) - _MOST:,} more"
+    """Yield every note once, after the names it is about."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            names.setdefault(row.note, []).append(shown(row.name))
+    for note in list(names)[:_MOST]:
+        yield head, f"{some_of(names[note], 4)}: {shown(note)}"
+    left = sum(map(len, list(names.values())[_MOST:]))
+    if left:
+        yield head, f"and {left:,} more"
 
 
 def _amount(rows: Sequence[Parameter]) -> str:
