@@ -3,6 +3,7 @@
 Importing this package imports nothing else; the names below are loaded when they are used.
 """
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,5 +20,9 @@ _HOMES = {"inspect": "paraminspect.api", "Report": "paraminspect.report", "UserE
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        state = random.getstate()  # some of what is imported draws from it
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        finally:
+            random.setstate(state)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

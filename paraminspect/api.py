@@ -51,7 +51,7 @@ def inspect(
     *,
     loss: str | Callable[[Any], Any] = "sum",
     seed: int = 0,
-    params: Sequence[str] = (),
+    params: str | Sequence[str] = (),
     layer: str | None = None,
     forward: bool = True,
     backward: bool = True,
@@ -86,7 +86,7 @@ def inspect(
     )
     request = Request(
         "grad" if uses else "show",
-        tuple(params),
+        (params,) if isinstance(params, str) else tuple(params),
         layer,
         values,
         forward,
@@ -98,10 +98,10 @@ def inspect(
 
 
 def _loss(loss: str | Callable[[Any], Any]) -> Loss:
-    if not isinstance(loss, str):
+    if callable(loss):
         return Loss(getattr(loss, "__name__", type(loss).__name__), loss)
-    if loss not in LOSSES:
-        hint = did_you_mean(loss, LOSSES) or f"known: {', '.join(LOSSES)}"
+    if not isinstance(loss, str) or loss not in LOSSES:
+        hint = did_you_mean(str(loss), LOSSES) or f"known: {', '.join(LOSSES)}"
         raise UserError(f"unknown loss {loss!r}", where="loss", hint=hint, code="bad-option")
     return Loss(loss)
 

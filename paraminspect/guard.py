@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -94,6 +95,7 @@ def _endings() -> Iterator[None]:
     """Let ``os._exit`` and its like raise SystemExit here; in a child process they do what they always did."""
     process = os.getpid()
     real = {name: getattr(os, name) for name in _ENDINGS}
+    places = [os, *filter(None, [sys.modules.get(os.name)])]  # posix or nt, which os took them from
 
     def refusal(name: str) -> Callable[..., NoReturn]:
         def refuse(*args: Any, **kwargs: Any) -> NoReturn:
@@ -103,14 +105,14 @@ def _endings() -> Iterator[None]:
 
         return refuse
 
-    for name in real:
-        setattr(os, name, refusal(name))
+    for place, name in product(places, real):
+        setattr(place, name, refusal(name))
     try:
         yield
     finally:
         if not output.reserved_for_good():  # threads that the user's code left behind may still call them
-            for name, function in real.items():
-                setattr(os, name, function)
+            for place, (name, function) in product(places, real.items()):
+                setattr(place, name, function)
 
 
 @contextlib.contextmanager
@@ -266,7 +268,7 @@ def _text(value: object, form: Callable[[object], str]) -> str:
     """Return a text of bounded length on one line; the value is the user's, so even this may fail."""
     try:
         text = form(value)
-    except Exception:
+    except (Exception, SystemExit):
         return f"(a {type(value).__name__} that cannot be shown)"
     short = " ".join(text[: 4 * _LONGEST].split())
     return short if len(text) <= _LONGEST else f"{short[:_LONGEST]}… ({len(text):,} characters)"

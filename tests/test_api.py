@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import OrderedDict, UserDict
 from typing import Any
@@ -107,6 +108,7 @@ def test_a_loss_of_ones_own() -> None:
 def test_rows_layers_uses_and_numbers() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     assert [row.name for row in paraminspect.inspect(net, X, params=["*.bias"]).parameters] == ["0.bias", "1.bias"]
+    assert [row.name for row in paraminspect.inspect(net, X, params="1.*").parameters] == ["1.weight", "1.bias"]
     assert [row.name for row in paraminspect.inspect(net, X, layer="1").parameters] == ["weight", "bias"]
     assert len(paraminspect.inspect(net, X, uses=True).uses) == 4
     assert paraminspect.inspect(net, X, values=True).parameters[1].data == net[0].bias.tolist()
@@ -119,6 +121,7 @@ def test_rows_layers_uses_and_numbers() -> None:
     ("arguments", "message"),
     [
         ({"loss": "summ"}, "unknown loss 'summ'"),
+        ({"loss": 3}, "unknown loss 3"),
         ({"params": ["*.wait"]}, "'*.wait' matches no parameter"),
         ({"layer": "7"}, "there is no layer '7'"),
     ],
@@ -154,3 +157,24 @@ def test_a_hostile_name_stays_text() -> None:
     assert "\x1b" not in repr(report) + report._repr_html_()
     assert "<script>" not in report._repr_html_()
     assert report.parameters[0].name == "<script>\x1b[31m.weight"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_garbage_collector_rests_only_while_it_looks(enabled: bool, fails: bool) -> None:
+    seen = []
+
+    class Asks(nn.Module):
+        def forward(self, a: Tensor) -> Tensor:
+            seen.append(gc.isenabled())
+            if fails:
+                raise ValueError("no")
+            return a
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        paraminspect.inspect(Asks(), X)
+        assert (seen, gc.isenabled()) == ([False], enabled)
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -18,7 +18,7 @@ LEVELS = (
     ("__main__",),
     ("cli", "api"),
     ("experiment",),
-    ("sources", "script", "init", "analysis", "rules", "render", "output", "guard", "load"),
+    ("sources", "script", "init", "analysis", "rules", "render", "output", "guard", "load", "collector"),
     ("spec", "theory", "report_schema"),
     ("report", "errors"),
     ("__init__",),
@@ -36,6 +36,7 @@ NO_TORCH = (
     "output",
     "guard",
     "load",
+    "collector",
     "sources.locate",
     "init",
 )

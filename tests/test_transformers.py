@@ -151,7 +151,7 @@ def test_gradients_are_those_of_a_plain_backward(model: Model) -> None:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    """The tensors of an output, and of the caches and outputs in it, by a way of its own: each object once."""
+    """The tensors of an output and of the outputs in it, by a way of its own: each object once, no caches."""
     found: dict[int, torch.Tensor] = {}
     todo, seen = [value], set()
     while todo:
@@ -165,8 +165,6 @@ def _tensors(value: Any) -> list[torch.Tensor]:
             todo += item.values()
         elif isinstance(item, (list, tuple)):
             todo += item
-        elif hasattr(item, "__dict__") and not isinstance(item, (nn.Module, type)):
-            todo += vars(item).values()
     return list(found.values())
 
 

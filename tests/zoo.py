@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -217,6 +219,8 @@ class _Disturbing(nn.Module):
         self.seen: list[int] = []
         self.cache: dict[str, Any] = {}
         self.count = 0
+        self.nested: dict[str, Any] = {"list": [], "deep": {"set": {1, 2}}}
+        self.generator, self.dice, self.bits = torch.Generator(), random.Random(1), np.random.default_rng(1)
         self._act, self._then_raise = act, then_raise
 
     def forward(self, x: Tensor) -> Tensor:
@@ -292,9 +296,39 @@ def _change_settings(_m: _Disturbing, _x: Tensor) -> None:
     torch.set_float32_matmul_precision("medium")
     torch.autograd.set_detect_anomaly(True, check_nan=False)
     torch.backends.cudnn.benchmark = True
+    torch.set_printoptions(precision=2)
+    os.environ["PARAMINSPECT_ZOO"] = "1"
+    sys.path.append("zoo")
+
+
+def _hook_and_mark_a_parameter(module: _Disturbing, _: Tensor) -> None:
+    module.layer.weight.register_hook(lambda grad: grad)
+    module.other.weight.register_hook(lambda grad: grad * 0)
+    module.other.weight.mark = "seen"
+
+
+def _change_what_is_inside(module: _Disturbing, _: Tensor) -> None:
+    module.nested["list"].append([1])
+    module.nested["deep"]["set"].add(3)
+
+
+def _draw_from_its_own(module: _Disturbing, _: Tensor) -> None:
+    torch.rand(2, generator=module.generator)
+    module.dice.random()
+    module.bits.random()
+
+
+def _work_in_place(module: _Disturbing, _: Tensor) -> None:
+    with torch.no_grad():
+        functional.relu(module.other.weight.data, inplace=True)
+        torch.ops.aten.add_.Tensor(module.other.bias.data, torch.ones(4))
 
 
 ACTS = {
+    "hooks and marks a parameter": _hook_and_mark_a_parameter,
+    "changes what is inside": _change_what_is_inside,
+    "draws from its own": _draw_from_its_own,
+    "works in place": _work_in_place,
     "writes without gradient": _write_without_gradient,
     "writes through data": _write_through_data,
     "replaces data": _replace_data,

@@ -33,9 +33,9 @@ class Computed:
 
 def computed_by(module: nn.Module) -> tuple[Computed, ...]:
     """Return the plain attributes of `module` that a hook of torch computes, or that look as if one like them did."""
-    by_hook = list(_by_hook(module))
+    by_hook, by_name = tuple(_by_hook(module)), tuple(_by_name(module))
     known = {one.name for one in by_hook}
-    return (*by_hook, *(one for one in _by_name(module) if one.name not in known))
+    return (*by_hook, *(one for one in by_name if one.name not in known)) if by_name else by_hook
 
 
 def _by_hook(module: nn.Module) -> Iterator[Computed]:
@@ -50,6 +50,8 @@ def _by_hook(module: nn.Module) -> Iterator[Computed]:
 def _by_name(module: nn.Module) -> Iterator[Computed]:
     """Recognise ``weight_orig``, and ``weight_g`` with ``weight_v``, beside a plain attribute ``weight``."""
     names = {name for name, _ in registered(module, "_parameters")}
+    if not any("_" in name for name in names):
+        return
     attributes = attributes_of(module)
     for stored in names:
         weight, _, ending = stored.rpartition("_")

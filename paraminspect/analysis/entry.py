@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class Entry:
     owner_names: tuple[str, ...] = ()
     note: str | None = None
     persistent: bool | None = None
+    _listed: _Size | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -52,24 +54,40 @@ class Entry:
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape, nothing where it is unknown or there is none: a nested tensor has several."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return () if self.lazy or self.tensor.is_nested else tuple(self.tensor.shape)
+        return self._size.shape if self._size else ()
 
     @property
     def numel(self) -> int | None:
         """Return the number of elements, None where it is unknown."""
-        if self.lazy:
-            return None
-        with torch._C.DisableTorchFunctionSubclass():
-            return self.tensor.numel()
+        return self._size.numel if self._size else None
 
     @property
     def bytes(self) -> int | None:
         """Return elements times bytes per element, for a sparse tensor those it stores; None where it is unknown."""
-        if self.lazy:
-            return None
-        with torch._C.DisableTorchFunctionSubclass():
-            return _bytes(self.tensor)
+        return self._size.bytes if self._size else None
+
+    @property
+    def _size(self) -> _Size | None:
+        """Return how large the tensor was when it was listed, or, if it was lazy then, how large it is now."""
+        return self._listed or _size_of(self.tensor)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listed", _size_of(self.tensor))  # a forward may put other memory in its place
+
+
+class _Size(NamedTuple):
+    shape: tuple[int, ...]
+    numel: int
+    bytes: int
+
+
+def _size_of(tensor: Tensor) -> _Size | None:
+    """Return the size of a tensor, None where it is unknown until the first forward."""
+    if is_lazy(tensor):
+        return None
+    with torch._C.DisableTorchFunctionSubclass():
+        shape = () if tensor.is_nested else tuple(tensor.shape)
+        return _Size(shape, tensor.numel(), _bytes(tensor))
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.inventory import dtype_name
 from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.watch import Running
+from paraminspect.errors import UserError
 from paraminspect.report import ForwardError
 
 _LONGEST = 1_000
@@ -50,6 +51,8 @@ def reason(error: BaseException) -> str:
         return "ran out of memory" + (f": it tried to allocate {tried[1]}" if tried else "")
     if not isinstance(error, Exception) or isinstance(error, (KeyError, StopIteration)):
         return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+    if isinstance(error, UserError) and error.hint:
+        return f"{text}; {error.hint}"
     return text or type(error).__name__
 
 

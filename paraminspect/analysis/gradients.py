@@ -39,7 +39,7 @@ def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) 
 def _without_backward(parameter: Tensor, passes: Passes | None) -> str:
     """Tell a loss that depends on no parameter from a backward that was not asked for or not reached."""
     reached = passes is not None and passes.loss is not None and not passes.loss.requires_grad
-    if passes is None or not reached or passes.error:
+    if passes is None or not reached:
         return "not-run"
     return "disconnected" if id(parameter) in reads(passes) else "unused"
 

@@ -104,15 +104,18 @@ def _registered(found: Walk, kind: str) -> Iterator[Entry]:
     for path, owner in found.paths:
         for leaf, tensor in registered(owner, f"_{kind}s"):
             grouped.setdefault(id(tensor), []).append(_Slot(path, owner, leaf, tensor))
+    notes: dict[str, dict[str, str]] = {}
     for slots in grouped.values():
         first = slots[0]
+        if first.path not in notes:
+            notes[first.path] = notes_on(first.path, first.owner)
         yield Entry(
             names=tuple(join(slot.path, slot.leaf) for slot in slots),
             tensor=first.tensor,
             owner=first.owner,
             kind=kind,
             owner_names=tuple(slot.path for slot in slots),
-            note=notes_on(first.path, first.owner).get(first.leaf),
+            note=notes[first.path].get(first.leaf),
             persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
         )
 
@@ -175,7 +178,7 @@ def counted_by_torch(module: nn.Module) -> int | None:
     try:
         with torch._C.DisableTorchFunctionSubclass():
             return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
-    except (RecursionError, AttributeError):
+    except (Exception, SystemExit):  # modules that cannot be hashed, names that are no text, code of the user's
         return None
 
 

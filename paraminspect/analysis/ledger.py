@@ -99,7 +99,7 @@ class Ledger(TorchFunctionMode):
             return func(*args, **kwargs)
         views: dict[int, Tensor] = {}
         if torch.is_grad_enabled():
-            views = {id(parameter): _alias(parameter) for parameter in followed if parameter.requires_grad}
+            views = {id(parameter): _alias_of(parameter) for parameter in followed if parameter.requires_grad}
         output = func(*_replaced(args, views), **dict(zip(kwargs, _replaced(kwargs.values(), views), strict=True)))
         for parameter in followed:
             view = views.get(id(parameter))
@@ -176,6 +176,16 @@ class Ledger(TorchFunctionMode):
                 first.gradient, first.elements, first.silent = record.gradient, record.elements, False
             else:
                 self.records.append(record)
+
+
+def _alias_of(parameter: Tensor) -> Tensor:
+    """Return an alias in the graph of the parameter itself, also inside ``torch.func.grad`` and its like."""
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return _alias(parameter)  # type: ignore[no-any-return]  # torch's operations are untyped
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+    with temporarily_clear_interpreter_stack():
+        return _alias(parameter)  # type: ignore[no-any-return]  # as above
 
 
 def _replaced(items: Iterable[Any], views: dict[int, Tensor]) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
@@ -19,12 +21,18 @@ _NO_OUTPUT = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, n
 def tensors_in(output: Any) -> list[Tensor]:
     """Return the tensors of an output in order, each once: itself, or those that hang on it, however deep.
 
-    Tuples, lists, dicts and sets give their items (a set in the order in which they were computed), a distribution
-    its parameters, any other object its attributes; modules and functions give nothing. The object's own code is
-    run for a mapping only, and only if it holds no tensor in plain sight.
+    Tuples, lists, dicts and sets give their items (a set in the order in which they were computed), a dataclass its
+    attributes, a distribution its parameters; modules and functions give nothing. Any other object gives its
+    attributes only where there is no tensor beside it: what a model keeps for its next call, as a cache of keys and
+    values, is no output. The object's own code is run for a mapping only, and only if it holds no tensor in plain
+    sight.
     """
     if isinstance(output, Tensor):
         return [output]
+    return _search(output, opaque=False) or _search(output, opaque=True)
+
+
+def _search(output: Any, opaque: bool) -> list[Tensor]:
     found: dict[int, Tensor] = {}
     seen: dict[int, Any] = {}  # holds what it names, so that every id stays its own
     todo = [output]
@@ -36,12 +44,12 @@ def tensors_in(output: Any) -> list[Tensor]:
         if isinstance(thing, Tensor):
             found[id(thing)] = thing
         else:
-            todo.extend(reversed([*_parts(thing)]))
+            todo.extend(reversed([*_parts(thing, opaque)]))
     return [*found.values()]
 
 
-def _parts(thing: Any) -> Iterable[Any]:
-    """Return what a container or an object holds, by Python's own methods: a subclass may have others."""
+def _parts(thing: Any, opaque: bool) -> Iterable[Any]:
+    """Return what a container holds, `opaque` objects too, by Python's own methods: a subclass may have others."""
     if isinstance(thing, dict):
         return dict.values(thing)
     if isinstance(thing, tuple):
@@ -61,9 +69,9 @@ def _parts(thing: Any) -> Iterable[Any]:
         named = [attributes[name] for name in _constrained(thing) if name in attributes]
         return named or attributes.values()
     if isinstance(thing, Mapping) and (isinstance(thing, MappingProxyType) or not tensors_in(attributes)):
-        with contextlib.suppress(Exception):
-            return [*thing.values()]
-    return attributes.values()
+        with contextlib.suppress(Exception, SystemExit):
+            return [*islice(thing.values(), _MOST)]
+    return attributes.values() if opaque or is_dataclass(thing) or isinstance(thing, Mapping) else ()
 
 
 def _computed(item: Any) -> int:

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.constant import why_constant
 from paraminspect.analysis.failure import explain
+from paraminspect.analysis.inventory import dtype_name
 from paraminspect.analysis.leaves import spared
 from paraminspect.analysis.ledger import Ledger
 from paraminspect.analysis.losses import compute_loss
+from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.quick import Queue
 from paraminspect.analysis.reads import Dispatched
 from paraminspect.analysis.walk import Walk, registered, walk
@@ -80,7 +82,7 @@ def run_passes(
     passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
     try:
-        with _eager(), watch.active():
+        with _eager(), _room(), watch.active():
             with contain(), _noting_scripts(modules, ledger), ledger:
                 passes.output = module(*batch.args, **batch.kwargs)
             phase = "loss"
@@ -92,6 +94,8 @@ def run_passes(
                 with contain(), watch.gather(), spared(passes.loss, set(ledger.parameters)), ledger:
                     _run_backward(passes.loss)
                 passes.backward = True
+            elif backward and any(parameter.requires_grad for parameter in ledger.parameters.values()):
+                passes.error = ForwardError("", _nothing_to_differentiate(passes.output), phase)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the user's code may exit
@@ -119,6 +123,11 @@ def _parameters(modules: Walk) -> Iterator[Tensor]:
         yield from (parameter for _, parameter in registered(module, "_parameters"))
 
 
+def _nothing_to_differentiate(output: Any) -> str:
+    found = ", ".join(f"{dtype_name(tensor.dtype)} {tuple(tensor.shape)}" for tensor in tensors_in(output)[:3])
+    return f"the loss depends on no parameter; the output is {found}, without a graph"
+
+
 def _run_backward(loss: Tensor) -> None:
     """Run ``loss.backward()``, which itself would suspend the ledger: a checkpoint recomputes under its eyes."""
     if loss.numel() != 1:
@@ -126,6 +135,17 @@ def _run_backward(loss: Tensor) -> None:
     engine = torch.autograd.Variable._execution_engine
     start = torch.ones_like(loss)
     engine.run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """Let a forward nest as deep as it does without us: each of its calls takes some frames of ours beside its own."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -41,6 +43,9 @@ def _settings() -> Iterator[Restore]:
     for device in ("cpu", "cuda"):
         yield _kept(partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device))
         yield _kept(partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device))
+    yield _kept(torch._tensor_str.get_printoptions, _set_print_options)
+    yield _kept(lambda: list(sys.path), lambda found: sys.path.__setitem__(slice(None), found))
+    yield _kept(lambda: dict(os.environ), _set_environment)
     cudnn = torch.backends.cudnn
     for name in ("enabled", "benchmark", "deterministic", "allow_tf32"):
         yield _kept(partial(getattr, cudnn, name), partial(setattr, cudnn, name))
@@ -55,6 +60,15 @@ def _kept(get: Callable[[], T], put: Callable[[T], Any]) -> Restore:
             put(before)
 
     return restore
+
+
+def _set_print_options(options: dict[str, Any]) -> None:
+    torch.set_printoptions(**options)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 def _set_default_device(device: torch.device) -> None:

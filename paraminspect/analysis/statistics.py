@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 
 import numpy as np
 import torch
@@ -16,15 +17,17 @@ from torch.nn.parameter import is_lazy
 from paraminspect.analysis.bins import histogram_of
 from paraminspect.analysis.counting import COUNTABLE, count, values_of
 from paraminspect.analysis.decoding import WORDS, decode, magnitudes, measure_words
-from paraminspect.analysis.deviations import CANCELLATION, Array, Counts, weighted_moments_of
+from paraminspect.analysis.deviations import CANCELLATION, Array, Counts, Floats, weighted_moments_of
 from paraminspect.analysis.elements import Elements, open_elements
 from paraminspect.analysis.moments import Moments, merge, merge_all, repeat
 from paraminspect.analysis.parallel import Draw, share
 from paraminspect.report import Values
 
-SAMPLE = 65_536  # elements that a histogram counts at most
+SAMPLE = 4096  # elements that a histogram counts at most
+AT_ONCE = 65_536  # elements that a tensor has at most to be measured in one go
 BLOCK = 2**18  # elements: 2 MiB of float64 for each thread, which stay in cache
 _GUESS = 4096  # elements that the provisional mean is taken from
+_THREAD = threading.local()
 _COMPRESSED = {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
 
 
@@ -64,16 +67,23 @@ def _measure(tensor: torch.Tensor, histogram: bool) -> Values | None:
         return Values()
     if tensor.is_neg():
         tensor = tensor.detach().resolve_neg()
-    elements = open_elements(tensor, WORDS[tensor.dtype], SAMPLE)
+    elements = open_elements(tensor, WORDS[tensor.dtype], AT_ONCE)
     if elements is None:
         return None
-    if elements.fit(SAMPLE):
-        words = elements.sample(SAMPLE)
-        found = measure_words(words, tensor.dtype)
+    if elements.fit(AT_ONCE):
+        found = measure_words(elements.sample(AT_ONCE), tensor.dtype, work=_scratch(elements.size))
     else:
         found = _sweep(elements, tensor.dtype)
-        words = elements.sample(SAMPLE if histogram else 1)
-    return _figures(found, tensor.dtype, _histogram(found, words, tensor.dtype) if histogram else None)
+    words = elements.sample(SAMPLE) if histogram else None
+    return _figures(found, tensor.dtype, None if words is None else _histogram(found, words, tensor.dtype))
+
+
+def _scratch(count: int) -> Floats:
+    """Return room for so many numbers: new room for each of a thousand tensors would be paged in a thousand times."""
+    room: Floats | None = getattr(_THREAD, "scratch", None)
+    if room is None or room.size < count:
+        room = _THREAD.scratch = np.empty(count)
+    return room
 
 
 def _measure_sparse(tensor: torch.Tensor) -> Values | None:

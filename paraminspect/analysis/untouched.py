@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import operator
+import random
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -17,6 +20,8 @@ from paraminspect.analysis.process_state import Restore, process_state
 from paraminspect.analysis.walk import attributes_of
 from paraminspect.analysis.writes import CopyOnWrite
 
+_MOST_CONTAINERS = 10_000  # of one module: what is larger is data
+_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 _COPIED_AT_ONCE = 2**24  # bytes: running statistics, counters; a larger tensor is copied when something writes to it
 
 
@@ -36,8 +41,7 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
     mode = CopyOnWrite(tensor for tensor in held if id(tensor) not in copied)
     undo: list[Restore] = [*process_state()]
     with torch._C.DisableTorchFunction():
-        for tensor in held:
-            undo += [_gradient(tensor), _hooks(tensor), _place(tensor)]
+        undo += [_tensor(tensor) for tensor in held]
         undo += [_values(tensor) for tensor in small]
     undo += [_attributes(module) for module in modules]
     try:
@@ -76,19 +80,40 @@ def _values(tensor: Tensor) -> Restore:
     return restore
 
 
-def _place(tensor: Tensor) -> Restore:
-    """Keep the memory, the type and `requires_grad`; a lazy parameter has become another by its first forward."""
-    lazy, kind, requires_grad = is_lazy(tensor), type(tensor), tensor.requires_grad
+def _tensor(tensor: Tensor) -> Restore:
+    """Keep the memory, the type and `requires_grad`; take `.grad` and what runs after it away until the end.
+
+    So that the backward has nothing to add to. A lazy parameter has become another by its first forward.
+    """
+    lazy, kind, leaf, requires_grad = is_lazy(tensor), type(tensor), tensor.is_leaf, tensor.requires_grad
     memory = None if lazy else tensor.data
+    gradient = tensor.grad if leaf else None
+    if gradient is not None:
+        tensor.grad = None
+    hooks = tensor._post_accumulate_grad_hooks or {}  # they are there to change parameters
+    kept = dict(hooks)
+    hooks.clear()
+    watching, marks = tensor._backward_hooks, dict(vars(tensor))
+    watched = dict(watching or {})
 
     def restore() -> None:
-        if lazy and not is_lazy(tensor):
+        if memory is not None:
+            if not _same_memory(tensor, memory):
+                tensor.data = memory
+        elif not is_lazy(tensor):
             tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
             tensor.__class__ = kind
-        elif memory is not None and not _same_memory(tensor, memory):
-            tensor.data = memory
-        if tensor.is_leaf and tensor.requires_grad != requires_grad:
+        if tensor.requires_grad != requires_grad and tensor.is_leaf:
             tensor.requires_grad_(requires_grad)
+        hooks.update(kept)
+        if leaf:
+            tensor.grad = gradient
+        if watching is None and tensor._backward_hooks:
+            tensor._backward_hooks = None
+        elif watching is not None and dict(watching) != watched:
+            _refill(watching, tuple(watched.items()))
+        if not _same(vars(tensor), marks):
+            _refill(vars(tensor), tuple(marks.items()))
 
     return restore
 
@@ -102,24 +127,6 @@ def _same_memory(one: Tensor, other: Tensor) -> bool:
         return True
 
 
-def _gradient(tensor: Tensor) -> Restore:
-    """Take `.grad` away, so that the backward has nothing to add to, and give the same object back."""
-    if not tensor.is_leaf:
-        return _nothing
-    before, tensor.grad = tensor.grad, None
-    return partial(setattr, tensor, "grad", before)
-
-
-def _hooks(tensor: Tensor) -> Restore:
-    """Put the hooks aside that run once a gradient has accumulated: they are there to change parameters."""
-    hooks = tensor._post_accumulate_grad_hooks
-    if not hooks:
-        return _nothing
-    kept = dict(hooks)
-    hooks.clear()
-    return partial(hooks.update, kept)
-
-
 def _nothing() -> None:
     pass
 
@@ -129,36 +136,70 @@ def _nothing() -> None:
 
 def _attributes(module: nn.Module) -> Restore:
     """Keep the class and the attributes of a module, and what its plain containers hold: hooks, names, caches."""
-    kind, attributes = type(module), dict(attributes_of(module))
-    contents = [_contents(value) for value in attributes.values() if type(value) in _CONTAINERS]
+    kind, own = type(module), attributes_of(module)
+    attributes = own.copy()
+    contents = list(_containers(own.values()))
+    generators = [_generator(value) for value in own.values() if isinstance(value, _GENERATORS)]
 
     def restore() -> None:
         if type(module) is not kind:
             module.__class__ = kind
-        own = attributes_of(module)
-        if _identities(own) != _identities(attributes):
-            own.clear()
-            own.update(attributes)
-        for put_back in contents:
+        now = attributes_of(module)
+        if not _same(now, attributes):
+            now.clear()
+            now.update(attributes)
+        for container, kept in contents:
+            if kept or container:
+                _refill(container, kept)
+        for put_back in generators:
             put_back()
 
     return restore
 
 
-def _identities(attributes: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(name, id(value)) for name, value in attributes.items()]
+def _containers(values: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Yield every plain container among the values, and in one another, with what it holds."""
+    todo = [value for value in values if type(value) in _CONTAINERS]
+    seen: set[int] = set()
+    while todo and len(seen) < _MOST_CONTAINERS:
+        container = todo.pop()
+        if id(container) not in seen:
+            seen.add(id(container))
+            kept = _contents(container)
+            yield container, kept
+            inside = container.values() if isinstance(container, dict) else kept
+            todo += [value for value in inside if type(value) in _CONTAINERS]
 
 
-def _contents(container: Any) -> Restore:
-    """Keep what a container holds, in its order; it stays the same object."""
-    kept = list(container.items()) if isinstance(container, dict) else list(container)
+def _generator(generator: Any) -> Restore:
+    """Keep the state of a generator of random numbers that a module draws from itself."""
+    if isinstance(generator, torch.Generator):
+        return partial(generator.set_state, generator.get_state())
+    if isinstance(generator, random.Random):
+        return partial(generator.setstate, generator.getstate())
+    bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator
+    if isinstance(bits, np.random.RandomState):
+        return partial(bits.set_state, bits.get_state())
+    return partial(setattr, bits, "state", bits.state)
+
+
+def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Tell whether two sets of attributes are the same objects, in the same order."""
+    if len(now) != len(before) or not all(map(operator.is_, now.values(), before.values())):
+        return False
+    return list(now) == list(before)
+
+
+def _contents(container: Any) -> tuple[Any, ...]:
+    """Return what a container holds, in its order."""
+    return tuple(container.items() if isinstance(container, dict) else container) if container else ()
+
+
+def _refill(container: Any, kept: tuple[Any, ...]) -> None:
+    """Make a container hold what it held; it stays the same object."""
+    container.clear()
     fill: Callable[[Any], Any] = container.extend if isinstance(container, (list, deque)) else container.update
-
-    def restore() -> None:
-        container.clear()
-        fill(kept)
-
-    return restore
+    fill(kept)
 
 
 _CONTAINERS = {dict, OrderedDict, defaultdict, list, set, deque}

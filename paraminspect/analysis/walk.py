@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.jit._script import RecursiveScriptModule
@@ -15,6 +15,7 @@ MOST_ALIASES = 10_000
 
 _MRO = type.__dict__["__mro__"]
 _NAMESPACE = type.__dict__["__dict__"]
+_OF_MODULE: Callable[[object], Any] = vars(nn.Module)["__dict__"].__get__  # whatever a subclass says it is
 
 Path = tuple[str, nn.Module]
 
@@ -45,15 +46,19 @@ def attributes_of(held: object) -> dict[str, Any]:
 
     A traced module keeps its own in another one.
     """
+    found = _OF_MODULE(held) if issubclass(type(held), nn.Module) else _namespace_of(held)
+    if type(found) is not dict:
+        return {}
+    traced = found.get("_actual_script_module")
+    return attributes_of(traced) if type(traced) is RecursiveScriptModule else found
+
+
+def _namespace_of(held: object) -> Any:
     for kind in _MRO.__get__(type(held)):
         descriptor = _NAMESPACE.__get__(kind).get("__dict__")
         if type(descriptor) in (GetSetDescriptorType, MemberDescriptorType):
-            found = descriptor.__get__(held)
-            if type(found) is not dict:
-                return {}
-            traced = found.get("_actual_script_module")
-            return attributes_of(traced) if type(traced) is RecursiveScriptModule else found
-    return {}
+            return descriptor.__get__(held)
+    return None
 
 
 def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
@@ -68,12 +73,16 @@ def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
         items = held.items()
     else:
         return []
+    if not items:
+        return []
     kind = nn.Module if what == "_modules" else Tensor
-    return [(_text(name), value) for name, value in list(items) if issubclass(type(value), kind)]
+    return [(_text(name), value) for name, value in [*items] if issubclass(type(value), kind)]
 
 
 def _text(name: object) -> str:
     """Return a name as torch writes it, also that of an Enum; torch has no way to write one that is no text."""
+    if type(name) is str:
+        return name
     return str.__str__(name) if issubclass(type(name), str) else f"<{type(name).__name__}>"
 
 
@@ -82,8 +91,7 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """A module on the way from the root to where the walk is; `again` if it had a path before this one."""
 
     path: str

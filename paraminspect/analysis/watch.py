@@ -166,8 +166,8 @@ class Watch:
         return next((one for one in reversed(calls) if one.out == call.out and one.grad.rms is None), None)
 
     def _await_gradient(self, call: Call, found: Tensor) -> None:
-        def note(grad: Tensor) -> None:
-            if self.gathering:
+        def note(grad: Tensor | None) -> None:
+            if grad is not None and self.gathering:  # a Function of the user's may return None
                 with torch._C.DisableTorchFunction():
                     self.queue.measure(grad, call.note_gradient)
 

@@ -17,8 +17,9 @@ _NORMALISE = (functional.batch_norm, functional.instance_norm)  # they write to 
 class CopyOnWrite(TorchFunctionMode):
     """Keep a copy of every tensor in `tensors` that an operation is about to write to.
 
-    Sees what Python calls: ``add_`` and its like, item assignment, ``out=``, also through a view or ``.data``.
-    Code in C++ that writes to its arguments without saying so in its name goes unseen.
+    Sees what Python calls: ``add_`` and its like, item assignment, ``out=`` and ``inplace=True``, also through a view
+    or ``.data``. Unseen go writes past torch's functions (numpy, dlpack, the storage itself), in TorchScript, inside
+    vmap, in other threads, and in C++ code that writes to its arguments without saying so in its name.
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
@@ -46,7 +47,7 @@ class CopyOnWrite(TorchFunctionMode):
         known = self._writes.get(func)
         if known is None:
             known = self._writes[func] = writes(func)
-        return known or "out" in kwargs
+        return known or "out" in kwargs or kwargs.get("inplace") is True
 
     def _copy(self, tensor: Tensor) -> None:
         """Copy everything that lies in the storage of `tensor`, the first time it is written to."""
@@ -62,6 +63,8 @@ def writes(func: Callable[..., Any]) -> bool:
     """Tell from the name of a torch function whether it writes to one of its arguments."""
     if func in _NORMALISE:
         return True
+    if isinstance(func, torch._ops.OpOverload):
+        return func._schema.is_mutable
     name = getattr(func, "__name__", "")
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name not in ("__index__", "__int__", "__invert__"))

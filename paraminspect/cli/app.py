@@ -15,7 +15,8 @@ from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
-from paraminspect.cli.session import DONE, FAILED, collector_at_rest
+from paraminspect.cli.session import DONE, FAILED
+from paraminspect.collector import collector_at_rest
 from paraminspect.errors import UserError
 
 INTERRUPTED = 130

@@ -16,6 +16,13 @@ def command_in(argv: list[str]) -> str:
     return first if first in COMMANDS else ""
 
 
+def source_in(argv: list[str]) -> str:
+    """Return SOURCE where it follows the command, which is where a person writes it; else an empty text."""
+    words = options_in(argv)
+    at = next((at for at, word in enumerate(words) if word in COMMANDS), len(words)) + 1
+    return words[at] if at < len(words) and not words[at].startswith("-") else ""
+
+
 def wants_json(argv: list[str]) -> bool:
     """Tell whether failures are to be JSON: ``--json`` anywhere, or the last format given is json."""
     words = options_in(argv)

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import typer
 
 from paraminspect import __version__, output
-from paraminspect.cli.argv import command_in, options_in, wants_json
+from paraminspect.cli.argv import command_in, options_in, source_in, wants_json
 from paraminspect.cli.commands import PROGRAM
 from paraminspect.cli.session import FAILED
 from paraminspect.errors import UserError, nearest
+from paraminspect.load import is_reference
 from paraminspect.report import Environment, Failure, Report, Source
 
 
@@ -78,11 +79,16 @@ def fail(argv: list[str], error: UserError) -> int:
     return FAILED
 
 
+def _source(given: str) -> Source:
+    """Return what is known of a source before it is read: that code is code; a spec has its name in it."""
+    return Source("module", given) if is_reference(given) else Source("spec", "")
+
+
 def _failed_report(argv: list[str], error: UserError) -> Report:
     python = ".".join(map(str, sys.version_info[:3]))
     return Report(
         command=command_in(argv),
-        source=Source("spec", ""),
+        source=_source(source_in(argv)),
         environment=Environment(__version__, None, python, "", "", None),
         errors=(Failure(error.code, error.message, error.where),),
     )

@@ -7,11 +7,11 @@ import platform
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paraminspect import __version__
 from paraminspect.analysis import gradients
-from paraminspect.analysis.inventory import count, counted_by_torch, dtype_name, names_of
+from paraminspect.analysis.inventory import count, dtype_name, names_of
 from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.passes import loss_value
@@ -40,7 +40,7 @@ def assemble(state: State, request: Request) -> Report:
     subject = state.subject
     rows, verdicts = rows_of(state, request)
     totals = count(state.inventory)
-    _check_sum(state.scope, totals.parameters if request.params else _numel(rows))
+    _check_sum(state, totals.parameters if request.params else _numel(rows))
     rows = arranged(rows, request.sort, request.top)
     return Report(
         command=request.command,
@@ -63,16 +63,19 @@ def _numel(rows: tuple[Parameter, ...]) -> int:
     return sum(row.numel or 0 for row in rows if row.kind == "parameter")
 
 
-def _check_sum(module: nn.Module, total: int) -> None:
-    """Refuse to print rows that do not add up to what torch counts, where it can count."""
-    truth = counted_by_torch(module)
-    if truth is not None and total != truth:
+def _check_sum(state: State, total: int) -> None:
+    """Refuse to print rows that do not add up to what torch counted before the forward, where it can count."""
+    if state.counted is None:
+        return
+    parameters = state.inventory.of_kind("parameter")
+    truth = state.counted + sum(entry.numel or 0 for entry in parameters if id(entry.tensor) in state.lazy)
+    if total != truth:
         raise AssertionError(f"the rows add up to {total:,} parameters, the module has {truth:,}")
 
 
 def _notes(state: State, request: Request) -> tuple[str, ...]:
     """Return what the report leaves out: the forward, and names that lie outside the layer that is shown alone."""
-    notes = [*state.inventory.notes]
+    notes = [*state.inventory.notes, *state.notes]
     if request.forward and state.subject.make_input is None:
         notes.append(state.subject.why_no_input)
     if state.passes and state.passes.constant:

@@ -39,8 +39,8 @@ def edit(subject: Subject, rules: tuple[BoundRule, ...], request: Request, opera
     Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
     matches no parameter, or the value does not fit the dtype.
     """
-    with undisturbed(subject.module) as mode:
-        return _edit(run(subject, rules, request, mode), request, operation, value)
+    with undisturbed(subject.module) as (inventory, mode):
+        return _edit(run(subject, rules, request, inventory, mode), request, operation, value)
 
 
 def _edit(state: State, request: Request, operation: str, value: float) -> Report:

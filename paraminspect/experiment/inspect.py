@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from paraminspect.analysis.inventory import take_inventory
+from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.untouched import untouched
 from paraminspect.analysis.writes import CopyOnWrite
+from paraminspect.collector import collector_at_rest
 from paraminspect.experiment.assemble import assemble
 from paraminspect.experiment.run import Request, run
 from paraminspect.init.rules import BoundRule
@@ -17,18 +18,22 @@ from paraminspect.report import Report
 from paraminspect.sources.subject import Subject
 
 
+@collector_at_rest()
 def inspect(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
     """Run the experiment and write down what it found; afterwards the module is as it was, save for the rules.
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
-    with undisturbed(subject.module) as mode:
-        return assemble(run(subject, rules, request, mode), request)
+    with undisturbed(subject.module) as (inventory, mode):
+        return assemble(run(subject, rules, request, inventory, mode), request)
 
 
 @contextlib.contextmanager
-def undisturbed(module: nn.Module) -> Iterator[CopyOnWrite]:
-    """Put back what a forward changes in `module`, in the modules it hides and in the process, see `untouched`."""
+def undisturbed(module: nn.Module) -> Iterator[tuple[Inventory, CopyOnWrite]]:
+    """Put back what a forward changes in `module`, in the modules it hides and in the process, see `untouched`.
+
+    Yields what is in the module, and the mode that its forward has to run under.
+    """
     inventory = take_inventory(module)
     with untouched(inventory.modules.values(), (entry.tensor for entry in inventory.entries)) as mode:
-        yield mode
+        yield inventory, mode

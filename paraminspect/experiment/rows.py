@@ -15,6 +15,7 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiment.run import Request, State
 from paraminspect.init.rules import Applied, constructed
 from paraminspect.init.verdicts import judge
+from paraminspect.render.escape import some_names
 from paraminspect.report import Parameter, Verdict
 
 
@@ -26,7 +27,7 @@ def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
 def nothing_selected(inventory: Inventory, globs: tuple[str, ...]) -> UserError:
     """Build the error for ``--params`` globs that match no name."""
     names = [name for entry in inventory.entries for name in entry.names]
-    hint = did_you_mean(globs[0], names) or f"parameters: {', '.join(names[:12]) or 'none'}"
+    hint = did_you_mean(globs[0], names) or f"parameters: {some_names(names)}"
     wanted = " or ".join(repr(glob) for glob in globs)
     return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
 

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paraminspect import guard
-from paraminspect.analysis.inventory import Inventory, names_of, take_inventory
+from paraminspect.analysis.inventory import Inventory, counted_by_torch, names_of, take_inventory
 from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.passes import Passes, run_passes
 from paraminspect.analysis.sharing import find_sharing
@@ -19,10 +19,9 @@ from paraminspect.analysis.statistics import measure
 from paraminspect.analysis.walk import walk
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import Applied, BoundRule, apply_rules
+from paraminspect.render.escape import some_names
 from paraminspect.report import Sharing, Values
 from paraminspect.sources.subject import Batch, Subject, Ties
-
-NOTHING = contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class State:
 
     `applied`, `before`, `values` and `numbers` are keyed by the id of a tensor that `inventory` holds. `rewind` puts
     the random number generators back to where the forward began; `around` is what the module's code runs inside.
+    `lazy` are the tensors that had no shape before it, `counted` what torch counted then, and `notes` what it
+    registered or removed.
     """
 
     subject: Subject
@@ -63,43 +64,60 @@ class State:
     around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     sharing: tuple[Sharing, ...] = ()
     lazy: frozenset[int] = frozenset()
+    counted: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def run(
     subject: Subject,
     rules: tuple[BoundRule, ...],
     request: Request,
-    watching: AbstractContextManager[object] = NOTHING,
+    whole: Inventory,
+    watching: AbstractContextManager[object],
 ) -> State:
     """Initialise, draw the input, run the passes; measure values before the forward can touch them.
 
-    `watching` is a mode that the module's code runs under, see `analysis.untouched`.
+    `whole` is what is in the subject's module; `watching` a mode that its code runs under, see `analysis.untouched`.
     Raises UserError for whatever the user can put right; a forward that fails is recorded, not raised.
     """
     scope = _scope(subject.module, request.layer)
-    inventory = take_inventory(scope)
+    inventory = whole if scope is subject.module else take_inventory(scope)
     before = _measure_all(inventory) if request.before else {}
     applied = apply_rules(subject.module, rules)
     numbers = _read_all(inventory) if request.values else {}
     values = _measure_all(inventory) if request.statistics else {}
     state = State(subject, scope, inventory, applied, before, values, numbers)
+    state.counted = counted_by_torch(scope)
     state.lazy = frozenset(id(entry.tensor) for entry in inventory.entries if entry.lazy)
     state.sharing = _sharing(state, request)
     state.around = lambda: _around(subject.foreign, watching)
     if request.forward and subject.make_input is not None:
-        state.batch = subject.make_input()
+        with torch.inference_mode(False):
+            state.batch = subject.make_input()
         state.rewind = _rewinder()
         state.passes = run_passes(
             subject.module,
             state.batch,
             subject.loss,
-            follow=_followed(subject.module, request),
+            follow=_followed(whole, request),
             backward=request.backward,
             contain=state.around,
         )
+        state.notes = tuple(_changes(whole, subject.module))
         if _measure_materialised(state, request):
             state.sharing = _sharing(state, request)
     return state
+
+
+def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
+    """Say which parameters the forward registered or removed: the rows are what was there before."""
+    before = dict.fromkeys(name for entry in whole.of_kind("parameter") for name in entry.names)
+    now = dict.fromkeys(name for _, names in names_of(module) for name in names)
+    new, gone = [name for name in now if name not in before], [name for name in before if name not in now]
+    if new:
+        yield f"the forward registered {some_names(new)}: the rows are what was there before"
+    if gone:
+        yield f"the forward removed {some_names(gone)}: the rows are what was there before"
 
 
 @contextlib.contextmanager
@@ -109,9 +127,10 @@ def _around(foreign: bool, watching: AbstractContextManager[object]) -> Iterator
         yield
 
 
-def _followed(module: nn.Module, request: Request) -> tuple[nn.Parameter, ...]:
+def _followed(whole: Inventory, request: Request) -> tuple[Tensor, ...]:
     """Return the parameters whose uses the ledger keeps apart: the shared ones, or all of them."""
-    return tuple(p for p, names in names_of(module) if request.all_uses or len(names) > 1)
+    found = whole.of_kind("parameter")
+    return tuple(entry.tensor for entry in found if request.all_uses or len(entry.names) > 1)
 
 
 def _rewinder() -> Callable[[], None]:

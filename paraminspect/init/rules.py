@@ -13,6 +13,7 @@ from paraminspect.init.defaults import bias_fan_in, default_moments
 from paraminspect.init.registry import bind
 from paraminspect.init.scheme import BoundScheme, Moments
 from paraminspect.init.text import is_function_reference, parse_scheme
+from paraminspect.render.escape import some_names
 from paraminspect.report import Init
 from paraminspect.spec.model import Rule
 
@@ -103,7 +104,7 @@ def _no_match(module: nn.Module, rule: Rule) -> UserError:
         message = f"no parameter is a {rule.weights_or_biases}: none has it in the last part of its name"
     else:
         message = f"{rule.params!r} matches no parameter"
-    hint = did_you_mean(rule.params, names) or f"parameters: {', '.join(names[:12]) or 'none'}"
+    hint = did_you_mean(rule.params, names) or f"parameters: {some_names(names)}"
     return UserError(message, where=rule.where, hint=hint, code="glob-matches-nothing")
 
 

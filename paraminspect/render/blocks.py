@@ -15,7 +15,7 @@ from paraminspect.render.braces import braces
 from paraminspect.render.several import Several, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Values
 
-FEWEST_ROWS = 16
+FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""
 _FEWEST_BLOCKS = 3
 _PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote

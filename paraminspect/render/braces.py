@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 
@@ -40,3 +41,26 @@ def _sequence(run: Sequence[int]) -> str:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers))
+
+
+def pattern(names: Sequence[str]) -> str | None:
+    """Return what expands to these names, which differ in one number between two dots; None where they do not."""
+    parts = [name.split(".") for name in names]
+    if len({len(one) for one in parts}) != 1:
+        return None
+    differing = [at for at, column in enumerate(zip(*parts, strict=True)) if len(set(column)) > 1]
+    if len(differing) != 1 or not all(map(_is_plain, parts[0])):
+        return None
+    (at,) = differing
+    column = [one[at] for one in parts]
+    if not all(map(_NUMBER.fullmatch, column)) or len(set(column)) < len(column):
+        return None
+    return ".".join([*parts[0][:at], braces(sorted(map(int, column))), *parts[0][at + 1 :]])
+
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,14}")
+
+
+def _is_plain(part: str) -> bool:
+    """Tell whether a shell takes a part of a name as it is."""
+    return part.isascii() and part.replace("_", "a").isalnum()

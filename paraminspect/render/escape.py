@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST = 300
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
@@ -54,3 +55,8 @@ def _visible(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def some_names(names: Sequence[str], most: int = 12, longest: int = 60) -> str:
+    """Return the first names on one line, each harmless and of bounded length, for a hint."""
+    return ", ".join(clean(name, longest) for name in names[:most]) or "none"

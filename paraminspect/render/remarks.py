@@ -12,18 +12,28 @@ _MOST = 8
 
 def remarks(report: Report, shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """Yield a head and a text each for stored tensors, buffers and forgotten tensors; `shown` escapes names."""
-    parameters, buffers, forgotten = (
-        [row for row in report.parameters if row.kind == kind] for kind in ("parameter", "buffer", "unregistered")
-    )
-    yield from _notes("stored", parameters, shown)
+    buffers = _of_kind(report, "buffer")
+    yield from _notes("stored", _of_kind(report, "parameter"), shown)
     if buffers:
         passing = [shown(row.name) for row in buffers if row.persistent is False]
         left_out = f"; not in state_dict: {some_of(passing)}" if passing else ""
         yield "buffers", _amount(buffers) + left_out
     yield from _notes("stored", buffers, shown)
-    if forgotten:
-        yield "forgotten", f"{_amount(forgotten)}, registered by no module"
-    yield from _notes("forgotten", forgotten, shown)
+    lost = _of_kind(report, "unregistered")
+    if lost:
+        yield "forgotten", f"{_amount(lost)}, registered by no module"
+    yield from _notes("forgotten", lost, shown)
+
+
+def forgotten(report: Report, shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield how much no module registers, for a command that has no rows for it; nothing where there is none."""
+    rows = _of_kind(report, "unregistered")
+    if rows:
+        yield "forgotten", f"{_amount(rows)}, registered by no module: {some_of([shown(row.name) for row in rows])}"
+
+
+def _of_kind(report: Report, kind: str) -> list[Parameter]:
+    return [row for row in report.parameters if row.kind == kind]
 
 
 def _notes(head: str, rows: Sequence[Parameter], shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:

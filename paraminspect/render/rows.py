@@ -47,4 +47,4 @@ class Rows:
 def folded(rows: Sequence[Parameter]) -> str:
     """Say how many rows were folded into how many; nothing where none were."""
     times = [row.times for row in rows if isinstance(row, Several) and row.times > 1]
-    return f"{sum(times):,} rows folded into {len(times):,}" if times else ""
+    return f"{sum(times):,} rows folded into {len(times):,}, their figures taken together" if times else ""

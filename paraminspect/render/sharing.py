@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from paraminspect.render.braces import pattern
 from paraminspect.render.figures import plural, size
 from paraminspect.render.uses import UsesByParameter
 from paraminspect.render.view import View
@@ -28,19 +29,20 @@ class Meaning:
 
 _EACH_STEPS = "a slot and a gradient for each: steps and weight decay act on the common bytes once for each"
 _SAVED_ONCE = "torch.save writes the bytes once and loads them shared; save_file of safetensors refuses"
-_OWN_BYTES = "deepcopy and .half() give each Parameter bytes of its own"
+_OWN_BYTES = "deepcopy, and .to another dtype or device, give each Parameter bytes of its own"
+_APART = ("each steps alone", "each is written with bytes of its own", "nothing to lose: they are apart already")
 
 MEANING: Final = {
     "same-parameter": Meaning(
         "a true tie: one value, one gradient (the sum over its uses), one optimizer slot",
         "one step, whatever the number of names",
         _SAVED_ONCE,
-        "deepcopy and .half() keep it one Parameter",
+        "deepcopy and .to another dtype keep it one Parameter",
     ),
     "same-buffer": Meaning(
         "one buffer under several names: an update through one is seen through all",
         saving=_SAVED_ONCE,
-        moving="deepcopy keeps it one; .half() makes one for each module that holds it",
+        moving="deepcopy keeps it one; .to another dtype makes one for each module that holds it",
     ),
     "same-view": Meaning(
         "a half-tie: the same elements of the same memory, so values move together and gradients do not",
@@ -63,7 +65,7 @@ MEANING: Final = {
         "parts of one storage without a byte in common: no value is shared",
         "each steps alone",
         "torch.save of one writes the whole storage; safetensors writes each alone",
-        "deepcopy and .half() give each Parameter a storage of its own",
+        "deepcopy, and .to another dtype or device, give each Parameter a storage of its own",
     ),
     "foreign-alias": Meaning(
         "different storages over the same memory (numpy, dlpack, mmap): whoever compares storages sees nothing",
@@ -76,11 +78,11 @@ MEANING: Final = {
         "some of its own elements lie in the same bytes",
         "a step in place is refused where a stride is 0",
         "torch.save writes the bytes that are there; save_file of safetensors refuses",
-        "deepcopy and .half() write every element out",
+        "deepcopy and .to another dtype write every element of a Parameter out",
     ),
-    "not-shared": Meaning("tensors of their own"),
-    "equal-not-shared": Meaning("bit for bit equal, in bytes of their own: were they meant to be one?"),
-    "equal-constant": Meaning("each holds one constant, as fresh norms and biases do: no sign of a tie"),
+    "not-shared": Meaning("tensors of their own", *_APART),
+    "equal-not-shared": Meaning("bit for bit equal, in bytes of their own: copies, or a tie that broke", *_APART),
+    "equal-constant": Meaning("each holds one constant, as fresh norms and biases do: no sign of a tie", *_APART),
 }
 """By kind of sharing."""
 
@@ -157,17 +159,24 @@ def summary_lines(report: Report, view: View, uses: UsesByParameter) -> Iterator
     for shared in same:
         line = uses.line(shared.names[0], view)
         yield "shared", f"{_few(shared, ' = ', view)}: {ONE_OBJECT[shared.kind]}{line}"
-    if not same:
+    if not same and not any(map(_is_alias, report.sharing)):
         yield "shared", "nothing: every name is a Parameter of its own"
     for shared in report.sharing:
         if shared.verdict in ("broken", "missing"):
             yield "tie", f"{_few(shared, ', ', view)}: {_wrong(shared, view)}"
         elif shared.kind == "equal-not-shared":
-            yield "equal", f"{_few(shared, ', ', view)}: equal bit for bit, not shared"
+            yield "equal", f"{pattern(shared.names) or _few(shared, ', ', view)}: equal bit for bit, not shared"
         elif shared.kind == "same-storage-disjoint":
             yield "storage", f"{_few(shared, ', ', view)}: one storage, no byte in common"
-        elif shared.kind not in ONE_OBJECT and not is_constant(shared):
-            yield "alias", f"{_few(shared, ', ', view)}: {view.text(shared.kind)}{_amount(shared)}"
+        elif _is_alias(shared):
+            repair = f"; repair: {view.text(shared.repair)}" if shared.repair else ""
+            yield "alias", f"{_few(shared, ', ', view)}: {view.text(shared.kind)}{_amount(shared)}{repair}"
+
+
+def _is_alias(shared: Sharing) -> bool:
+    """Tell whether a group has memory in common without being one object."""
+    others = ("equal-not-shared", "same-storage-disjoint", "not-shared")
+    return shared.kind not in ONE_OBJECT and shared.kind not in others and not is_constant(shared)
 
 
 def _few(shared: Sharing, between: str, view: View) -> str:

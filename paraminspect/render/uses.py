@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from paraminspect.render.figures import figure, plural
 from paraminspect.render.several import Several, pool_gradients
@@ -25,6 +25,10 @@ class UsesByParameter:
     def row(self, name: str) -> Parameter | None:
         """Return the row of that name; None when it is not among those shown."""
         return self._rows.get(name)
+
+    def has_parameter(self, names: Iterable[str]) -> bool:
+        """Tell whether one of the names is a parameter's, or is not among the rows."""
+        return any(row is None or row.kind == "parameter" for row in map(self.row, names))
 
     def of(self, name: str) -> Sequence[Use]:
         """Return the uses of one parameter in order of execution."""
@@ -70,7 +74,8 @@ class UsesByParameter:
         row, uses = self.row(name), self.of(name)
         if row is None or not uses:
             return ""
-        times = "once" if len(uses) == 1 else f"{len(uses):,} times"
+        seen = [use for use in uses if use.op != NOT_ATTRIBUTED]
+        times = "once" if len(seen) == 1 else f"{len(seen):,} times"
         total = sum_of_uses(row, uses, view)
         return f", used {times}: gradient {total}" if total else f", used {times}"
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paraminspect.analysis.walk import attributes_of
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.guard import user_code
 from paraminspect.load import load_attribute, names_of
@@ -53,10 +54,12 @@ def load(
         module = found
     else:
         module = _made(found, reference, device)
-    _check_built(module, reference.text)
-    if device is not None:
-        _move(module, device, reference.text)
-    make_input, why = (drawn_batch(module, inputs), "") if inputs else example_batch(module)
+    with user_code(f"{reference.text}, while it was looked at,"):
+        _check_built(module, reference.text)
+        if device is not None:
+            _move(module, device, reference.text)
+        make_input, why = (drawn_batch(module, inputs), "") if inputs else example_batch(module)
+        ties = declared_ties(module)
     return Subject(
         module=module,
         source=Source("module", reference.text, reference.path),
@@ -64,7 +67,7 @@ def load(
         make_input=make_input,
         why_no_input=why,
         loss=loss or Loss(),
-        ties=declared_ties(module),
+        ties=ties,
         foreign=True,
     )
 
@@ -172,7 +175,7 @@ def _is_state_dict(found: Any) -> bool:
 
 
 def _check_built(module: nn.Module, where: str) -> None:
-    if "_parameters" not in vars(module):
+    if "_parameters" not in attributes_of(module):
         message = f"{type(module).__name__}.__init__ never calls super().__init__()"
         raise UserError(message, where=where, hint="call it first: super().__init__()", code="not-a-module")
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from paraminspect.analysis.walk import join, registered, walk
 from paraminspect.sources.subject import Ties
 
 ORIGIN = "_tied_weights_keys"
@@ -27,7 +28,7 @@ def declared_ties(module: nn.Module) -> Ties:
     declares nothing. What makes no sense is passed over: a declaration is the user's code.
     """
     found: dict[Tie, None] = {}
-    for path, owner in module.named_modules(remove_duplicate=False):
+    for path, owner in walk(module).paths:
         prefix = f"{path}." if path else ""
         for tie in _ties_of(owner):
             found[tuple(prefix + name for name in tie)] = None
@@ -38,7 +39,7 @@ def _ties_of(module: nn.Module) -> Iterator[Tie]:
     keys = _asked(lambda: getattr(module, ORIGIN, None))
     if isinstance(keys, dict) and _is_wanted(module, default=False):
         pairs = ((target, source) for target, source in keys.items() if _are_texts(target, source))
-        yield from _expanded(dict(pairs), _names(module))
+        yield from _expanded(dict(pairs), sorted({name for name, _ in _tensors(module)}))
     elif isinstance(keys, list | tuple | set) and _is_wanted(module, default=True):
         yield from _left_open([key for key in keys if _are_texts(key)], module)
 
@@ -47,7 +48,7 @@ def _asked(ask: Callable[[], Any]) -> Any:
     """Return the answer; None where the module's own code, a property among it, raises."""
     try:
         return ask()
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 
@@ -61,10 +62,12 @@ def _is_wanted(module: nn.Module, default: bool) -> bool:
     return config is None or bool(_asked(lambda: getattr(config, "tie_word_embeddings", default)))
 
 
-def _names(module: nn.Module) -> list[str]:
-    parameters = module.named_parameters(remove_duplicate=False)
-    buffers = module.named_buffers(remove_duplicate=False)
-    return sorted({name for name, _ in (*parameters, *buffers)})
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters, then buffers, under every name."""
+    paths = walk(module).paths
+    for what in ("_parameters", "_buffers"):
+        for path, owner in paths:
+            yield from ((join(path, name), tensor) for name, tensor in registered(owner, what))
 
 
 def _expanded(mapping: dict[str, str], names: list[str]) -> Iterator[Tie]:
@@ -83,9 +86,8 @@ def _expanded(mapping: dict[str, str], names: list[str]) -> Iterator[Tie]:
 
 def _left_open(keys: list[str], module: nn.Module) -> Iterator[Tie]:
     """Yield each name with another of its Parameter's, alone where it has none."""
-    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     held: dict[int, list[str]] = {}
-    for name, tensor in tensors:
+    for name, tensor in _tensors(module):
         held.setdefault(id(tensor), []).append(name)
     others = {name: [other for other in names if other != name] for names in held.values() for name in names}
     for key in keys:

@@ -109,10 +109,17 @@ def test_a_frozen_layer_passes_the_gradient_on() -> None:
     }
 
 
-def test_a_loss_that_depends_on_no_parameter_is_no_error() -> None:
+def test_a_loss_that_depends_on_no_parameter_is_an_error_with_statuses() -> None:
     net = Net(lambda self, a: self.layer(a).detach())
-    assert statuses(net, torch.ones(1, 2)) == {"w": "unused", "layer.weight": "disconnected"}
-    assert not passes_of(net, torch.ones(1, 2)).backward
+    passes = passes_of(net, torch.ones(1, 2))
+    assert not passes.backward
+    assert passes.error is not None
+    assert passes.error.phase == "backward"
+    assert passes.error.message.startswith("the loss depends on no parameter; the output is float32 (1, ")
+    found = {name: gradient_of(parameter, passes).status for name, parameter in net.named_parameters()}
+    assert found == {"w": "unused", "layer.weight": "disconnected"}
+    frozen = passes_of(net.requires_grad_(False), torch.ones(1, 2))
+    assert (frozen.error, frozen.backward) == (None, False)
 
 
 def test_without_passes_and_without_backward_nothing_was_run() -> None:

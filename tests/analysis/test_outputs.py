@@ -118,9 +118,10 @@ FOUND: dict[str, tuple[Callable[[], Any], list[Tensor]]] = {
     "a computed mapping": (Computed, [A, B]),
     "a mapping that raises": (Broken, []),
     "objects in objects": (layers, [A, B, C]),
-    "a cycle": (cycle, [A, B]),
+    "an object beside a tensor": (lambda: (A, layers()), [A]),
+    "a cycle": (cycle, [A]),
     "ten thousand levels": (lambda: deep(10_000), [A]),
-    "an object whose code raises": (lambda: [Loud(), B], [A, B]),
+    "an object whose code raises": (lambda: [Loud()], [A]),
     "a dict whose code raises": (lambda: LoudDict(a=A), [A]),
     "a list whose code raises": (lambda: LoudList([A]), [A]),
     "a normal distribution": (lambda: NORMAL, [NORMAL.loc, NORMAL.scale]),
@@ -169,13 +170,10 @@ def test_what_is_too_large_for_an_output_ends() -> None:
 
 
 def test_the_outputs_of_transformers() -> None:
+    """The loss and the logits; the cache that comes along is for the next call."""
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=11, n_positions=16)
     model = transformers.GPT2LMHeadModel(config)
     output = model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]]), use_cache=True)
-    cache = [tensor for layer in output.past_key_values.layers for tensor in (layer.keys, layer.values)]
-    wanted = {id(output.loss), id(output.logits), *map(id, cache)}
-    found = tensors_in(output)
-    assert [id(tensor) for tensor in found[:2]] == [id(output.loss), id(output.logits)]
-    assert wanted <= {id(tensor) for tensor in found}
-    assert len({id(tensor) for tensor in found}) == len(found)
+    assert output.past_key_values.layers[0].keys is not None
+    assert [id(tensor) for tensor in tensors_in(output)] == [id(output.loss), id(output.logits)]

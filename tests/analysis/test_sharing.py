@@ -319,6 +319,10 @@ late = torch.arange(600_000.0)
 EQUAL: dict[str, tuple[tuple[Tensor, ...], list[tuple[str, str, int | None, int | None]]]] = {
     "a clone": ((x, x.clone()), [("equal-not-shared", "a b", 24, 96)]),
     "three": ((x, x.clone(), x.clone()), [("equal-not-shared", "a b c", 24, 96)]),
+    "two among rearranged ones": (
+        (x, x.flip(0), x.flip(1), x.flip(0), x.clone()),
+        [("equal-not-shared", "a e", 24, 96), ("equal-not-shared", "b d", 24, 96)],
+    ),
     "NaN": ((nan, nan.clone()), [("equal-not-shared", "a b", 100, 400)]),
     "another NaN": ((nan, other_nan), []),
     "another shape": ((x, x.clone().reshape(4, 6)), []),
@@ -367,7 +371,7 @@ EQUAL: dict[str, tuple[tuple[Tensor, ...], list[tuple[str, str, int | None, int 
 @pytest.mark.parametrize("name", EQUAL)
 def test_equal_values(name: str) -> None:
     tensors, wanted = EQUAL[name]
-    assert brief(found(holding(**dict(zip("abc", tensors, strict=False))))) == wanted
+    assert brief(found(holding(**dict(zip("abcde", tensors, strict=False))))) == wanted
 
 
 def test_without_figures_no_equality_is_claimed() -> None:

@@ -92,7 +92,21 @@ def test_every_claim_is_for_the_kinds_tested_here() -> None:
     assert saying("saving", "writes the bytes once") == SAVED_ONCE
     assert saying("moving", "bytes of its own") == OWN_BYTES
     said = {kind for kind, meaning in MEANING.items() if len(meaning.lines()) > 1}
-    assert said == set(MADE)
+    assert said == set(MADE) | APART
+
+
+APART = {"not-shared", "equal-not-shared", "equal-constant"}
+
+
+def test_equal_tensors_step_are_written_and_copied_apart(tmp_path: Path) -> None:
+    """What shares no memory; a broken tie is of that sort too."""
+    module = nn.ParameterDict({"a": torch.arange(3.0), "b": torch.arange(3.0)})
+    assert kinds(copy.deepcopy(module)) == kinds(module) == set()
+    module["a"].grad = torch.ones(3)
+    torch.optim.SGD(module.parameters(), lr=1.0).step()
+    assert module["b"].tolist() == [0.0, 1.0, 2.0]
+    safetensors.save_file(module.state_dict(), tmp_path / "model.safetensors")
+    assert set(safetensors.load_file(tmp_path / "model.safetensors")) == {"a", "b"}
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -193,7 +207,7 @@ def test_of_a_tensor_that_overlaps_itself_the_bytes_that_are_there_are_written(t
 
 # --- moving -------------------------------------------------------------------------------------------------
 
-MOVES = {"deepcopy": copy.deepcopy, "half": lambda module: module.half()}
+MOVES = {"deepcopy": copy.deepcopy, "dtype": lambda module: module.to(torch.float16)}
 
 
 @pytest.mark.parametrize("move", MOVES)
@@ -218,4 +232,10 @@ def test_a_move_writes_every_element_of_an_overlapping_tensor_out(move: str) -> 
 
 def test_what_a_move_makes_of_a_buffer() -> None:
     assert kinds(copy.deepcopy(one_buffer())) == {"same-buffer"}
-    assert kinds(one_buffer().half()) == set()
+    assert kinds(one_buffer().to(torch.float16)) == set()
+
+
+@pytest.mark.parametrize("kind", sorted({*STEPPED_FOR_EACH, "same-storage-disjoint"}))
+def test_another_device_parts_what_shared_memory(kind: str) -> None:
+    """The meta device is one that every machine has."""
+    assert kinds(MADE[kind]().to("meta")) == set()

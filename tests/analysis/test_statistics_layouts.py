@@ -60,6 +60,7 @@ def converted(x, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
 def test_views(x, sample, block, dtype, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", sample)
+    monkeypatch.setattr(statistics, "AT_ONCE", sample)
     monkeypatch.setattr(statistics, "BLOCK", block)
     view = converted(x, dtype)
     numbers = view.reshape(-1).tolist()
@@ -100,6 +101,7 @@ def test_overlapping_views_of_other_types(dtype, monkeypatch):
     x = (torch.arange(40) - 7).to(dtype).unfold(0, 8, 1)
     expected = measure(x, histogram=False)
     monkeypatch.setattr(statistics, "SAMPLE", 4)
+    monkeypatch.setattr(statistics, "AT_ONCE", 4)
     found = measure(x, histogram=False)
     assert (found.min, found.max, found.zeros) == (expected.min, expected.max, expected.zeros)
     assert (found.mean, found.std, found.l2) == pytest.approx((expected.mean, expected.std, expected.l2), rel=1e-15)
@@ -107,6 +109,7 @@ def test_overlapping_views_of_other_types(dtype, monkeypatch):
 
 def test_what_lies_between_the_elements_does_not_count(monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", 16)
+    monkeypatch.setattr(statistics, "AT_ONCE", 16)
     x = torch.full((100,), math.inf)
     x[::4] = torch.arange(25.0)
     values = measure(x[::4].unfold(0, 5, 1))
@@ -144,6 +147,7 @@ class Elsewhere(torch.Tensor):
 @pytest.mark.parametrize(("sample", "block"), [(65_536, 2**18), (16, 7)])
 def test_other_devices(name, dtype, sample, block, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", sample)
+    monkeypatch.setattr(statistics, "AT_ONCE", sample)
     monkeypatch.setattr(statistics, "BLOCK", block)
     x = converted(VIEWS[name], dtype)
     assert measure(x.as_subclass(Elsewhere)) == measure(x)

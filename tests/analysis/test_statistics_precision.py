@@ -27,6 +27,7 @@ FLOATS = {torch.float64: 64, torch.float32: 32, torch.float16: 16}
 def small_blocks(monkeypatch):
     """Cut even short tensors into blocks of three, and guess their mean from two elements."""
     monkeypatch.setattr(statistics, "SAMPLE", 2)
+    monkeypatch.setattr(statistics, "AT_ONCE", 2)
     monkeypatch.setattr(statistics, "_GUESS", 2)
     monkeypatch.setattr(statistics, "BLOCK", 3)
 
@@ -95,6 +96,7 @@ def test_samples(make, dtype, n, block, monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", block)
     if block < 2**18:
         monkeypatch.setattr(statistics, "SAMPLE", 100)
+        monkeypatch.setattr(statistics, "AT_ONCE", 100)
     x = torch.from_numpy(make(n)).to(dtype)
     assert_figures(measure(x), x.tolist())
 
@@ -153,6 +155,7 @@ NIST = {
 def test_nist(numbers, mean, std, block, monkeypatch):
     if block < 2**18:
         monkeypatch.setattr(statistics, "SAMPLE", 2)
+        monkeypatch.setattr(statistics, "AT_ONCE", 2)
         monkeypatch.setattr(statistics, "BLOCK", block)
     values = measure(torch.tensor(numbers, dtype=torch.float64))
     assert_figures(values, numbers)

@@ -58,6 +58,7 @@ def test_close_integers_that_float64_cannot_tell_apart(dtype, times):
 @pytest.mark.parametrize("numbers", [[1, 2, 4, 101, 105, 106], [1, 1, 1, 3, 3, 3], [1, 1, 1, 1, 1, 1]])
 def test_blocks_of_close_integers(dtype, numbers, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", 2)
+    monkeypatch.setattr(statistics, "AT_ONCE", 2)
     monkeypatch.setattr(statistics, "BLOCK", 3)
     large = [2**62 + number for number in numbers]
     assert_figures(measure(torch.tensor(large, dtype=dtype)), large)

@@ -1,6 +1,6 @@
 """A full inspection of a module against one bare forward and backward plus one pass over the weights, and the peers.
 
-python -m tests.benchmarks.modules [--model mlp|transformer] [--rounds N]
+python -m tests.benchmarks.modules [--model mlp|transformer] [--width N …] [--rounds N]
 
 Where they are installed (torchinfo, pytorch-lightning, fvcore), the summarisers do their own job beside ours.
 """
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 import paraminspect
 from tests.benchmarks.timing import in_turn, report
 
-LAYERS, WIDTH, BATCH = 1_000, 256, 32
+LAYERS, BATCH = 1_000, 32
+STATUS = Path("/proc/self/status")
 BARE, FULL, LEDGER = "forward, backward, one pass over the weights", "inspect", "inspect, every use followed"
 
 
@@ -37,16 +39,12 @@ class Transformer(nn.Module):
         return self.encoder(self.embedding(ids))
 
 
-def mlp() -> tuple[nn.Module, Tensor]:
-    layers = [module for _ in range(LAYERS) for module in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
-    return nn.Sequential(*layers), torch.randn(BATCH, WIDTH)
-
-
-def transformer() -> tuple[nn.Module, Tensor]:
-    return Transformer(), torch.randint(0, 20_000, (2, 64))
-
-
-MODELS = {"mlp": mlp, "transformer": transformer}
+def build(model: str, width: int) -> tuple[nn.Module, Tensor]:
+    """Return a model and its input; `width` is that of the MLP."""
+    if model == "transformer":
+        return Transformer(), torch.randint(0, 20_000, (2, 64))
+    layers = [module for _ in range(LAYERS) for module in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(*layers), torch.randn(BATCH, width)
 
 
 def bare(net: nn.Module, x: Tensor) -> None:
@@ -88,44 +86,57 @@ def peers(net: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
     return ways
 
 
-def memory(model: str, way: str) -> int:
-    """Return the peak of resident memory, in bytes, of a process that does one thing with one model."""
+def peak() -> int:
+    """Return the peak of resident memory of this process, in bytes; Linux lets `ru_maxrss` begin with the parent's."""
+    if STATUS.exists():
+        return int(STATUS.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def memory(model: str, width: int, way: str) -> int:
+    """Return the peak of a process that does one thing with one model; what is imported for it is there before."""
     code = (
-        f"from tests.benchmarks import modules as m; net, x = m.MODELS[{model!r}]();"
-        f"m.bare(net, x) if {way!r} == 'bare' else m.full(net, x, {way!r} == 'ledger');"
-        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import torch; from tests.benchmarks import modules as m;"
+        "m.full(torch.nn.Linear(2, 2), torch.ones(1, 2), True);"
+        f"net, x = m.build({model!r}, {width});"
+        f"m.bare(net, x) if {way!r} == 'bare' else m.full(net, x, {way!r} == 'ledger'); print(m.peak())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return int(done.stdout)
+
+
+def compare(model: str, width: int, rounds: int) -> None:
+    net, x = build(model, width)
+    size = sum(p.numel() for p in net.parameters())
+    print(f"{model}: {size:,} parameters, input {tuple(x.shape)}")
+    ways: dict[str, Callable[[], object]] = {
+        BARE: lambda: (bare(net, x), one_pass(net)),
+        FULL: lambda: full(net, x, uses=False),
+        LEDGER: lambda: full(net, x, uses=True),
+    }
+    report(in_turn(ways, rounds), BARE, {FULL: 2, LEDGER: 4})
+    static = "inspect, no forward, no statistics"
+    others = {static: lambda: str(paraminspect.inspect(net, forward=False, statistics=False)), **peers(net, x)}
+    report(in_turn(others, rounds), static, {})
+    largest = max(p.numel() * p.element_size() for p in net.parameters())
+    base = memory(model, width, "bare")
+    for way, allowed in (("full", largest), ("ledger", 2 * largest)):
+        extra = memory(model, width, way) - base
+        print(f"memory beyond the bare pass, {way}: {extra / 2**20:.1f} MiB (at most {allowed / 2**20:.1f} MiB)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--model", choices=["mlp", "transformer"], action="append")
+    parser.add_argument("--width", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    for name in options.model or MODELS:
-        net, x = MODELS[name]()
-        size = sum(p.numel() for p in net.parameters())
-        print(f"{name}: {size:,} parameters, input {tuple(x.shape)}")
-        ways = {
-            BARE: lambda net=net, x=x: (bare(net, x), one_pass(net)),
-            FULL: lambda net=net, x=x: full(net, x, uses=False),
-            LEDGER: lambda net=net, x=x: full(net, x, uses=True),
-        }
-        report(in_turn(ways, options.rounds), BARE, {FULL: 2, LEDGER: 4})
-        static = "inspect, no forward, no statistics"
-        others = {
-            static: lambda net=net: str(paraminspect.inspect(net, forward=False, statistics=False)),
-            **peers(net, x),
-        }
-        report(in_turn(others, options.rounds), static, {})
-        largest = max(p.numel() * p.element_size() for p in net.parameters())
-        base = memory(name, "bare")
-        for way, allowed in (("full", largest), ("ledger", 2 * largest)):
-            extra = memory(name, way) - base
-            print(f"memory beyond the bare pass, {way}: {extra / 2**20:.0f} MiB (at most {allowed / 2**20:.0f} MiB)")
+    for model in options.model or ["mlp", "transformer"]:
+        for width in options.width if model == "mlp" else [0]:
+            compare(model, width, options.rounds)
 
 
 if __name__ == "__main__":

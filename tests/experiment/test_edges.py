@@ -48,7 +48,10 @@ def test_a_failing_backward_is_called_a_backward(run: Run, spec: Write) -> None:
 def test_a_complex_network_has_no_loss(run: Run, spec: Write) -> None:
     ran = run("show", spec("layers: [Linear: [3, 3]]\ndtype: complex64"))
     assert ran.code == 2
-    assert ran.err == "error: loss: the loss failed: the sum needs a floating-point output, got complex64\n"
+    assert (
+        ran.err
+        == "error: loss: the loss failed: the sum needs a floating-point output, got complex64; try --loss random\n"
+    )
     assert "12 parameters" in ran.out
 
 

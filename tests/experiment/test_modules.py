@@ -165,7 +165,8 @@ def test_the_loss_random_is_repeatable_and_reaches_everything(run: Run) -> None:
     [
         (
             ("--loss", "model.py:wrong"),
-            "loss: the loss failed: model.py:wrong returned a tensor of shape (2, 4, 7), a loss is one number",
+            "loss: the loss failed: model.py:wrong returned a tensor of shape (2, 4, 7), a loss is one number; "
+            "write it as def loss(output): return output.square().mean()",
         ),
         (("--loss", "math:sqrt"), "loss: the loss failed: math:sqrt raised TypeError: must be real number, not dict"),
     ],
@@ -187,3 +188,104 @@ def test_no_input_known_is_a_note_and_no_error(run: Run, tmp_path: Path) -> None
     assert (ran.report["forward"], ran.report["notes"]) == (None, [note])
     ran = run("show", "two.py:bilinear", "--input", "5,2", "--input", "input2=5,3", "--json")
     assert (ran.code, ran.err, ran.report["forward"]["output"][0]["shape"]) == (0, "", [5, 4])
+
+
+MISBEHAVING = """
+import torch; from torch import nn
+from torch.func import grad
+
+class Late(nn.Module):
+    '''Builds a layer in its first forward, and drops another.'''
+    def __init__(self):
+        super().__init__()
+        self.first, self.spare, self.last = nn.Linear(2, 3), nn.Linear(2, 2), None
+    def forward(self, x):
+        if self.last is None:
+            self.last = nn.Linear(3, 2)
+            del self.spare
+        return self.last(self.first(x))
+
+class Detached(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).argmax(-1)
+
+class Parent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.child = nn.Linear(2, 2)
+        self.child.parent = self
+    def forward(self, x):
+        return self.child(x)
+
+class Inner(nn.Linear):
+    def forward(self, x):
+        return grad(lambda v: super(Inner, self).forward(v).square().sum())(x)
+
+class NoGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return x * 2
+    @staticmethod
+    def backward(ctx, grad): return None
+
+class Returns(nn.Linear):
+    def forward(self, x):
+        return NoGradient.apply(super().forward(x))
+
+def traced():
+    return torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2))
+"""
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text(MISBEHAVING, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_rows_are_what_was_there_before_a_forward_that_builds_layers(run: Run) -> None:
+    ran = run("show", "bad.py:Late", "--input", "4,2", "--json")
+    assert ran.code == 0
+    assert ran.report["totals"]["parameters"] == 2 * 3 + 3 + 2 * 2 + 2
+    assert ran.report["notes"] == [
+        "the forward registered last.weight, last.bias: the rows are what was there before",
+        "the forward removed spare.weight, spare.bias: the rows are what was there before",
+    ]
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_an_output_without_a_graph_is_an_error(run: Run) -> None:
+    ran = run("show", "bad.py:Detached", "--arg", "in_features=2", "--arg", "out_features=2", "--json")
+    message = "the backward failed: the loss depends on no parameter; the output is int64 (2,), without a graph"
+    assert (ran.code, ran.err) == (2, f"error: backward: {message}\n")
+    assert {row["gradient"]["status"] for row in ran.report["parameters"]} == {"disconnected"}
+
+
+@pytest.mark.usefixtures("misbehaving")
+@pytest.mark.parametrize("command", ["show", "grad", "share", "init", "edit"])
+def test_a_child_that_registers_its_parent(run: Run, command: str) -> None:
+    options = {"init": ["--scheme", "ones"], "edit": ["--add", "1"]}.get(command, [])
+    ran = run(command, "bad.py:Parent", *options, "--json")
+    assert ran.code == 0
+    assert ran.report["totals"]["parameters"] == 6
+
+
+@pytest.mark.usefixtures("misbehaving")
+@pytest.mark.parametrize(("attribute", "statuses"), [("Inner", ["ok", "ok"]), ("Returns", ["disconnected"] * 2)])
+def test_gradients_where_autograd_is_bent(run: Run, attribute: str, statuses: list[str]) -> None:
+    options = ["--arg", "in_features=2", "--arg", "out_features=2"]
+    ran = run("grad", f"bad.py:{attribute}", *options, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert [row["gradient"]["status"] for row in ran.report["parameters"]] == statuses
+
+
+@pytest.mark.usefixtures("misbehaving")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
+def test_a_traced_module(run: Run) -> None:
+    ran = run("show", "bad.py:traced", "--input", "3,2", "--json")
+    assert (ran.code, ran.report["totals"]["parameters"]) == (0, 6)
+
+
+def test_an_error_before_the_module_is_there_names_its_source(run: Run) -> None:
+    ran = run("show", "nowhere.mod:Net", "--json")
+    assert (ran.code, ran.report["source"]) == (2, {"kind": "module", "name": "nowhere.mod:Net", "path": None})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import warnings
 from typing import Any
 
@@ -37,7 +39,15 @@ def _tensor(tensor: Tensor | None) -> Any:
         return own
     hooks = list((tensor._post_accumulate_grad_hooks or {}).items()) if tensor.is_leaf else []
     bits = tensor.detach().resolve_conj().reshape(-1).contiguous().view(torch.uint8).tolist() if tensor.numel() else []
-    return *own, tensor.data_ptr(), tensor.stride(), bits, hooks, list((tensor._backward_hooks or {}).items())
+    return (
+        *own,
+        tensor.data_ptr(),
+        tensor.stride(),
+        bits,
+        hooks,
+        list((tensor._backward_hooks or {}).items()),
+        dict(vars(tensor)),
+    )
 
 
 def _value(value: Any, seen: set[int]) -> Any:
@@ -51,6 +61,12 @@ def _value(value: Any, seen: set[int]) -> Any:
     if isinstance(value, nn.Module) and id(value) not in seen:
         seen.add(id(value))
         return id(value), type(value), [(key, _value(item, seen)) for key, item in vars(value).items()]
+    if isinstance(value, torch.Generator):
+        return id(value), value.get_state().tolist()
+    if isinstance(value, random.Random):
+        return id(value), value.getstate()
+    if isinstance(value, np.random.Generator):
+        return id(value), repr(value.bit_generator.state)
     return id(value) if callable(value) else repr(value)
 
 
@@ -76,6 +92,9 @@ def _process() -> Any:
             for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
         ],
         "filters": list(warnings.filters),
+        "print": torch._tensor_str.get_printoptions(),
+        "environment": dict(os.environ),
+        "path": list(sys.path),
     }
 
 
@@ -113,7 +132,8 @@ def test_the_fingerprint_would_see_it() -> None:
                 output = specimen.module(*specimen.args, **specimen.kwargs)
                 output = output[0] if isinstance(output, tuple) else output
                 if output.requires_grad and output.dtype is torch.float32:
-                    output.sum().backward()
+                    with torch.enable_grad():  # which the forward may have switched off
+                        output.sum().backward()
         finally:
             torch.set_default_dtype(torch.float32)
             torch.set_grad_enabled(True)
@@ -126,5 +146,8 @@ def test_the_fingerprint_would_see_it() -> None:
             torch.set_float32_matmul_precision(settings[1])
             torch.autograd.set_detect_anomaly(False, check_nan=True)
             torch.backends.cudnn.benchmark = False
+            torch.set_printoptions(profile="default")
+            os.environ.pop("PARAMINSPECT_ZOO", None)
+            sys.path[:] = [entry for entry in sys.path if entry != "zoo"]
         trains = name not in ("frozen", "structured", "half")
         assert (seen != before) == trains, name

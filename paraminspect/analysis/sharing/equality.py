@@ -6,7 +6,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,18 +45,37 @@ class Equal:
 def find_equal(measured: Sequence[Measured]) -> list[Equal]:
     """Return all groups of two and more, ordered by their first tensor.
 
-    NaN equals itself, and 0.0 is not −0.0. Only tensors are read that have shape, type, extremes and counts in common:
-    first the beginning, then, of those that begin alike, all of it.
+    NaN equals itself, and 0.0 is not −0.0. Only tensors are read that have shape, type, extremes and counts in common.
     """
     found = []
     for alike in _several(measured, _exact_figures):
         if _settled(alike[0]):
             found.append(Equal(tuple(one.number for one in alike), constant=True))
-            continue
-        for similar in _several(alike, lambda one: _digest(one.tensor, 1)):
-            for same in _several(similar, lambda one: _digest(one.tensor)):
-                found.append(Equal(tuple(one.number for one in same), _is_constant(same[0].tensor)))
+        else:
+            groups = _same_bits(alike)
+            found += [Equal(tuple(one.number for one in same), _is_constant(same[0].tensor)) for same in groups]
     return sorted(found, key=lambda equal: equal.members)
+
+
+def _same_bits(alike: list[Measured]) -> Iterator[list[Measured]]:
+    """Yield the groups whose bits are the same.
+
+    Copies of one layer are all like the first, and comparing is ten times as fast as a digest. What differs from the
+    first is told apart by digests, so that no tensor is read often: of the beginning, then of those that begin alike.
+    """
+    first, *others = alike
+    like_first = [_equal(first.tensor, one.tensor) for one in others]
+    if any(like_first):
+        yield [first, *compress(others, like_first)]
+    rest = [one for one, like in zip(others, like_first, strict=True) if not like]
+    for similar in _several(rest, lambda one: _digest(one.tensor, 1)):
+        yield from _several(similar, lambda one: _digest(one.tensor))
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Compare the bits of two tensors of one shape and type, up to the first block that differs."""
+    pairs = zip(_words(one), _words(other), strict=True)
+    return all(np.array_equal(mine.view("u1"), its.view("u1")) for mine, its in pairs)
 
 
 def _several(measured: Iterable[Measured], key: Callable[[Measured], Hashable]) -> Iterator[list[Measured]]:

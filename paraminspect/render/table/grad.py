@@ -9,6 +9,7 @@ from paraminspect.render import cells
 from paraminspect.render.coverage import coverage
 from paraminspect.render.figures import figure, plural
 from paraminspect.render.ledger import ledger
+from paraminspect.render.remarks import forgotten
 from paraminspect.render.rows import Rows, folded
 from paraminspect.render.sharing import summary_lines
 from paraminspect.render.table import columns
@@ -167,3 +168,4 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[tupl
     yield from nonfinite_gradients(report.parameters, view)
     yield from ledger(report, view.text)
     yield from summary_lines(report, view, uses)
+    yield from forgotten(report, view.text)

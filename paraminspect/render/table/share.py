@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paraminspect.render.braces import pattern
 from paraminspect.render.figures import plural, size, whole
+from paraminspect.render.remarks import forgotten
 from paraminspect.render.sharing import (
     MEANING,
     ONE_OBJECT,
@@ -38,11 +40,15 @@ def share(report: Report, view: View) -> Iterator[str]:
     if line := constants(report):
         yield "\n"
         yield from entry("equal", line, view)
+    for head, text in forgotten(report, view.text):
+        yield "\n"
+        yield from entry(head, text, view)
 
 
 def _block(uses: UsesByParameter, shared: Sharing, view: View) -> Iterator[str]:
     between = " = " if shared.kind in ONE_OBJECT else ", "
-    for line in fold(between.join(map(view.text, shared.names)), view, 2):
+    found = pattern(shared.names) if shared.kind == "equal-not-shared" else None
+    for line in fold(found or between.join(map(view.text, shared.names)), view, 2):
         yield paint(line, SHARED, view.colour) + "\n"
     for head, text in _facts(uses, shared, view):
         if text:
@@ -60,7 +66,8 @@ def _facts(uses: UsesByParameter, shared: Sharing, view: View) -> Iterator[tuple
         yield "memory", _memory(shared, view)
     meaning = MEANING.get(shared.kind)
     if meaning:
-        yield from (("optimizer", meaning.optimizer), ("saving", meaning.saving), ("moving", meaning.moving))
+        yield "optimizer", meaning.optimizer if uses.has_parameter(shared.names) else ""
+        yield from (("saving", meaning.saving), ("moving", meaning.moving))
     yield "declared", verdict_of(shared, view)
     yield "repair", view.text(shared.repair or "")
     if shared.kind in ONE_OBJECT and row is not None:
