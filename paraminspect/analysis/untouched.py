@@ -21,7 +21,9 @@ from paraminspect.analysis.walk import attributes_of
 from paraminspect.analysis.writes import CopyOnWrite
 
 _MOST_CONTAINERS = 10_000  # of one module: what is larger is data
-_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+_GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
+_CONTAINERS = {dict, OrderedDict, defaultdict, list, set, deque}
+_KEPT = _CONTAINERS | _GENERATORS
 _COPIED_AT_ONCE = 2**24  # bytes: running statistics, counters; a larger tensor is copied when something writes to it
 
 
@@ -138,8 +140,11 @@ def _attributes(module: nn.Module) -> Restore:
     """Keep the class and the attributes of a module, and what its plain containers hold: hooks, names, caches."""
     kind, own = type(module), attributes_of(module)
     attributes = own.copy()
-    contents = list(_containers(own.values()))
-    generators = [_generator(value) for value in own.values() if isinstance(value, _GENERATORS)]
+    held = [value for value in own.values() if type(value) in _KEPT]
+    containers = [value for value in held if type(value) in _CONTAINERS]
+    contents = [(value, ()) for value in containers if not value]  # most are: hooks that nobody registered
+    contents += _filled(value for value in containers if value)
+    generators = [_generator(value) for value in held if type(value) in _GENERATORS]
 
     def restore() -> None:
         if type(module) is not kind:
@@ -157,9 +162,9 @@ def _attributes(module: nn.Module) -> Restore:
     return restore
 
 
-def _containers(values: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Yield every plain container among the values, and in one another, with what it holds."""
-    todo = [value for value in values if type(value) in _CONTAINERS]
+def _filled(containers: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Yield the containers, and those inside one another, each with what it holds."""
+    todo = list(containers)
     seen: set[int] = set()
     while todo and len(seen) < _MOST_CONTAINERS:
         container = todo.pop()
@@ -200,6 +205,3 @@ def _refill(container: Any, kept: tuple[Any, ...]) -> None:
     container.clear()
     fill: Callable[[Any], Any] = container.extend if isinstance(container, (list, deque)) else container.update
     fill(kept)
-
-
-_CONTAINERS = {dict, OrderedDict, defaultdict, list, set, deque}

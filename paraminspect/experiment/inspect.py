@@ -24,6 +24,8 @@ def inspect(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = (
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
+    if not request.forward:  # none of the module's code runs but its repr
+        return assemble(run(subject, rules, request, take_inventory(subject.module)), request)
     with undisturbed(subject.module) as (inventory, mode):
         return assemble(run(subject, rules, request, inventory, mode), request)
 

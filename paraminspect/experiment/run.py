@@ -23,6 +23,8 @@ from paraminspect.render.escape import some_names
 from paraminspect.report import Sharing, Values
 from paraminspect.sources.subject import Batch, Subject, Ties
 
+_NOTHING = contextlib.nullcontext()
+
 
 @dataclass(frozen=True)
 class Request:
@@ -73,7 +75,7 @@ def run(
     rules: tuple[BoundRule, ...],
     request: Request,
     whole: Inventory,
-    watching: AbstractContextManager[object],
+    watching: AbstractContextManager[object] = _NOTHING,
 ) -> State:
     """Initialise, draw the input, run the passes; measure values before the forward can touch them.
 
