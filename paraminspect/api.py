@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from paraminspect import output
+from paraminspect.analysis.process_state import process_kept
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiment import inspect as experiment
 from paraminspect.experiment.run import Request
@@ -74,7 +75,7 @@ def inspect(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"inspect takes a torch.nn.Module, got {type(model).__name__}")
-    make, why = (lambda: given_batch(inputs), "") if inputs is not None else example_batch(model, "inputs")
+    make, why = _input(model, inputs) if forward else (None, "")
     subject = Subject(
         module=model,
         source=Source("module", type(model).__name__),
@@ -95,6 +96,13 @@ def inspect(
         statistics=statistics,
     )
     return Inspection(**vars(experiment.inspect(subject, request)))
+
+
+def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:
+    if inputs is not None:
+        return lambda: given_batch(inputs), ""
+    with process_kept():  # the model's own example may draw from any generator
+        return example_batch(model, "inputs")
 
 
 def _loss(loss: str | Callable[[Any], Any]) -> Loss:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import re
 from collections import OrderedDict, UserDict
 from typing import Any
@@ -178,3 +179,15 @@ def test_the_garbage_collector_rests_only_while_it_looks(enabled: bool, fails: b
         assert (seen, gc.isenabled()) == ([False], enabled)
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_the_example_of_the_model_itself_draws_nothing_that_is_missed_later() -> None:
+    class Drawing(nn.Linear):
+        @property
+        def example_input_array(self) -> Tensor:
+            return torch.rand(2, 2) + random.random()
+
+    net, state = Drawing(2, 1), random.getstate()
+    assert paraminspect.inspect(net).forward.origin == "example_input_array"
+    assert random.getstate() == state
+    assert paraminspect.inspect(net, forward=False).notes == ()

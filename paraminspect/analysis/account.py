@@ -24,9 +24,8 @@ class Account:
     of the backward run on their own, as reentrant checkpoints do.
 
     `compared` tells whether a gradient arrived that holds numbers. `difference` is the largest difference between the
-    two, and `tolerance` what rounding may account for. `rest` is
-    what arrived beyond the contributions, None where that is rounding. `received` is kept only where the user's hooks
-    may change or drop ``.grad`` afterwards.
+    two, and `tolerance` what rounding may account for. `rest` is what arrived beyond the contributions, None where that
+    is rounding. `received` is kept only where the user's hooks may change or drop ``.grad`` afterwards.
     """
 
     def __init__(self, parameter: Tensor) -> None:

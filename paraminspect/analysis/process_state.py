@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -14,6 +15,17 @@ import torch
 
 Restore = Callable[[], Any]
 T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def process_kept() -> Iterator[None]:
+    """Put the random number generators and torch's settings back afterwards."""
+    undo = [*process_state()]
+    try:
+        yield
+    finally:
+        for restore in reversed(undo):
+            restore()
 
 
 def process_state() -> Iterator[Restore]:

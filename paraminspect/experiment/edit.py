@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from paraminspect.analysis.bits import same_bits
+from paraminspect.analysis.failure import explain
 from paraminspect.analysis.inventory import Entry, dtype_name
 from paraminspect.analysis.losses import compute_loss
 from paraminspect.analysis.numbers import numbers_of
@@ -134,9 +135,14 @@ def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
     if state.batch is None or state.passes is None or state.passes.error or state.rewind is None:
         return [], None
     state.rewind()
-    with torch.no_grad(), state.around():
-        output = state.subject.module(*state.batch.args, **state.batch.kwargs)
-        return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
+    try:
+        with torch.no_grad(), state.around():
+            output = state.subject.module(*state.batch.args, **state.batch.kwargs)
+            return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
+    except (Exception, SystemExit) as error:
+        failed = explain(error, None, "forward").message
+        message = f"the forward after the change failed: {failed}"
+        raise UserError(message, where=state.subject.source.name, code="forward-failed") from error
 
 
 def _first(tensors: list[Tensor]) -> TensorInfo | None:

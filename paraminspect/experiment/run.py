@@ -155,7 +155,7 @@ def _scope(module: nn.Module, layer: str | None) -> nn.Module:
     children = dict(walk(module).paths)
     if layer not in children:
         names = [name for name in children if name]
-        hint = did_you_mean(layer, names) or f"layers: {', '.join(names[:12])}"
+        hint = did_you_mean(layer, names) or f"layers: {some_names(names)}"
         raise UserError(f"there is no layer {layer!r}", where="--layer", hint=hint, code="no-such-layer")
     return children[layer]
 

@@ -289,3 +289,16 @@ def test_a_traced_module(run: Run) -> None:
 def test_an_error_before_the_module_is_there_names_its_source(run: Run) -> None:
     ran = run("show", "nowhere.mod:Net", "--json")
     assert (ran.code, ran.report["source"]) == (2, {"kind": "module", "name": "nowhere.mod:Net", "path": None})
+
+
+def test_a_forward_that_fails_after_an_edit_is_one_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = "        if (self.weight == 7).all(): raise ValueError('seven')\n        return super().forward(x)\n"
+    text = f"from torch import nn\nclass Seven(nn.Linear):\n    def forward(self, x):\n{body}"
+    (tmp_path / "seven.py").write_text(text, encoding="utf-8")
+    options = ["--arg", "in_features=2", "--arg", "out_features=1", "--params", "weight", "--fill", "7"]
+    ran = run("edit", "seven.py:Seven", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "error: seven.py:Seven: the forward after the change failed: seven\n"
