@@ -284,6 +284,180 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class SignalMoments:
+    """Hold the mean and the rms of a tensor's elements, over all seeds."""
+
+    mean: float | None = None
+    rms: float | None = None
+
+
+@dataclass(frozen=True)
+class SignalExpected:
+    """Hold what theory gives one layer of the signal, null where it does not reach.
+
+    `forward` and `backward` are the factors of the second moments, see `SignalLayer`.
+    """
+
+    pre: SignalMoments = SignalMoments()
+    out: SignalMoments = SignalMoments()
+    grad_rms: float | None = None
+    forward: float | None = None
+    backward: float | None = None
+    dead: float | None = None
+    saturated: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class SignalHistogram:
+    """Count a layer's elements in equal bins from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SignalLayer:
+    """Follow the signal through one operation, and through the activation that takes what it returned.
+
+    `type` is the class of the module that ran it, or what it does: ``sum`` for a residual one. `depth` counts, from 1,
+    the operations that every path from input to output runs through and that have weights or are sums; it is null for
+    the others. `pre` is what the operation returned, `out` what the activation made of it (the same where there is
+    none), `grad_rms` the rms of the gradient that arrived at `pre`. `forward` is the second moment of `pre` over that
+    of the depth before, `backward` the second moment of the gradient at `pre` over that of the depth after; each has
+    `tolerance`, the widest that ln factor may stray in a net of this width. `dead` is the share of units that are off
+    for the whole batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units
+    have the weights and the bias of an earlier one; `cosine` is the mean one between the activations of two samples,
+    `rank` their effective rank (Roy & Vetterli 2007).
+    """
+
+    index: int
+    module: str
+    type: str
+    depth: int | None = None
+    activation: str | None = None
+    parameter: str | None = None
+    fan_in: int | None = None
+    width: int | None = None
+    pre: SignalMoments = SignalMoments()
+    out: SignalMoments = SignalMoments()
+    grad_rms: float | None = None
+    forward: float | None = None
+    backward: float | None = None
+    tolerance: float | None = None
+    dead: float | None = None
+    saturated: float | None = None
+    symmetric: int | None = None
+    cosine: float | None = None
+    rank: float | None = None
+    nonfinite: int = 0
+    expected: SignalExpected = SignalExpected()
+    pre_histogram: SignalHistogram | None = None
+    out_histogram: SignalHistogram | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """Judge the signal's way through depth in one direction.
+
+    `verdict` is ``steady``, ``vanishing``, ``exploding``, ``dead`` (exactly 0 from some depth on), ``nonfinite`` or
+    ``unknown``; `law` is ``exponential``, ``power law`` or ``constant``, null where the depth is too small to tell.
+    `factor` is the geometric mean per layer of the factors of second moments, `expected` what theory gives, `low` and
+    `high` the band around 1 in which a healthy net of these widths stays. `exponent` is the power of the depth where
+    the law is one. `first` and `last` are the rms at the first and the last depth. `leaves` is the depth at which the
+    rms, relative to the one it started with, leaves [1e-3, 1e3]: measured where `extrapolated` is false.
+    """
+
+    verdict: str = "unknown"
+    law: str | None = None
+    factor: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    exponent: float | None = None
+    first: float | None = None
+    last: float | None = None
+    leaves: int | None = None
+    extrapolated: bool = False
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Follow the signal forward, and a random cotangent of norm 1 backward, through every layer, over `seeds` seeds.
+
+    `input_rms` is that of the input. `regime` is ``ordered``, ``critical`` or ``chaotic``; `chi1` the factor of the
+    gradient's second moment per layer that theory gives there (χ₁), `xi_q` and `xi_c` the depth scales of the second
+    moment and of the correlation, null where the layers differ or theory does not reach. `fluctuation` is Σ 1/n over
+    the widths. `notes` say what could not be followed.
+    """
+
+    seeds: int
+    samples: int | None = None
+    input_rms: float | None = None
+    layers: tuple[SignalLayer, ...] = ()
+    forward: Course = Course()
+    backward: Course = Course()
+    regime: str | None = None
+    chi1: float | None = None
+    xi_q: float | None = None
+    xi_c: float | None = None
+    fluctuation: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold how one scheme, at one width and depth of the model, carries the signal.
+
+    `q_last` is the second moment of the last layer's output, `gradient_ratio` the rms of the gradient at the first
+    layer over that at the last. `dead` and `saturated` are shares over all layers that can be. `loss` is the mean over
+    seeds, `expected_loss` ln C for a classifier. `unsteadiness` is what trials are ranked by, smaller is better: the
+    sum of |ln factor| forward and backward; null where the trial failed.
+    """
+
+    scheme: str
+    width: int | None = None
+    depth: int | None = None
+    signal: Signal | None = None
+    q_last: float | None = None
+    gradient_ratio: float | None = None
+    dead: float | None = None
+    expected_dead: float | None = None
+    saturated: float | None = None
+    loss: float | None = None
+    expected_loss: float | None = None
+    unsteadiness: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Check one layer's coordinates across widths: the slope of ln rms against ln width, of what is called `figure`.
+
+    `figure` is ``pre``, ``out`` or ``gradient``. `tolerance` follows from the widths and the seeds.
+    """
+
+    scheme: str
+    layer: str
+    figure: str
+    slope: float
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Set schemes side by side on the same model, input and seeds; `steadiest` is the best one, and why."""
+
+    seeds: int
+    trials: tuple[Trial, ...] = ()
+    steadiest: str | None = None
+    reason: str | None = None
+    slopes: tuple[Slope, ...] = ()
+
+
+@dataclass(frozen=True)
 class Edit:
     """Prove that a change in place left gradients and graph alone.
 
@@ -350,6 +524,8 @@ class Report:
     errors: tuple[Failure, ...] = ()
     edit: Edit | None = None
     notes: tuple[str, ...] = ()
+    signal: Signal | None = None
+    comparison: Comparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

@@ -41,14 +41,19 @@ class Prepared:
     seed: int = 0
     device: str | None = None
 
-    def subject(self) -> Subject:
-        """Build the module; a spec has the command line's choices in it already."""
+    def subject(self, later: int = 0) -> Subject:
+        """Build the module from the seed, or from one that is so much `later`.
+
+        A spec has the command line's choices in it already.
+        """
         from paraminspect.sources import mlp, module
         from paraminspect.sources.locate import Reference
+        from paraminspect.spec.limits import SEEDS
 
         if isinstance(self.source, Reference):
-            return module.load(self.source, self.seed, self.device, self.inputs, self.loss)
-        return replace(mlp.load(self.source), loss=self.loss)
+            return module.load(self.source, (self.seed + later) % SEEDS, self.device, self.inputs, self.loss)
+        spec = replace(self.source, seed=(self.source.seed + later) % SEEDS)
+        return replace(mlp.load(spec), loss=self.loss)
 
 
 def prepare(
