@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import dtype_name
 from paraminspect.analysis.outputs import tensors_in
-from paraminspect.analysis.watch import Running
+from paraminspect.analysis.running import Frame
 from paraminspect.errors import UserError
 from paraminspect.report import ForwardError
 
@@ -19,7 +19,7 @@ _LAST = {"Linear": "in_features", "RNN": "input_size", "LSTM": "input_size", "GR
 _SECOND = {"Conv": "in_channels", "BatchNorm": "num_features", "InstanceNorm": "num_features"}
 
 
-def explain(error: BaseException, running: Running | None, phase: str) -> ForwardError:
+def explain(error: BaseException, running: Frame | None, phase: str) -> ForwardError:
     """Name the module that raised, what it expects and what it got where the two disagree, then what torch said."""
     said = reason(error)
     if running is None:

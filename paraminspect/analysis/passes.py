@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.constant import why_constant
 from paraminspect.analysis.failure import explain
+from paraminspect.analysis.forward import eager, recording, room
 from paraminspect.analysis.inventory import dtype_name
 from paraminspect.analysis.leaves import spared
 from paraminspect.analysis.ledger import Ledger
@@ -52,14 +51,7 @@ class Passes:
         return tuple(Layer(i, call.module, call.type, call.out, call.grad) for i, call in enumerate(self.calls))
 
 
-@contextlib.contextmanager
-def _recording() -> Iterator[None]:
-    """Let autograd record, whatever the caller has switched off."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-@_recording()
+@recording()
 def run_passes(
     module: nn.Module,
     batch: Batch,
@@ -82,7 +74,7 @@ def run_passes(
     passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
     try:
-        with _eager(), _room(), watch.active():
+        with eager(), room(), watch.active():
             with contain(), _noting_scripts(modules, ledger), ledger:
                 passes.output = module(*batch.args, **batch.kwargs)
             phase = "loss"
@@ -135,28 +127,6 @@ def _run_backward(loss: Tensor) -> None:
     engine = torch.autograd.Variable._execution_engine
     start = torch.ones_like(loss)
     engine.run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
-
-
-@contextlib.contextmanager
-def _room() -> Iterator[None]:
-    """Let a forward nest as deep as it does without us: each of its calls takes some frames of ours beside its own."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(2 * limit)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-@contextlib.contextmanager
-def _eager() -> Iterator[None]:
-    """Run compiled modules eagerly: what is compiled makes no calls to follow."""
-    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and the import takes seconds
-        with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Using `torch.compile\\(module\\)` when there are global hooks")
-            yield
-    else:
-        yield
 
 
 @contextlib.contextmanager

@@ -1,19 +1,18 @@
-"""Follow the modules as they run: which one is running, what each returned, what gradient arrived there."""
+"""Follow the modules as they run: what each returned, what gradient arrived there."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules import module as module_hooks
+from torch import Tensor
 
 from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.quick import Queue
+from paraminspect.analysis.running import Frame, Running
 from paraminspect.analysis.walk import Walk, registered
 from paraminspect.report import LayerGrad, LayerOut, Values
 
@@ -40,29 +39,15 @@ class Call:
             self.grad = LayerGrad(values.rms)
 
 
-class Running(NamedTuple):
-    """A module whose forward has begun: under which name, with what, and which error was being handled then."""
-
-    name: str
-    module: nn.Module
-    args: tuple[Any, ...]
-    handled: BaseException | None
-
-
-class Watch:
-    """Keep the stack of running modules, and one Call for every call of a childless one.
+class Watch(Running):
+    """Keep one Call for every call of a childless module.
 
     `gathering` tells that gradients which arrive now are those of the loss. A forward may run backwards of its own.
     """
 
     def __init__(self, modules: Walk) -> None:
-        self.names: dict[int, list[str]] = {}
-        for name, child in modules.paths:
-            self.names.setdefault(id(child), []).append(name)
+        super().__init__(modules)
         self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
-        self.times: dict[int, int] = {}
-        self.stack: list[Running] = []
-        self.failed: tuple[BaseException, Running] | None = None
         self.gathering = False
         self.calls: list[Call] = []
         self.queue = Queue()
@@ -71,22 +56,6 @@ class Watch:
         # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
         # 20,000 layers deep. Held here, and let go from the last to the first, each node is freed on its own.
         self.nodes: list[Any] = []
-
-    @property
-    def current(self) -> str:
-        """Return the path of the innermost module that runs now."""
-        return self.stack[-1].name if self.stack else ""
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Keep the hooks installed, for all modules at once, only while the passes run."""
-        before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
-        try:
-            yield
-        finally:
-            before.remove()
-            after.remove()
 
     @contextlib.contextmanager
     def gather(self, gathering: bool = True) -> Iterator[None]:
@@ -97,12 +66,6 @@ class Watch:
         finally:
             self.gathering = before
 
-    def blamed(self, error: BaseException) -> Running | None:
-        """Return the innermost module whose forward raised `error`, None when it came from outside of all."""
-        if self.failed is not None and self.failed[0] is error:
-            return self.failed[1]
-        return self.stack[-1] if self.stack else None
-
     def forget(self) -> None:
         """Leave no hook on a leaf (an input, a parameter that a module returned), and hold no arguments and errors."""
         for leaf, handle in self._leaves:
@@ -111,40 +74,15 @@ class Watch:
                 leaf._backward_hooks = None
         self._leaves.clear()
         self._calls_of.clear()
-        self.stack.clear()
-        self.failed = None
+        super().forget()
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Name the module that starts; one that is registered under several names goes by them in turn."""
-        names = self.names.get(id(module))
-        if names is not None:
-            turn = self.times.get(id(module), 0)
-            self.times[id(module)] = turn + 1
-            self.stack.append(Running(names[turn % len(names)], module, args, sys.exc_info()[1]))
-
-    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
-        """Take the module from the stack; note what it returned, or that it raised."""
-        running = self._take(module)
-        if running is None:
-            return
-        error = sys.exc_info()[1] if output is None else None
-        if error is not None and error is not running.handled:
-            if self.failed is None or self.failed[0] is not error:
-                self.failed = (error, running)
-        elif id(module) in self.childless:
+    def returned(self, running: Frame, output: Any) -> None:
+        """Measure what a childless module returned."""
+        if id(running.module) in self.childless:
             with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
                 self._look(running, output)
 
-    def _take(self, module: nn.Module) -> Running | None:
-        """Remove the module from the stack, and what a BaseException left above it: no hook hears of those."""
-        for at in range(len(self.stack) - 1, -1, -1):
-            if self.stack[at].module is module:
-                running = self.stack[at]
-                del self.stack[at:]
-                return running
-        return None
-
-    def _look(self, running: Running, output: Any) -> None:
+    def _look(self, running: Frame, output: Any) -> None:
         """Measure the first tensor of real or complex numbers, and arrange to measure its gradient."""
         tensors = tensors_in(output)
         floats = (tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex())
