@@ -1,0 +1,48 @@
+"""Mean-field theory of signal propagation: what a network of wide random layers does to a signal, before it is trained.
+
+Pure numpy; nothing here knows of torch. An activation is a name of torch's with its own parameters, ``"leaky_relu",
+negative_slope=0.1``, or any function of numpy arrays (see `activation`). σw²/fan_in is the variance of the weights, σb²
+that of the biases, q the second moment of pre-activations, φ the activation.
+
+- gains: `gain`, `torch_gain`
+- through depth: `propagate`, `cosines`, `gradient_factors`; one layer: `cosine_map`
+- in the limit of depth: `fixed_point`, `critical`, `regime`, `depth_scale`
+- finite width and batch: `fluctuation`, `spread`, `tolerance`, `expected_dead`, `dead_share`
+- Gaussian moments: `mean`, `second_moment`, `slope_moment`, `pair_moment`, `slope_pair_moment`, `saturated_share`, …
+
+He et al. 2015 (arXiv:1502.01852); Poole et al. 2016 (1606.05340); Schoenholz et al. 2017 (1611.01232); Hanin 2018
+(1801.03744); Hanin & Rolnick 2018 (1803.01719); Roberts, Yaida & Hanin 2022 (2106.10165).
+"""
+
+from paraminspect.theory.activations import NAMES as NAMES
+from paraminspect.theory.activations import activation as activation
+from paraminspect.theory.activations import known as known
+from paraminspect.theory.arguments import TheoryError as TheoryError
+from paraminspect.theory.criticality import Critical as Critical
+from paraminspect.theory.criticality import critical as critical
+from paraminspect.theory.dynamics import cosine_map as cosine_map
+from paraminspect.theory.dynamics import cosines as cosines
+from paraminspect.theory.dynamics import gradient_factors as gradient_factors
+from paraminspect.theory.dynamics import propagate as propagate
+from paraminspect.theory.finite import dead_share as dead_share
+from paraminspect.theory.finite import expected_dead as expected_dead
+from paraminspect.theory.finite import fluctuation as fluctuation
+from paraminspect.theory.finite import spread as spread
+from paraminspect.theory.finite import tolerance as tolerance
+from paraminspect.theory.fixed_points import FixedPoint as FixedPoint
+from paraminspect.theory.fixed_points import depth_scale as depth_scale
+from paraminspect.theory.fixed_points import fixed_point as fixed_point
+from paraminspect.theory.fixed_points import regime as regime
+from paraminspect.theory.form import Activation as Activation
+from paraminspect.theory.gains import gain as gain
+from paraminspect.theory.gains import torch_gain as torch_gain
+from paraminspect.theory.moments import expectation as expectation
+from paraminspect.theory.moments import fourth_moment as fourth_moment
+from paraminspect.theory.moments import fourth_slope_moment as fourth_slope_moment
+from paraminspect.theory.moments import mean as mean
+from paraminspect.theory.moments import pair_moment as pair_moment
+from paraminspect.theory.moments import response as response
+from paraminspect.theory.moments import saturated_share as saturated_share
+from paraminspect.theory.moments import second_moment as second_moment
+from paraminspect.theory.moments import slope_moment as slope_moment
+from paraminspect.theory.moments import slope_pair_moment as slope_pair_moment

@@ -1,0 +1,1 @@
+"""The activations, a file for each kind; `activations` gathers their DEFINITIONS."""

@@ -1,0 +1,101 @@
+"""Sigmoids, which saturate on both sides, and the periodic ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from paraminspect.theory import closed
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Definition, Form
+from paraminspect.theory.special import erf, logistic
+
+_LEFT: Final = 1 / 20  # of the greatest slope; what is below counts as saturated
+
+
+def _within(limit: float) -> tuple[float, float]:
+    return (-limit, limit)
+
+
+def _tanh() -> Form:
+    return Form(np.tanh, lambda z: 1.0 - np.tanh(z) ** 2, saturation=_within(math.acosh(_LEFT**-0.5)))
+
+
+def _sigmoid() -> Form:
+    def derivative(z: Array) -> Array:
+        value = logistic(z)
+        return value * (1.0 - value)
+
+    return Form(logistic, derivative, width=2.0, saturation=_within(2.0 * math.acosh(_LEFT**-0.5)))
+
+
+def _softsign() -> Form:
+    return Form(
+        lambda z: z / (1.0 + np.abs(z)),
+        lambda z: (1.0 / (1.0 + np.abs(z))) ** 2,
+        (0.0,),
+        0.5,
+        _within(_LEFT**-0.5 - 1.0),
+    )
+
+
+def _hardtanh(min_val: float, max_val: float) -> Form:
+    return Form(
+        lambda z: np.clip(z, min_val, max_val),
+        lambda z: np.where((z > min_val) & (z < max_val), 1.0, 0.0),
+        (min_val, max_val),
+        PIECEWISE_LINEAR,
+        (min_val, max_val),
+    )
+
+
+def _hardtanh_fault(min_val: float, max_val: float) -> str:
+    return "" if min_val < max_val else f"min_val must be below max_val, got {min_val:g} and {max_val:g}"
+
+
+def _hardsigmoid() -> Form:
+    return Form(
+        lambda z: np.clip(z / 6.0 + 0.5, 0.0, 1.0),
+        lambda z: np.where(np.abs(z) < 3.0, 1.0 / 6.0, 0.0),
+        (-3.0, 3.0),
+        PIECEWISE_LINEAR,
+        _within(3.0),
+    )
+
+
+def _erf() -> Form:
+    def derivative(z: Array) -> Array:
+        near = np.minimum(np.abs(z), 40.0)
+        bell: Array = np.exp(-near * near)
+        return bell * (2.0 / math.sqrt(math.pi))
+
+    return Form(erf, derivative, saturation=_within(math.sqrt(-math.log(_LEFT))), closed=closed.ERF)
+
+
+def _atan() -> Form:
+    def derivative(z: Array) -> Array:
+        return 1.0 / (1.0 + z * z)
+
+    return Form(np.arctan, derivative, width=0.6, saturation=_within(math.sqrt(1 / _LEFT - 1.0)))
+
+
+def _sin() -> Form:
+    return Form(np.sin, np.cos, closed=closed.SINE)
+
+
+def _cos() -> Form:
+    return Form(np.cos, lambda z: -np.sin(z), closed=closed.COSINE)
+
+
+DEFINITIONS: Final = (
+    Definition("tanh", _tanh),
+    Definition("sigmoid", _sigmoid),
+    Definition("softsign", _softsign),
+    Definition("hardtanh", _hardtanh, {"min_val": -1.0, "max_val": 1.0}, _hardtanh_fault),
+    Definition("hardsigmoid", _hardsigmoid),
+    Definition("erf", _erf),
+    Definition("atan", _atan),
+    Definition("sin", _sin),
+    Definition("cos", _cos),
+)

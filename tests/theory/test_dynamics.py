@@ -1,0 +1,193 @@
+"""Layer by layer: the known values, closed forms, and networks of finite width drawn with plain numpy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paraminspect import theory
+
+
+def test_he_keeps_two() -> None:
+    assert theory.propagate("relu", sigma_w2=2, sigma_b2=0, depth=20, q0=1).tolist() == [2.0] * 20
+    assert theory.gradient_factors("relu", sigma_w2=2, depth=20).tolist() == [1.0] * 19
+    activations = theory.second_moment("relu", theory.propagate("relu", sigma_w2=2, depth=20))
+    assert activations.tolist() == [1.0] * 20
+
+
+def test_xavier_halves() -> None:
+    q = theory.propagate("relu", sigma_w2=1, depth=30)
+    assert theory.second_moment("relu", q).tolist() == [2.0**-layer for layer in range(1, 31)]
+    assert theory.gradient_factors("relu", sigma_w2=1, depth=30).tolist() == [0.5] * 29
+
+
+@pytest.mark.parametrize("width", [16, 100, 512])
+def test_torchs_default_comes_to_two_fifths_of_a_width(width: int) -> None:
+    """Weights and biases uniform within 1/√n: variances 1/(3n) each, so q → q/6 + 1/(3n)."""
+    q = theory.propagate("relu", sigma_w2=1 / 3, sigma_b2=1 / (3 * width), depth=60, q0=1 / 3)
+    by_hand = [1 / 9 + 1 / (3 * width)]
+    while len(by_hand) < 60:
+        by_hand.append(by_hand[-1] / 6 + 1 / (3 * width))
+    assert q == pytest.approx(np.array(by_hand), rel=1e-14)
+    assert q[-1] * width == pytest.approx(0.4, rel=1e-12)
+    factors = theory.gradient_factors("relu", sigma_w2=1 / 3, sigma_b2=1 / (3 * width), depth=60)
+    assert factors == pytest.approx(np.full(59, 1 / 6), rel=1e-15)
+
+
+def test_tanh_under_xavier() -> None:
+    """The std of activations at layers 1, 2, 3, 5, 10."""
+    q = theory.propagate("tanh", sigma_w2=1, depth=10)
+    std = np.sqrt(theory.second_moment("tanh", q))
+    assert std[[0, 1, 2, 4, 9]] == pytest.approx([0.62793, 0.48626, 0.40824, 0.32162, 0.22847], abs=5e-6)
+
+
+def test_tanh_dies_as_a_power_law() -> None:
+    """At σw² = 1, σb² = 0, q → 1/(2l): from V(q) = q − 2q² + … ."""
+    q = theory.propagate("tanh", sigma_w2=1, depth=3000)
+    assert q[-1] * 2 * 3000 == pytest.approx(1.0, abs=0.01)
+
+
+def test_selu_under_lecun_stays_at_one() -> None:
+    assert theory.propagate("selu", sigma_w2=1, depth=50) == pytest.approx(np.ones(50), rel=1e-12)
+    factors = theory.gradient_factors("selu", sigma_w2=1, depth=50)
+    assert factors == pytest.approx(np.full(49, 1.071575), abs=6e-7)
+
+
+def test_cosines_of_orthogonal_inputs_under_he() -> None:
+    course = theory.cosines("relu", sigma_w2=2, depth=11)
+    assert course[0] == 0.0
+    assert course[[1, 2, 3, 5, 10]] == pytest.approx([0.3183, 0.4937, 0.6048, 0.7359, 0.8715], abs=5e-5)
+
+
+def test_the_cosine_map_is_the_arc_cosine_kernel() -> None:
+    c = np.linspace(-1, 1, 41)
+    expected = (np.sqrt(1 - c * c) + c * (math.pi - np.arccos(c))) / math.pi
+    for q in (None, 1e-300, 0.3, 1e300, math.inf):
+        assert theory.cosine_map("relu", c, sigma_w2=2, q=q) == pytest.approx(expected, abs=1e-15)
+    # the same by quadrature: a rectifier that theory is not told about
+    mine = theory.activation(lambda z: np.maximum(z, 0.0))
+    assert theory.cosine_map(mine, c, sigma_w2=2, q=0.7) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_cosine_map_takes_numbers_and_keeps_shapes() -> None:
+    one = theory.cosine_map("tanh", 0.3, sigma_w2=1.3, sigma_b2=0.05)
+    assert isinstance(one, float)
+    grid = theory.cosine_map("tanh", np.full((2, 3), 0.3), sigma_w2=1.3, sigma_b2=0.05)
+    assert grid.tolist() == [[one] * 3] * 2
+    q = theory.fixed_point("tanh", sigma_w2=1.3, sigma_b2=0.05).q
+    assert one == (1.3 * theory.pair_moment("tanh", q, 0.3 * q) + 0.05) / (1.3 * theory.second_moment("tanh", q) + 0.05)
+
+
+@given(c=st.floats(-1, 1), a=st.floats(0, 1), sigma_b2=st.floats(0, 2))
+def test_one_is_a_fixed_point_of_the_cosine_map_and_it_does_not_decrease(c: float, a: float, sigma_b2: float) -> None:
+    def cosine(one: float) -> float:
+        return theory.cosine_map("leaky_relu", one, sigma_w2=1.2, sigma_b2=sigma_b2, q=1.5, negative_slope=a)
+
+    assert cosine(1.0) == pytest.approx(1.0, abs=1e-14)
+    assert cosine(max(-1.0, c - 0.1)) <= cosine(c) + 1e-12
+
+
+def test_cosines_start_from_the_inputs() -> None:
+    """The first layer is linear: the bias is common to both inputs."""
+    course = theory.cosines("tanh", sigma_w2=1.5, sigma_b2=0.2, depth=1, q0=2.0, c0=0.25)
+    assert course.tolist() == [(1.5 * 2.0 * 0.25 + 0.2) / (1.5 * 2.0 + 0.2)]
+
+
+def test_the_ends_of_the_range() -> None:
+    tanh = theory.propagate("tanh", sigma_w2=1e200, depth=3)
+    assert tanh == pytest.approx(np.array([1e200] * 3))
+    grows = theory.propagate("relu", sigma_w2=1e200, depth=4)
+    assert grows.tolist()[2:] == [math.inf, math.inf]
+    assert theory.cosines("relu", sigma_w2=1e200, depth=4)[-1] == pytest.approx(0.604826, abs=1e-6)
+    dies = theory.propagate("relu", sigma_w2=1e-200, depth=4)
+    assert dies.tolist()[2:] == [0.0, 0.0]
+    assert theory.propagate("tanh", sigma_w2=0, depth=3).tolist() == [0.0] * 3
+    assert theory.propagate("relu", sigma_w2=0, sigma_b2=0.5, depth=3, q0=1e300).tolist() == [0.5] * 3
+    assert np.isnan(theory.cosines("tanh", sigma_w2=0, depth=3)).all()
+    assert theory.cosines("tanh", sigma_w2=0, sigma_b2=0.1, depth=3).tolist() == [1.0] * 3
+
+
+def test_no_layers() -> None:
+    for function in (theory.propagate, theory.cosines, theory.gradient_factors):
+        assert function("relu", sigma_w2=2, depth=0).shape == (0,)
+    assert theory.gradient_factors("relu", sigma_w2=2, depth=1).shape == (0,)
+
+
+REFUSED = [
+    ({"sigma_w2": -1.0}, "sigma_w2: sigma_w2 is a variance and must be at least 0, got -1"),
+    ({"sigma_w2": math.nan}, "sigma_w2: sigma_w2 must be a number, got NaN"),
+    ({"sigma_w2": math.inf}, "sigma_w2: sigma_w2 must be finite, got inf"),
+    ({"sigma_b2": -0.1}, "sigma_b2: sigma_b2 is a variance and must be at least 0, got -0.1"),
+    ({"q0": -2}, "q0: q0 is a variance and must be at least 0, got -2"),
+    ({"depth": -1}, "depth: depth must be a whole number of at least 0, got -1"),
+    ({"depth": 2.5}, "depth: depth must be a whole number of at least 0, got 2.5"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_is_refused(change: dict, message: str) -> None:
+    for function in (theory.propagate, theory.cosines, theory.gradient_factors):
+        with pytest.raises(theory.TheoryError) as caught:
+            function("tanh", **({"sigma_w2": 1.0, "depth": 3} | change))
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("c", [1.1, -2.0, math.nan])
+def test_cosines_that_are_none(c: float) -> None:
+    with pytest.raises(theory.TheoryError):
+        theory.cosine_map("relu", c, sigma_w2=2)
+    with pytest.raises(theory.TheoryError):
+        theory.cosines("relu", sigma_w2=2, depth=2, c0=c)
+
+
+# --- networks of finite width ------------------------------------------------------------------------------------------
+
+
+def draw(act: theory.Activation, weight: float, bias: float, width: int, depth: int, seed: int) -> tuple[float, ...]:
+    """Return Σ log of q measured over theory's, the same of squared gradients, and the last cosine, of one network."""
+    rng = np.random.default_rng(seed)
+    h = rng.standard_normal((width, 2))
+    h -= h.mean(axis=0)
+    h[:, 1] -= h[:, 0] * (h[:, 0] @ h[:, 1]) / (h[:, 0] @ h[:, 0])
+    h /= np.sqrt((h * h).mean(axis=0))
+    q = theory.propagate(act, sigma_w2=weight, sigma_b2=bias, depth=depth)
+    chi = theory.gradient_factors(act, sigma_w2=weight, sigma_b2=bias, depth=depth)
+    layers = []
+    for _ in range(depth):
+        w = rng.standard_normal((width, width)) * math.sqrt(weight / width)
+        z = w @ h + rng.standard_normal((width, 1)) * math.sqrt(bias)
+        layers.append((w, z))
+        h = act.phi(z)
+    g = rng.standard_normal(width)
+    start = (g * g).sum()
+    for (_, z), (w, _) in zip(layers[-2::-1], layers[:0:-1], strict=True):
+        g = (w.T @ g) * act.derivative(z[:, 0])
+    last = layers[-1][1]
+    cosine = float(last[:, 0] @ last[:, 1] / np.linalg.norm(last[:, 0]) / np.linalg.norm(last[:, 1]))
+    forward = math.log((last[:, 0] ** 2).mean() / q[-1])
+    return forward, math.log((g * g).sum() / start) - float(np.log(chi).sum()), cosine
+
+
+CASES = [("relu", 2.0, 0.0), ("relu", 1.0, 0.0), ("linear", 1.0, 0.0), ("tanh", 1.3, 0.05), ("tanh", 2.5, 0.05),
+         ("gelu", 2.0, 0.1), ("selu", 1.0, 0.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "weight", "bias"), CASES)
+def test_networks_of_finite_width_keep_to_the_theory(name: str, weight: float, bias: float) -> None:
+    act = theory.activation(name)
+    width, depth, seeds = 200, 10, 20
+    runs = np.array([draw(act, weight, bias, width, depth, seed) for seed in range(seeds)])
+    q = float(theory.propagate(act, sigma_w2=weight, sigma_b2=bias, depth=depth)[-1])
+    widths = [width] * depth
+    for column, backward in ((0, False), (1, True)):
+        kappa = theory.spread(act, q, backward)
+        bound = theory.tolerance(widths, seeds, kappa=max(kappa, 2.0))
+        # log of a mean is above the mean of logs by half the variance
+        lean = kappa * theory.fluctuation(widths) / 2 / depth
+        assert abs(runs[:, column].mean() / depth) <= bound + lean
+    cosine = theory.cosines(act, sigma_w2=weight, sigma_b2=bias, depth=depth)[-1]
+    assert runs[:, 2].mean() == pytest.approx(cosine, abs=5 * runs[:, 2].std() / math.sqrt(seeds) + 3 / width)
