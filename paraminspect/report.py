@@ -67,6 +67,8 @@ class Init:
 
     `scheme` is ``default`` for what the layer's own constructor did. `fan_in` and `fan_out` are the fans the
     scheme's formula used, null where it uses none. `overridden` are the earlier rules that this one replaced.
+    `expected_low` and `expected_high` bound the values, null where nothing does. `notes` say what the figures do not:
+    rows set to zero again, a weight set through its parametrisation, two rules for one Parameter, fans that mislead.
     """
 
     scheme: str
@@ -77,14 +79,45 @@ class Init:
     fan_out: int | None = None
     rule: str | None = None
     overridden: tuple[str, ...] = ()
+    expected_low: float | None = None
+    expected_high: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleApplied:
+    """Say what one rule of initialisation came to: how many tensors it filled, and how many no later rule filled."""
+
+    rule: str
+    where: str
+    matched: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Sum up what the rules did.
+
+    With `seed_per_parameter` every parameter they filled has random numbers of its own, which follow from the seed and
+    its name alone. `digest` stands for all parameters of the model, see `Parameter.digest`: the first 16 hex digits of
+    SHA-256 over a line ``name digest`` for each in the order of the model, the digests in full; null where one is.
+    `saved` is the file that the state_dict was written to. The command `init` alone has both.
+    """
+
+    rules: tuple[RuleApplied, ...] = ()
+    seed_per_parameter: bool = False
+    digest: str | None = None
+    saved: str | None = None
 
 
 @dataclass(frozen=True)
 class Parameter:
     """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers.
 
+    A row of the kind ``computed`` is a weight that a parametrisation computes from parameters, filled through it.
     `persistent` is null but for a buffer: does state_dict hold it? `note` says what a name does not: where a forgotten
-    tensor hangs, which weight a stored one computes.
+    tensor hangs, which weight a stored one computes. `digest` are the first 16 hex digits of SHA-256 over a line
+    ``dtype shape``, as ``float32 3x4``, and the elements in C order, little-endian; null where they are not known.
     """
 
     name: str
@@ -108,6 +141,7 @@ class Parameter:
     text: str | None = None
     note: str | None = None
     persistent: bool | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,12 +286,13 @@ class Layer:
 class Verdict:
     """Hold a measured value against the expected one; `tolerance` follows from the finite size.
 
-    `where` names the parameter and `figure` what was compared: ``mean`` or ``std``.
+    `where` names the parameter, or the scheme that is compared; `figure` is what was measured: ``mean``, ``std``,
+    ``bounds``, ``factor``. `measured` is null where there is no finite number.
     """
 
     about: str
     verdict: str
-    measured: float
+    measured: float | None
     expected: float | None = None
     tolerance: float | None = None
     where: str | None = None
@@ -363,11 +398,12 @@ class Course:
     """Judge the signal's way through depth in one direction.
 
     `verdict` is ``steady``, ``vanishing``, ``exploding``, ``dead`` (exactly 0 from some depth on), ``nonfinite`` or
-    ``unknown``; `law` is ``exponential``, ``power law`` or ``constant``, null where the depth is too small to tell.
-    `factor` is the geometric mean per layer of the factors of second moments, `expected` what theory gives, `low` and
-    `high` the band around 1 in which a healthy net of these widths stays. `exponent` is the power of the depth where
-    the law is one. `first` and `last` are the rms at the first and the last depth. `leaves` is the depth at which the
-    rms, relative to the one it started with, leaves [1e-3, 1e3]: measured where `extrapolated` is false.
+    ``unknown`` (too shallow, or not followed); `law` is ``exponential``, ``power law`` or ``constant``, null where the
+    depth is too small to tell. `factor` is the geometric mean per layer of the factors of second moments, `expected`
+    what theory gives, `low` and `high` the band around 1 in which a healthy net of these widths stays. `exponent` is
+    the power of the depth where the law is one. `first` and `last` are the rms at the first and the last depth that
+    the signal comes to, of a gradient the norm. `leaves` is the depth at which the rms, relative to the one it started
+    with, leaves [1e-3, 1e3]: measured where `extrapolated` is false.
     """
 
     verdict: str = "unknown"
@@ -411,10 +447,11 @@ class Signal:
 class Trial:
     """Hold how one scheme, at one width and depth of the model, carries the signal.
 
-    `q_last` is the second moment of the last layer's output, `gradient_ratio` the rms of the gradient at the first
-    layer over that at the last. `dead` and `saturated` are shares over all layers that can be. `loss` is the mean over
-    seeds, `expected_loss` ln C for a classifier. `unsteadiness` is what trials are ranked by, smaller is better: the
-    sum of |ln factor| forward and backward; null where the trial failed.
+    `q_last` is the second moment of what the last layer returned, before an activation; `gradient_ratio` the norm of
+    the gradient at the first layer over that at the last. `dead` and `saturated` are shares over all layers that can
+    be. `loss` is the mean over seeds, `expected_loss` ln C where it is a classifier's. `unsteadiness` is what trials
+    are ranked by, smaller is better: the sum of |ln factor| forward and backward; null where one of them is not known,
+    or the trial failed, with `error`.
     """
 
     scheme: str
@@ -436,7 +473,8 @@ class Trial:
 class Slope:
     """Check one layer's coordinates across widths: the slope of ln rms against ln width, of what is called `figure`.
 
-    `figure` is ``pre``, ``out`` or ``gradient``. `tolerance` follows from the widths and the seeds.
+    `figure` is ``pre``, ``out`` or ``gradient``. `tolerance` follows from the widths and the seeds; `expected` is the
+    slope that theory gives, null where it does not reach. Of `pre` and `out` it is 0 where the scheme suits any width.
     """
 
     scheme: str
@@ -444,11 +482,15 @@ class Slope:
     figure: str
     slope: float
     tolerance: float | None = None
+    expected: float | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Set schemes side by side on the same model, input and seeds; `steadiest` is the best one, and why."""
+    """Set schemes side by side on the same model, input and seeds; `steadiest` is the best one, and why.
+
+    The trials are in the order of the schemes, those of one scheme in the order of the widths or depths.
+    """
 
     seeds: int
     trials: tuple[Trial, ...] = ()
@@ -526,6 +568,7 @@ class Report:
     notes: tuple[str, ...] = ()
     signal: Signal | None = None
     comparison: Comparison | None = None
+    initialisation: Initialisation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

@@ -19,7 +19,7 @@ _HOOKS: tuple[tuple[type, str, str, tuple[str, ...]], ...] = (
     (SpectralNorm, "spectral_norm", "name", ("_orig", "_u", "_v")),
     (BasePruningMethod, "prune", "_tensor_name", ("_orig", "_mask")),
 )
-_PARAMETRISATIONS = {"_WeightNorm": "weight_norm", "_SpectralNorm": "spectral_norm", "_Orthogonal": "orthogonal"}
+PARAMETRISATIONS = {"_WeightNorm": "weight_norm", "_SpectralNorm": "spectral_norm", "_Orthogonal": "orthogonal"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def notes_on(path: str, module: nn.Module) -> dict[str, str]:
         owner, _, weight = path.rpartition(".")
         computed = join(owner.removesuffix("parametrizations").removesuffix("."), weight)
         steps = [type(step).__name__ for _, step in registered(module, "_modules")]
-        how = " and ".join(_PARAMETRISATIONS.get(step, step) for step in steps)
+        how = " and ".join(PARAMETRISATIONS.get(step, step) for step in steps)
         return {stored: _note(computed, how) for stored, _ in registered(module, "_parameters")}
     return {stored: _note(join(path, one.name), one.how) for one in computed_by(module) for stored in one.stored}
 

@@ -64,6 +64,14 @@ SpecSource = Annotated[
 Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")]
 NoForward = Annotated[bool, typer.Option("--no-forward", help="Build and measure, run nothing.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="INPUT",
+        help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.",
+    ),
+]
 
 
 class Format(StrEnum):
@@ -131,6 +139,12 @@ class Rules:
         list[str] | None,
         typer.Option("--rule", metavar="GLOB=SCHEME", help="Initialise what the glob matches. Repeatable."),
     ] = None
+    seed_per_parameter: Annotated[
+        bool,
+        typer.Option(
+            "--seed-per-parameter", help="Draw each parameter from the seed and its name alone, whatever else there is."
+        ),
+    ] = False
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the spec name Python functions.")] = False
 
 
@@ -162,14 +176,7 @@ class Setting:
 class Passes:
     """What the forward is run on, and what the backward starts from."""
 
-    input: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="INPUT",
-            help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.",
-        ),
-    ] = None
+    input: Inputs = None
     loss: Annotated[
         str | None,
         typer.Option(

@@ -2,29 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paraminspect import output
 from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
+from paraminspect.errors import UserError
+
+if TYPE_CHECKING:
+    from paraminspect.init.scheme import BoundScheme, Shape
+
+_EXAMPLE = "write its sizes with commas between them, e.g. --shape 256,784"
+
+
+def _complete(incomplete: str) -> list[str]:
+    from paraminspect.init.registry import SCHEMES
+
+    return [name for name in SCHEMES if name.startswith(incomplete)]
 
 
 def schemes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain one scheme.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Explain one scheme, as normal or kaiming_normal:nonlinearity=relu.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape", metavar="SHAPE", help="What it gives such a tensor, as 256,784: fans, std, bounds. Repeatable."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     debug: Debug = False,
 ) -> int:
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""
-    from paraminspect.init.registry import SCHEMES, known_name
+    from paraminspect.init.registry import SCHEMES, bind, known_name
+    from paraminspect.init.text import parse_scheme
     from paraminspect.render import schemes as text
 
-    chosen = list(SCHEMES.values()) if name is None else [SCHEMES[known_name(name, where="schemes")]]
-    if json:
-        output.emit([text.as_json(chosen)])
-    elif name is None:
-        output.emit(text.overview(chosen, output.view()))
-    else:
-        output.emit(text.explanation(chosen[0], output.view()))
+    if name is None:
+        if shape:
+            hint = "name one: paraminspect schemes kaiming_normal --shape 256,784"
+            raise UserError("it is for one scheme", where="--shape", hint=hint, code="bad-option")
+        every = list(SCHEMES.values())
+        output.emit([text.as_json(every)] if json else text.overview(every, output.view()))
+        return DONE
+    wanted, args = parse_scheme(name, "schemes")
+    chosen = SCHEMES[known_name(wanted, where="schemes")]
+    bound = bind(wanted, args, where="schemes") if shape or args else None
+    expected = text.Expected(bound, _shapes(bound, shape)) if bound and shape else None
+    output.emit([text.page_as_json(chosen, expected)] if json else text.explanation(chosen, output.view(), expected))
     return DONE
+
+
+def _shapes(scheme: BoundScheme, texts: Iterable[str]) -> tuple[Shape, ...]:
+    """Return the shapes; raises UserError for a text that is none, and for a shape that the scheme cannot fill."""
+    found = []
+    for text in texts:
+        where, sizes = f"--shape {text}", [size.strip() for size in text.split(",")]
+        if not all(size.isascii() and size.isdigit() and len(size) < 16 for size in sizes):
+            raise UserError(f"{text!r} is not a shape", where=where, hint=_EXAMPLE, code="bad-option")
+        shape = tuple(map(int, sizes))
+        lack = scheme.lack(shape)
+        if lack:
+            raise UserError(f"{scheme.name} {lack}; got {shape}", where=where, hint=_EXAMPLE, code="wrong-shape")
+        found.append(shape)
+    return tuple(found)

@@ -86,6 +86,7 @@ def prepare(
     named = option_rules(rules.scheme, rules.bias, rules.rule or ())
     keywords = parse_keywords(call.arg or ())
     own: tuple[Rule, ...] = ()
+    apart = rules.seed_per_parameter
     if isinstance(found, Reference):
         found = replace(found, args=keywords)
         bind_rules((rule for rule in named if not is_reference(rule.scheme)), allow_code=False)
@@ -93,8 +94,9 @@ def prepare(
     else:
         _refuse_keywords(keywords)
         found = _settled(found, seed, setting.device, inputs, passes.input or [], loss, backward)
-        own, loss = found.init, found.loss
-    bound = (*bind_rules(own, rules.allow_code), *bind_rules(named, allow_code=True))  # what is named here may run
+        own, loss, apart = found.init, found.loss, apart or found.seed_per_parameter
+    bound = bind_rules(own, rules.allow_code, apart)
+    bound += bind_rules(named, allow_code=True, seed_per_parameter=apart)  # what is named here may run
     function = _function(loss)
     import_torch()
     from paraminspect.sources.subject import Loss
@@ -223,13 +225,26 @@ def request(command: str, rows: Rows, **options: Any) -> Request:
     return Request(command, tuple(rows.params or ()), rows.layer, sort=sort, top=rows.top, **options)
 
 
-def finish(report: Report, rows: Rows, printing: Output, notes: Notes, values: bool = False) -> int:
+def finish(
+    report: Report,
+    rows: Rows,
+    printing: Output,
+    notes: Notes,
+    values: bool = False,
+    histograms: bool = False,
+) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     chosen = Format.json if printing.json else printing.format
     render: Callable[[Report, View], Iterator[str]] = importlib.import_module(
         f"paraminspect.render.{chosen.value}"
     ).render
-    view = replace(output.view(not printing.no_color), values=values, depth=rows.depth, fold=not rows.no_fold)
+    view = replace(
+        output.view(not printing.no_color),
+        values=values,
+        histograms=histograms,
+        depth=rows.depth,
+        fold=not rows.no_fold,
+    )
     output.emit(render(report, view))
     if not notes.quiet:
         for text in report.notes:

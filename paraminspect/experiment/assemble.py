@@ -56,6 +56,7 @@ def assemble(state: State, request: Request) -> Report:
         verdicts=verdicts,
         errors=_errors(state),
         notes=_notes(state, request),
+        initialisation=state.initialisation,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -12,11 +12,13 @@ from paraminspect.analysis import gradients
 from paraminspect.analysis.inventory import Entry, Inventory, dtype_name
 from paraminspect.analysis.numbers import Numbers
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.experiment.run import Request, State
-from paraminspect.init.rules import Applied, constructed
+from paraminspect.experiment.run import SHOWN, Request, State, Weight, relative
+from paraminspect.init.apply import constructed
+from paraminspect.init.rules import Applied
+from paraminspect.init.scheme import LARGEST
 from paraminspect.init.verdicts import judge
 from paraminspect.render.escape import some_names
-from paraminspect.report import Parameter, Verdict
+from paraminspect.report import Parameter, Values, Verdict
 
 
 def selected(entry: Entry, globs: tuple[str, ...]) -> bool:
@@ -38,11 +40,14 @@ def rows_of(state: State, request: Request) -> tuple[tuple[Parameter, ...], tupl
     Raises UserError when ``--params`` selects nothing.
     """
     shown = [entry for entry in state.inventory.entries if selected(entry, request.params)]
-    if request.params and not shown:
+    weights = {name: weight for weight in state.weights if (name := _seen(weight, request))}
+    if request.params and not (shown or weights):
         raise nothing_selected(state.inventory, request.params)
     applied = {id(entry.tensor): _applied(entry, state) for entry in shown}
-    rows = tuple(_row(entry, state, request, applied[id(entry.tensor)]) for entry in shown)
-    return rows, _verdicts(state, shown, applied)
+    rows = [_row(entry, state, request, applied[id(entry.tensor)]) for entry in shown]
+    for name, weight in weights.items():
+        rows.insert(_place(rows, weight, request), _computed(name, weight, state, request))
+    return tuple(rows), (*_verdicts(state, shown, applied), *_on_weights(weights))
 
 
 def _row(entry: Entry, state: State, request: Request, applied: Applied | None) -> Parameter:
@@ -72,7 +77,53 @@ def _row(entry: Entry, state: State, request: Request, applied: Applied | None) 
             text=numbers.text,
             note=entry.note,
             persistent=entry.persistent,
+            digest=_shown(state.digests.get(id(tensor))),
         )
+
+
+def _shown(digest: str | None) -> str | None:
+    return None if digest is None else digest[:SHOWN]
+
+
+def _seen(weight: Weight, request: Request) -> str | None:
+    """Return the name of a computed weight if it is to be shown, as seen from the layer that is shown alone."""
+    names = [relative(name, request.layer) for name in weight.computed.names]
+    inside = [name for name in names if name is not None]
+    wanted = not request.params or any(fnmatchcase(name, glob) for name in inside for glob in request.params)
+    return inside[0] if inside and wanted else None
+
+
+def _place(rows: Sequence[Parameter], weight: Weight, request: Request) -> int:
+    """Return where the row of a computed weight goes: before what it is stored in."""
+    stored = {relative(name, request.layer) for name in weight.computed.stored_names}
+    return next((at for at, row in enumerate(rows) if row.name in stored), len(rows))
+
+
+def _computed(name: str, weight: Weight, state: State, request: Request) -> Parameter:
+    """Return the row of a weight that is computed from what is stored; its elements are counted there."""
+    tensor, computed = weight.tensor, weight.computed
+    names = [relative(other, request.layer) for other in computed.names]
+    return Parameter(
+        name=name,
+        aliases=tuple(other for other in names if other not in (None, name)),
+        module=name.rpartition(".")[0],
+        module_type=type(computed.owners[0][0]).__name__,
+        kind="computed",
+        shape=computed.shape,
+        dtype=computed.dtype,
+        numel=tensor.numel(),
+        bytes=tensor.numel() * tensor.element_size(),
+        device=str(tensor.device),
+        requires_grad=any(part.requires_grad for part in computed.stored),
+        identity=state.inventory.identity(tensor),
+        storage=None,
+        values=weight.values,
+        init=weight.applied.init,
+        before=weight.before,
+        data=weight.numbers.data,
+        text=weight.numbers.text,
+        note=computed.note,
+    )
 
 
 def _applied(entry: Entry, state: State) -> Applied | None:
@@ -80,9 +131,19 @@ def _applied(entry: Entry, state: State) -> Applied | None:
     parameter = entry.tensor
     if entry.kind != "parameter" or entry.lazy or not isinstance(parameter, nn.Parameter):
         return None
-    if id(parameter) in state.applied or state.subject.source.kind != "spec" or _redrawn(entry, state.inventory):
-        return state.applied.get(id(parameter))
+    if id(parameter) in state.applied:
+        return state.applied[id(parameter)].noting(_overflow(entry, state.values.get(id(parameter))))
+    if state.subject.source.kind != "spec" or _redrawn(entry, state.inventory):
+        return None
     return constructed(entry.owner, entry.name, parameter)
+
+
+def _overflow(entry: Entry, values: Values | None) -> str:
+    """Say that a dtype was too small for what was drawn."""
+    dtype = dtype_name(entry.tensor.dtype)
+    if values is None or not values.inf or dtype not in LARGEST:
+        return ""
+    return f"{values.inf:,} of {entry.numel or 0:,} elements overflow: the largest {dtype} is {LARGEST[dtype]:g}"
 
 
 def _redrawn(entry: Entry, inventory: Inventory) -> bool:
@@ -101,3 +162,9 @@ def _verdicts(state: State, shown: Sequence[Entry], applied: dict[int, Applied |
     if state.passes:
         found += gradients.verdicts_of(state.passes, {id(entry.tensor): entry.name for entry in shown})
     return tuple(found)
+
+
+def _on_weights(weights: Mapping[str, Weight]) -> Iterator[Verdict]:
+    for name, weight in weights.items():
+        if weight.applied.moments and weight.values and weight.tensor.numel():
+            yield from judge(name, weight.tensor.numel(), weight.computed.dtype, weight.values, weight.applied.moments)

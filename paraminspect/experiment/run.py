@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from paraminspect import guard
+from paraminspect.analysis.digest import digest
 from paraminspect.analysis.inventory import Inventory, counted_by_torch, names_of, take_inventory
 from paraminspect.analysis.numbers import Numbers, numbers_of
 from paraminspect.analysis.passes import Passes, run_passes
@@ -18,17 +20,25 @@ from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics import measure
 from paraminspect.analysis.walk import walk
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.init.rules import Applied, BoundRule, apply_rules
+from paraminspect.experiment.save import save
+from paraminspect.experiment.surroundings import NOTHING, around, drawn
+from paraminspect.init.apply import accounts, apply_rules, scale_to_batch
+from paraminspect.init.parametrised import Computed
+from paraminspect.init.rules import Applied, BoundRule
 from paraminspect.render.escape import some_names
-from paraminspect.report import Sharing, Values
+from paraminspect.report import Initialisation, Sharing, Values
 from paraminspect.sources.subject import Batch, Subject, Ties
 
-_NOTHING = contextlib.nullcontext()
+SHOWN = 16  # hex digits of a digest
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked to see."""
+    """What the user asked to see.
+
+    `before` asks for the values before the rules too, and for the weights that they set through a parametrisation;
+    `digests` for those of all parameters; `save` is where the state_dict goes.
+    """
 
     command: str
     params: tuple[str, ...] = ()
@@ -41,6 +51,20 @@ class Request:
     statistics: bool = True
     sort: str | None = None
     top: int | None = None
+    digests: bool = False
+    save: Path | None = None
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight that a rule set through what computes it; `tensor` is what it is now."""
+
+    computed: Computed
+    applied: Applied
+    tensor: Tensor
+    before: Values | None
+    values: Values | None
+    numbers: Numbers
 
 
 @dataclass
@@ -50,7 +74,7 @@ class State:
     `applied`, `before`, `values` and `numbers` are keyed by the id of a tensor that `inventory` holds. `rewind` puts
     the random number generators back to where the forward began; `around` is what the module's code runs inside.
     `lazy` are the tensors that had no shape before it, `counted` what torch counted then, and `notes` what it
-    registered or removed.
+    registered or removed. `digests` are keyed like the values, in full.
     """
 
     subject: Subject
@@ -68,6 +92,9 @@ class State:
     lazy: frozenset[int] = frozenset()
     counted: int | None = None
     notes: tuple[str, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    digests: dict[int, str | None] = field(default_factory=dict)
+    initialisation: Initialisation | None = None
 
 
 def run(
@@ -75,7 +102,7 @@ def run(
     rules: tuple[BoundRule, ...],
     request: Request,
     whole: Inventory,
-    watching: AbstractContextManager[object] = _NOTHING,
+    watching: AbstractContextManager[object] = NOTHING,
 ) -> State:
     """Initialise, draw the input, run the passes; measure values before the forward can touch them.
 
@@ -85,17 +112,18 @@ def run(
     scope = _scope(subject.module, request.layer)
     inventory = whole if scope is subject.module else take_inventory(scope)
     before = _measure_all(inventory) if request.before else {}
-    applied = apply_rules(subject.module, rules)
-    numbers = _read_all(inventory) if request.values else {}
-    values = _measure_all(inventory) if request.statistics else {}
-    state = State(subject, scope, inventory, applied, before, values, numbers)
+    state = State(subject, scope, inventory, {}, before, {}, {})
+    state.around = lambda: around(subject.foreign, watching)
+    state.applied, state.batch = initialise(subject, rules, lambda: around(subject.foreign))
+    state.numbers = _read_all(inventory) if request.values else {}
+    state.values = _measure_all(inventory) if request.statistics else {}
+    state.weights = tuple(_weights(state.applied, request)) if request.before else ()
     state.counted = counted_by_torch(scope)
     state.lazy = frozenset(id(entry.tensor) for entry in inventory.entries if entry.lazy)
     state.sharing = _sharing(state, request)
-    state.around = lambda: _around(subject.foreign, watching)
+    _sum_up(state, rules, whole, request)
     if request.forward and subject.make_input is not None:
-        with torch.inference_mode(False):
-            state.batch = subject.make_input()
+        state.batch = state.batch or drawn(subject.make_input)
         state.rewind = _rewinder()
         state.passes = run_passes(
             subject.module,
@@ -111,6 +139,64 @@ def run(
     return state
 
 
+def initialise(
+    subject: Subject, rules: tuple[BoundRule, ...], contain: Callable[[], AbstractContextManager[None]]
+) -> tuple[dict[int, Applied], Batch | None]:
+    """Apply the rules, on a batch where one of them needs it: the very one that the forward then runs on.
+
+    `contain` is what the module's code runs inside. Raises UserError when a batch is needed and no input is known.
+    """
+    needs = next((rule for rule in rules if rule.needs_batch), None)
+    if needs and subject.make_input is None:
+        message = f"{needs.scheme.name} needs an input to run the network on"
+        raise UserError(message, where=needs.rule.where, hint="pass --input, e.g. --input 64,784", code="no-input")
+    applied = apply_rules(subject.module, rules, subject.seed or 0)
+    if needs is None or subject.make_input is None:
+        return applied, None
+    batch = drawn(subject.make_input)
+    return scale_to_batch(subject.module, batch.args, batch.kwargs, applied, contain), batch
+
+
+def _weights(applied: dict[int, Applied], request: Request) -> Iterator[Weight]:
+    """Measure the weights that were set through what computes them."""
+    for key, one in applied.items():
+        weight = one.target
+        if isinstance(weight, Computed) and id(weight) == key:
+            now = weight.compute()
+            numbers = numbers_of(now) if request.values else Numbers()
+            yield Weight(weight, one, now, measure(weight.before), measure(now), numbers)
+
+
+def _sum_up(state: State, rules: tuple[BoundRule, ...], whole: Inventory, request: Request) -> None:
+    """Say what the rules came to; take the digests and write the file that are asked for."""
+    module, apart = state.subject.module, any(rule.seed_per_parameter for rule in rules)
+    parameters = whole.of_kind("parameter")
+    together = None
+    if request.digests:
+        state.digests = {id(entry.tensor): digest(entry.tensor) for entry in parameters}
+        together = _together([(entry.name, state.digests[id(entry.tensor)]) for entry in parameters])
+    if request.save is not None:
+        facts = {
+            "seed": str(state.subject.seed),
+            "torch": str(torch.__version__),
+            "rules": [str(rule.rule) for rule in rules],
+            "seed_per_parameter": apart,
+            "digest": together,
+        }
+        save(module, request.save, facts, lambda: around(state.subject.foreign))
+    if rules or request.digests:
+        saved = None if request.save is None else str(request.save)
+        state.initialisation = Initialisation(accounts(rules, state.applied), apart, together, saved)
+
+
+def _together(digests: list[tuple[str, str | None]]) -> str | None:
+    """Return one digest for all; None where one of them is not known, or there is none."""
+    if not digests or any(one is None for _, one in digests):
+        return None
+    lines = "".join(f"{name} {one}\n" for name, one in digests)
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:SHOWN]
+
+
 def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
     """Say which parameters the forward registered or removed: the rows are what was there before."""
     before = dict.fromkeys(name for entry in whole.of_kind("parameter") for name in entry.names)
@@ -120,13 +206,6 @@ def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
         yield f"the forward registered {some_names(new)}: the rows are what was there before"
     if gone:
         yield f"the forward removed {some_names(gone)}: the rows are what was there before"
-
-
-@contextlib.contextmanager
-def _around(foreign: bool, watching: AbstractContextManager[object]) -> Iterator[None]:
-    """Contain the code of a module that is the user's."""
-    with guard.contained() if foreign else contextlib.nullcontext(), watching:
-        yield
 
 
 def _followed(whole: Inventory, request: Request) -> tuple[Tensor, ...]:

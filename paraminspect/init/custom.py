@@ -12,6 +12,7 @@ from paraminspect.load import load_attribute
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 _HOW = "write it as a torch initialiser: def init_weight_(weight): with torch.no_grad(): weight.normal_(0, 0.02)"
 
@@ -24,6 +25,11 @@ class CustomScheme:
     function: Callable[..., Any]
     args: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def needs_batch(self) -> bool:
+        """Return False: a function is given the tensor and nothing else."""
+        return False
+
     def check(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
         """Accept every parameter: only the function knows what it can fill."""
 
@@ -32,6 +38,10 @@ class CustomScheme:
 
     def fans(self, shape: tuple[int, ...]) -> None:
         """Return None: the formula is the user's."""
+
+    def settled(self, module: nn.Module, name: str) -> CustomScheme:
+        """Return the function as it is: it has no argument that a module could decide."""
+        return self
 
     def apply(self, tensor: torch.Tensor, parameter: str) -> None:
         """Call the function on `tensor` under ``torch.no_grad()``.

@@ -26,3 +26,17 @@ def fan_in_and_fan_out(shape: tuple[int, ...]) -> tuple[int, int]:
         raise ValueError(f"a fan needs at least 2 dimensions; got shape {shape}")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
+
+
+MODES: Final = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+"""The fans that a variance can be divided by; the averages are the arithmetic and the geometric one."""
+
+
+def fan(shape: tuple[int, ...], mode: str) -> float:
+    """Return the fan that `mode` names; raises ValueError below two dimensions."""
+    fan_in, fan_out = fan_in_and_fan_out(shape)
+    if mode == "fan_avg":
+        return (fan_in + fan_out) / 2
+    if mode == "fan_geo_avg":
+        return math.sqrt(fan_in * fan_out)
+    return fan_in if mode == "fan_in" else fan_out

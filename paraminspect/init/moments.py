@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Final
 
 from paraminspect.init.scheme import Moments
+
+STD_OF_CUT_NORMAL: Final = 0.87962566103423978
+"""The standard deviation of a standard normal cut at ±2, by which Keras and JAX divide."""
 
 UNKNOWN = Moments(None, None, None, None, None)
 """The moments of a tensor with no elements."""
@@ -60,6 +64,20 @@ def truncated_normal(mean: float, std: float, a: float, b: float) -> Moments:
     variance = m2 - m1**2
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     return Moments(mean + std * m1, std * math.sqrt(variance), fourth / variance**2, a, b)
+
+
+def cut_normal(mean: float, std: float) -> Moments:
+    """Return the moments of N(mean, std²) cut at mean ± 2·std."""
+    return truncated_normal(mean, std, mean - 2.0 * std, mean + 2.0 * std) if std > 0 else constant(mean)
+
+
+def scaled(found: Moments, factor: float) -> Moments:
+    """Return the moments of `factor` times the variable."""
+    if not factor and found.mean is not None:
+        return constant(0.0)
+    mean, std, *ends = (None if x is None else x * factor for x in (found.mean, found.std, found.low, found.high))
+    low, high = ends if factor > 0 else reversed(ends)
+    return Moments(mean, None if std is None else abs(std), found.kurtosis, low, high)
 
 
 def _raw_moments(alpha: float, beta: float) -> list[float]:

@@ -6,7 +6,7 @@ import importlib
 import operator
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ ELSEWHERE: Final = {
     "glorot_uniform": "torch calls it 'xavier_uniform'",
     "he_normal": "torch calls it 'kaiming_normal'",
     "he_uniform": "torch calls it 'kaiming_uniform'",
-    "identity": "torch calls it 'eye'",
-    "truncated_normal": "variance_scaling:distribution=truncated_normal cuts at 2 std, trunc_normal at bounds",
+    "random_normal": "torch calls it 'normal'",
+    "random_uniform": "torch calls it 'uniform'",
 }
 """What other frameworks call the schemes; these are not accepted, only explained."""
 
@@ -100,11 +100,23 @@ def _value(scheme: Scheme, argument: Argument, given: Mapping[str, Any], where: 
 
 def _converted(scheme: Scheme, argument: Argument, value: Any, where: str) -> Any:
     """Return `value` as the argument's type; ``2`` is a float, ``True`` is no number, NaN and infinity are refused."""
+    if argument.check is not None:
+        return _checked(scheme, argument, argument.check, value, where)
     fault = _wrong_choice(argument, value) if argument.type == "str" else _wrong_number(argument, value)
     if fault:
         message = f"{argument.name} of {scheme.name} must be {fault}; got {value!r}"
         raise UserError(message, where=where, code="bad-argument")
     return {"str": str, "int": int, "float": float}[argument.type](value)
+
+
+def _checked(scheme: Scheme, argument: Argument, check: Callable[[Any], None], value: Any, where: str) -> Any:
+    """Return `value` if the argument's own check lets it pass."""
+    try:
+        check(value)
+    except UserError as error:
+        message = f"{argument.name} of {scheme.name}: {error.message}"
+        raise UserError(message, where=where, hint=error.hint, code="bad-argument") from error
+    return value
 
 
 def _wrong_choice(argument: Argument, value: Any) -> str:

@@ -35,11 +35,11 @@ def parse_scheme(text: str, where: str) -> tuple[str, dict[str, Any]]:
 def is_function_reference(text: str) -> bool:
     """Tell whether `text` names a Python function, as ``path/file.py:func`` or ``pkg.mod:func``.
 
-    What stands before the colon must not be a scheme: ``normal:std`` is a scheme that misses its ``=``.
+    What stands before the first colon must not be a scheme: ``normal:std`` is a scheme that misses its ``=``.
     """
     left, colon, right = text.rpartition(":")
     dotted = all(word.isidentifier() for word in right.split("."))
-    return bool(colon and left) and dotted and canonical_name(left) is None
+    return bool(colon and left) and dotted and canonical_name(text.partition(":")[0]) is None
 
 
 def _pair(part: str, where: str) -> tuple[str, str]:

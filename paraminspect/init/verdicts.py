@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from paraminspect.init.scheme import Moments
 from paraminspect.report import Values, Verdict
@@ -17,7 +18,8 @@ def judge(name: str, numel: int, dtype: str, values: Values, moments: Moments) -
 
     The tolerance is five standard errors: of the mean σ/√n, of the std σ·√((κ−1)/(4n)) with κ the kurtosis
     (Kenney & Keeping 1951, §7.8), plus the rounding of the dtype. Without κ the scheme is not random and only the
-    rounding is left. Complex elements are not judged: their figures are those of the magnitudes.
+    rounding is left, as for the bounds of the values. Complex elements are not judged: their figures are those of the
+    magnitudes.
     """
     if dtype.startswith("complex"):
         return ()
@@ -29,7 +31,23 @@ def judge(name: str, numel: int, dtype: str, values: Values, moments: Moments) -
     if moments.std is not None and values.std is not None and numel >= _enough(moments):
         error = _std_error(moments, numel)
         verdicts.append(_verdict(name, "std", values.std, moments.std, error + rounding))
-    return tuple(verdicts)
+    return (*verdicts, *_bounds(name, dtype, values, moments))
+
+
+def _bounds(name: str, dtype: str, values: Values, moments: Moments) -> Iterator[Verdict]:
+    """Compare the value that lies furthest out with its bound; where it lies further in, the bound is kept.
+
+    The tolerance is two units in the last place of the larger bound: drawing U(a, b) as a + (b − a)·u rounds twice.
+    """
+    ends = ((-1, values.min, moments.low), (1, values.max, moments.high))
+    found = [
+        (side * (value - bound), value, bound) for side, value, bound in ends if value is not None and bound is not None
+    ]
+    if not found:
+        return
+    tolerance = 4 * EPSILON.get(dtype, 0.25) * max(abs(bound) for _, _, bound in found)
+    beyond, value, bound = max(found)
+    yield Verdict("scheme", f"bounds {_word(beyond <= tolerance)}", value, bound, tolerance, name, "bounds")
 
 
 def _enough(moments: Moments) -> float:
@@ -59,6 +77,9 @@ def _std_error(moments: Moments, numel: int) -> float:
 
 
 def _verdict(name: str, figure: str, measured: float, expected: float, tolerance: float) -> Verdict:
-    fits = abs(measured - expected) <= tolerance
-    found = f"{figure} {'as expected' if fits else 'off'}"
+    found = f"{figure} {_word(abs(measured - expected) <= tolerance)}"
     return Verdict("scheme", found, measured, expected, tolerance, name, figure)
+
+
+def _word(fits: bool) -> str:
+    return "as expected" if fits else "off"

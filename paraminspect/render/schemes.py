@@ -5,20 +5,49 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from paraminspect.init.scheme import REQUIRED, Argument, Scheme
+from paraminspect.init.scheme import REQUIRED, Argument, BoundScheme, Gain, Scheme, Shape
 from paraminspect.render.escape import to_ascii
+from paraminspect.render.figures import figure
 from paraminspect.render.json import dumps
 from paraminspect.render.view import View
 
 WIDTH = 80
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A scheme with its arguments, and the shapes to say for what it gives them."""
+
+    scheme: BoundScheme
+    shapes: tuple[Shape, ...]
+
+
 def as_json(schemes: Sequence[Scheme]) -> str:
     """Return what the schemes tell about themselves as one JSON object."""
     return dumps({"schema": "paraminspect.schemes", "version": 1, "schemes": list(map(_plain, schemes))})
+
+
+def page_as_json(scheme: Scheme, expected: Expected | None = None) -> str:
+    """Return what one scheme tells about itself, its gains and what it gives tensors of some shapes among it."""
+    page = {**_plain(scheme), "notes": list(scheme.notes)}
+    if scheme.gains is not None:
+        page["gains"] = list(map(asdict, scheme.gains()))
+    if expected is not None:
+        page["given"] = expected.scheme.args
+        page["shapes"] = [_plain_shape(expected.scheme, shape) for shape in expected.shapes]
+    return dumps({"schema": "paraminspect.schemes", "version": 1, "schemes": [page]})
+
+
+def _plain_shape(scheme: BoundScheme, shape: Shape) -> dict[str, Any]:
+    fan_in, fan_out = scheme.fans(shape) or (None, None)
+    found = scheme.moments(shape)
+    solved = {key: value for key, value in scheme.solved.items() if isinstance(value, float)}
+    figures = {"mean": found.mean, "std": found.std, "low": found.low, "high": found.high}
+    return {"shape": list(shape), "fan_in": fan_in, "fan_out": fan_out, **solved, **figures}
 
 
 def _plain(scheme: Scheme) -> dict[str, Any]:
@@ -50,8 +79,8 @@ def overview(schemes: Sequence[Scheme], view: View) -> Iterator[str]:
     yield from _entry("more", "paraminspect schemes NAME explains one: arguments, source, examples", 6, view)
 
 
-def explanation(scheme: Scheme, view: View) -> Iterator[str]:
-    """Yield the page of one scheme."""
+def explanation(scheme: Scheme, view: View, expected: Expected | None = None) -> Iterator[str]:
+    """Yield the page of one scheme, with what it gives tensors of some shapes."""
     yield from _entry("", _call(scheme), 0, view, hang=len(scheme.name) + 1)
     yield from _entry("", scheme.summary, 2, view)
     yield "\n"
@@ -59,16 +88,74 @@ def explanation(scheme: Scheme, view: View) -> Iterator[str]:
     yield from _entry("  source", scheme.source, 11, view)
     yield from _entry("  fills", _dimensions(scheme), 11, view)
     if scheme.arguments:
-        yield "\n  arguments\n"
-        width = max(len(_signature(argument)) for argument in scheme.arguments) + 6
-        for argument in scheme.arguments:
-            doc, *more = _meaning(argument)
-            yield from _entry(f"    {_signature(argument)}", doc, width, view)
-            for text in more:
-                yield from _entry("", text, width, view)
+        yield from _arguments(scheme, view)
+    if scheme.gains is not None:
+        yield from _gains(scheme.gains(), view)
+    for note in scheme.notes:
+        yield "\n"
+        yield from _entry("", note, 2, view)
+    if expected is not None:
+        yield from _expectations(expected, view)
     yield "\n  examples\n"
     for example in examples(scheme):
         yield from _entry("", example, 4, view)
+
+
+def _arguments(scheme: Scheme, view: View) -> Iterator[str]:
+    yield "\n  arguments\n"
+    width = max(len(_signature(argument)) for argument in scheme.arguments) + 6
+    for argument in scheme.arguments:
+        doc, *more = _meaning(argument)
+        yield from _entry(f"    {_signature(argument)}", doc, width, view)
+        for text in more:
+            yield from _entry("", text, width, view)
+
+
+def _gains(gains: Sequence[Gain], view: View) -> Iterator[str]:
+    """Yield the gains of the usual activations, torch's beside them."""
+    rows = [
+        [one.nonlinearity, *(_gain(value, view) for value in (one.second_moment, one.gradient, one.torch))]
+        for one in gains
+    ]
+    yield "\n  gains\n"
+    yield from _table(["nonlinearity", "second_moment", "gradient", "torch"], rows)
+
+
+def _expectations(expected: Expected, view: View) -> Iterator[str]:
+    """Yield what the scheme gives a tensor of each shape, a row a shape; without fans where it uses none."""
+    rows = [_plain_shape(expected.scheme, shape) for shape in expected.shapes]
+    fans = any(row["fan_in"] is not None for row in rows)
+    keys = [key for key in rows[0] if key not in ("shape", "fan_in", "fan_out") or (fans and key != "shape")]
+    yield "\n"
+    yield from _entry("", f"expected of {expected.scheme}", 2, view)
+    yield from _table(["shape", *keys], [[_shape(row, view), *(_cell(row, key, view) for key in keys)] for row in rows])
+
+
+def _shape(row: dict[str, Any], view: View) -> str:
+    return view.glyphs.times.join(map(str, row["shape"]))
+
+
+def _cell(row: dict[str, Any], key: str, view: View) -> str:
+    """Return one figure; a bound that does not exist is no unknown one."""
+    is_open = key in ("low", "high") and row[key] is None and row["std"] is not None
+    return "none" if is_open else _figure(row[key], view)
+
+
+def _gain(value: float | None, view: View) -> str:
+    return view.glyphs.unknown if value is None else f"{value:.6f}"
+
+
+def _figure(value: float | None, view: View) -> str:
+    return figure(value, view.glyphs, digits=7)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows under their heads: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        first, *others = row
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        yield f"    {'  '.join(cells)}".rstrip() + "\n"
 
 
 def _entry(head: str, text: str, width: int, view: View, hang: int = 0) -> Iterator[str]:
@@ -97,6 +184,8 @@ def _meaning(argument: Argument) -> list[str]:
 
 def _dimensions(scheme: Scheme) -> str:
     low, high = scheme.min_ndim, scheme.max_ndim
+    if scheme.biases:
+        return "tensors of at least 2 dimensions, and biases"
     if high is None:
         return f"tensors of at least {low} dimensions" if low else "tensors of any shape"
     return f"tensors of {low} dimensions" if low == high else f"tensors of {low} to {high} dimensions"

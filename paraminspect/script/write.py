@@ -5,17 +5,25 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from paraminspect import __version__
+from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
-from paraminspect.init.scheme import LOW_PRECISION
+from paraminspect.init.scheme import LOW_PRECISION, BoundScheme, sources
+from paraminspect.init.target import padding_rows
+from paraminspect.init.targets import targets_in
 from paraminspect.load import import_statement, is_reference
 from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk
 from paraminspect.sources import demo
+from paraminspect.sources.mlp import build
 from paraminspect.spec.inputs import default_dtype, layer_dtypes
 from paraminspect.spec.layers import resolve
 from paraminspect.spec.model import Group, Input, Layer, Ref, Spec, Tie
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _DRAW = {"uniform": "rand", "normal": "randn", "zeros": "zeros", "ones": "ones"}
 _LOSS = {
@@ -55,6 +63,17 @@ def matching(wanted):
         if wanted(name) and id(parameter) not in seen:
             seen.add(id(parameter))
             yield parameter'''
+_SEED_FOR = '''\
+def seed_for(parameter):
+    """Seed torch for one parameter: from the seed and its name, whatever else the network holds."""
+    name = next(name for name, other in net.named_parameters() if other is parameter)
+    digest = hashlib.sha256(f"{seed}:{{name}}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "little"))'''
+_PAD = """\
+for module in net.modules():
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.padding_idx is not None:
+        with torch.no_grad():
+            module.weight[module.padding_idx].zero_()"""
 _TUPLES = ("RNN", "LSTM", "GRU", "LSTMCell", "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss")
 _PRINT = """\
 for name, parameter in net.named_parameters():
@@ -67,16 +86,18 @@ for name, parameter in net.named_parameters():
 def script(spec: Spec, rules: tuple[BoundRule, ...], torch: str) -> str:
     """Return the whole script; `torch` is the version to name in its first line.
 
-    After it ran, ``net``, ``X``, ``Y`` and ``loss`` hold what this package computes for the same spec.
+    After it ran, ``net``, ``X``, ``Y`` and ``loss`` hold what this package computes for the same spec. Raises UserError
+    where a scheme is left to a network that does not tell, or to an input that is not known.
     """
     title = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
-    head = f"{title}\n\n{_imports(spec, rules)}"
-    definitions = [head, *_helpers(spec, rules)]
+    scaled = _scaled(rules, spec)
+    head = f"{title}\n\n{_imports(spec, rules, bool(scaled))}"
+    definitions = [head, *_helpers(spec, rules, bool(scaled))]
     statements = [f"torch.manual_seed({spec.seed})", *_build(spec)]
     statements += [_tied(spec, tie) for tie in spec.ties]
-    statements += [_ruled(rule, spec) for rule in rules]
+    statements += _filled(rules, spec)
     if spec.input is not None:
-        statements += [_drawn(spec.input, spec), *_passes(spec)]
+        statements += [_drawn(spec.input, spec), *scaled, *_passes(spec)]
     body = "\n\n".join([*statements, _PRINT])
     return "\n\n\n".join([*definitions, body]) if len(definitions) > 1 else f"{head}\n\n{body}"
 
@@ -86,33 +107,36 @@ def _title(spec: Spec) -> str:
     return "".join(c for c in spec.name if c.isprintable() and c not in '"\\') or "spec"
 
 
-def _imports(spec: Spec, rules: tuple[BoundRule, ...]) -> str:
-    standard = []
-    if any("math." in rule.scheme.helper(_dtype(spec)) for rule in rules):
+def _imports(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> str:
+    standard = ["import hashlib"] if _has_streams(rules) else []
+    if scaled or any("math." in rule.scheme.helper(_dtype(spec)) for rule in rules):
         standard.append("import math")
     if any(is_named(group) for group in groups(spec.layers)):
         standard.append("from collections import OrderedDict")
-    if any(not rule.rule.weights_or_biases for rule in rules):
+    if any(_is_loop(rule) and not rule.rule.weights_or_biases for rule in rules):
         standard.append("from fnmatch import fnmatchcase")
     return "\n".join([*standard, *([""] if standard else []), "import torch", "from torch import nn"])
 
 
-def _helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
+def _helpers(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> Iterator[str]:
     """Yield the source of every function and class that the script needs and torch does not have."""
     types = {item.type for item in walk(spec.layers) if isinstance(item, (Layer, Group))}
     for name in ("Residual", "PlainBiasLinear"):
         if name in types:
             yield _source(getattr(demo, name))
-    helpers = (rule.scheme.helper(_dtype(spec)).strip() for rule in rules)
-    yield from dict.fromkeys(helper for helper in helpers if helper)
+    helpers = [part for rule in rules for part in rule.scheme.helper(_dtype(spec)).strip().split("\n\n\n")]
+    helpers += sources("lsuv_") if scaled else []
+    yield from dict.fromkeys(filter(None, helpers))
     if is_reference(spec.loss):
         yield import_statement(spec.loss)
     elif _may_give_tuple(spec):
         yield _TENSORS_IN
     if spec.loss == "random" and not _one_known_output(spec):
         yield _RANDOM
-    if rules and _shares(spec):
+    if any(map(_is_loop, rules)) and _shares(spec):
         yield _MATCHING
+    if _has_streams(rules):
+        yield _SEED_FOR.format(seed=spec.seed)
 
 
 def _source(thing: Any) -> str:
@@ -149,14 +173,81 @@ def _tied(spec: Spec, tie: Tie) -> str:
     return " = ".join(f"{_module(spec, owner)}.{leaf}" for owner, _, leaf in owners)
 
 
+def _filled(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
+    """Write all the rules, and what embeddings need after them."""
+    written = [_ruled(rule, spec) for rule in rules]
+    if _has_streams(rules):
+        written = ["with torch.random.fork_rng():\n" + textwrap.indent("\n\n".join(written), "    ")]
+    return [*written, _PAD] if _fills_padding(rules, spec) else written
+
+
+def _has_streams(rules: tuple[BoundRule, ...]) -> bool:
+    return any(rule.seed_per_parameter for rule in rules)
+
+
+def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
+    """Tell whether a rule fills a weight with a padding row, which is to stay zero."""
+    if not any(isinstance(item, Layer) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)):
+        return False
+    padded = [target.names for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
+    return any(rule.matches(name) for names in padded for name in names for rule in rules)
+
+
 def _ruled(rule: BoundRule, spec: Spec) -> str:
-    """Write a rule as a loop over the parameters it touches."""
+    """Write a rule as a loop over the parameters it touches, or one by one where each has a scheme of its own."""
+    scheme = rule.scheme
+    if isinstance(scheme, BoundScheme) and scheme.is_open:
+        net = _on_meta(spec)
+        settled = [(_attribute(spec, name), scheme.settled(net, name)) for name in _matched(net, rule).values()]
+        return "\n".join(_line(replace(rule, scheme=one), attribute, spec) for attribute, one in settled)
     kind = rule.rule.weights_or_biases
     test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"
-    line = rule.scheme.line("parameter", _dtype(spec))
+    line = _line(rule, "parameter", spec)
     if _shares(spec):
         return f"for parameter in matching(lambda name: {test}):\n{textwrap.indent(line, '    ')}"
     return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
+
+
+def _line(rule: BoundRule, target: str, spec: Spec) -> str:
+    line = rule.scheme.line(target, _dtype(spec))
+    return f"seed_for({target})\n{line}" if rule.seed_per_parameter else line
+
+
+def _attribute(spec: Spec, name: str) -> str:
+    owner, _, leaf = name.rpartition(".")
+    return f"{_module(spec, owner)}.{leaf}"
+
+
+def _on_meta(spec: Spec) -> nn.Module:
+    """Build the network without memory, for what only its tree can tell."""
+    return build(replace(spec, device="meta"))
+
+
+def _matched(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
+    """Return the name by which a rule finds each parameter, under all the names that it has."""
+    found = ((target.names, next(filter(rule.matches, target.names), "")) for target in targets_in(net))
+    return {names: name for names, name in found if name}
+
+
+def _is_loop(rule: BoundRule) -> bool:
+    """Tell whether one statement fills every parameter of the rule: none of its arguments is left to the model."""
+    return not (isinstance(rule.scheme, BoundScheme) and rule.scheme.is_open)
+
+
+def _scaled(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
+    """Write the second step of the schemes that look at the input, for the weights that no later rule filled anew."""
+    if spec.device == "meta" or not any(rule.needs_batch for rule in rules):
+        return []
+    net = _on_meta(spec)
+    last: dict[tuple[str, ...], tuple[str, BoundRule]] = {}
+    for rule in rules:
+        last |= {names: (name, rule) for names, name in _matched(net, rule).items()}
+    chosen = [(name, rule.scheme.args) for name, rule in last.values() if rule.needs_batch]
+    if chosen and spec.input is None:
+        message = "the scheme looks at the input, which is not known"
+        raise UserError(message, where="lsuv", hint="pass --input, e.g. --input 64,784", code="no-input")
+    limits = "".join(f"    {quoted(name)}: ({args['tol']!r}, {args['max_steps']!r}),\n" for name, args in chosen)
+    return [f"lsuv_(net, X, {{\n{limits}}})"] if chosen else []
 
 
 def _dtype(spec: Spec) -> str:

@@ -107,6 +107,7 @@ class Spec:
     dtype: str | None = None
     device: str | None = None
     path: str | None = field(default=None)
+    seed_per_parameter: bool = False
 
 
 def numbered(items: tuple[Item, ...]) -> Iterator[tuple[str, Layer | Group | Ref]]:

@@ -14,7 +14,7 @@ from paraminspect.spec.model import LOSSES, Item, Rule, Spec, Tie
 from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, plain
 from paraminspect.spec.syntax import guess_syntax, parse
 
-KEYS = ("name", "seed", "layers", "input", "loss", "init", "ties", "dtype", "device")
+KEYS = ("name", "seed", "seed_per_parameter", "layers", "input", "loss", "init", "ties", "dtype", "device")
 _EXAMPLE = "a spec starts like this:\n  layers:\n    - Linear: [4, 3]\n    - ReLU"
 
 
@@ -38,6 +38,7 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
         ties=_ties(entries["ties"].value) if "ties" in entries else (),
         dtype=_dtype(entries["dtype"].value) if "dtype" in entries else None,
         device=_device(entries["device"].value) if "device" in entries else None,
+        seed_per_parameter=_seed_per_parameter(entries),
     )
 
 
@@ -45,6 +46,11 @@ def _name(entries: dict[str, Entry], label: str) -> str:
     if "name" in entries:
         return fields.text(entries["name"].value, "name")
     return "spec" if label == "-" else PurePath(label).stem
+
+
+def _seed_per_parameter(entries: dict[str, Entry]) -> bool:
+    key = "seed_per_parameter"
+    return key in entries and fields.boolean(entries[key].value, key)
 
 
 def _layers(root: Node, entries: dict[str, Entry]) -> tuple[Item, ...]:

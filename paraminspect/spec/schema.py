@@ -41,6 +41,7 @@ def spec_schema(schemes: Mapping[str, tuple[str, ...]]) -> Schema:
     properties: dict[str, Schema] = {
         "name": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0, "maximum": SEEDS - 1},
+        "seed_per_parameter": {"type": "boolean"},
         "layers": layers,
         "input": {"anyOf": [{"type": "array", "items": _ref("size")}, _input()]},
         "loss": {"enum": list(LOSSES)},

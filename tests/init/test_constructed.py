@@ -75,6 +75,16 @@ def test_only_what_the_constructor_drew_is_claimed(build, expected):
     assert claimed(build()) == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_bounds_and_the_padding_row_are_part_of_it():
+    """A row of zeros among N(0, 1): the variance is that much smaller, and so is nothing else."""
+    linear, embedding = nn.Linear(4, 3), nn.Embedding(10, 5, padding_idx=2)
+    init = constructed(linear, "weight", linear.weight).init
+    assert (init.expected_low, init.expected_high) == (-0.5, 0.5)
+    init = constructed(embedding, "weight", embedding.weight).init
+    assert (init.expected_mean, init.expected_std) == (0.0, pytest.approx(math.sqrt(0.9)))
+    assert (init.expected_low, init.expected_high) == (None, None)
+
+
 class Failing(nn.Module):
     ready = False
 

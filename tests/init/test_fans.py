@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.init.fans import STACKED, fan_in_and_fan_out
+from paraminspect.init.fans import STACKED, fan, fan_in_and_fan_out
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_counts_the_gates(module_type):
     layer = getattr(nn, module_type)(5, 7)
     weight = layer.weight_ih if module_type.endswith("Cell") else layer.weight_ih_l0
     assert weight.shape == (STACKED[module_type] * 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("fan_in", 27), ("fan_out", 36), ("fan_avg", 31.5), ("fan_geo_avg", (27 * 36) ** 0.5)]
+)
+def test_the_fan_that_a_mode_names(mode, expected):
+    assert fan((4, 3, 3, 3), mode) == expected

@@ -98,6 +98,22 @@ def test_truncated_normal_of_the_textbooks():
     assert moments.truncated_normal(0.0, 1.0, -2.0, 2.0).std == pytest.approx(0.87962566103423978, rel=1e-14)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.3, 0.02), (-5.0, 3.0)])
+def test_cut_normal(mean, std):
+    found = moments.cut_normal(mean, std)
+    assert_close(found, by_quadrature(bell(mean, std), [(mean - 2 * std, mean + 2 * std)]))
+    assert (found.low, found.high) == (mean - 2 * std, mean + 2 * std)
+    assert found.std == pytest.approx(moments.STD_OF_CUT_NORMAL * std, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [2.0, -0.5])
+def test_scaled(factor):
+    ends = sorted((-1.0 * factor, 4.0 * factor))
+    assert_close(moments.scaled(moments.uniform(-1.0, 4.0), factor), by_quadrature(flat, [ends]))
+    assert [moments.scaled(moments.uniform(-1.0, 4.0), factor).low, ends[1]] == ends
+    assert moments.scaled(moments.UNKNOWN, factor) == moments.UNKNOWN
+
+
 @pytest.mark.parametrize(("low", "high"), [(5.0, 10.0), (0.0, 1.0), (1.0, 1.5)])
 def test_textbook(low, high):
     found = bind("textbook", {"low": low, "high": high}).moments((3, 4))
@@ -124,6 +140,8 @@ def test_sparse(rows, zeros):
         (moments.normal(2.0, 0.0), 2.0),
         (moments.uniform(2.0, 2.0), 2.0),
         (moments.truncated_normal(0.0, 1.0, 2.0, 2.0), 2.0),
+        (moments.cut_normal(2.0, 0.0), 2.0),
+        (moments.scaled(moments.normal(1.0, 2.0), 0.0), 0.0),
         (moments.symmetric_uniform(0.0), 0.0),
     ],
 )

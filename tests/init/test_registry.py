@@ -11,7 +11,8 @@ from paraminspect.errors import UserError
 from paraminspect.init import recipes, registry
 from paraminspect.init.families.kaiming import gain
 from paraminspect.init.registry import SCHEMES, bind, canonical_name
-from paraminspect.init.scheme import REQUIRED, Argument, Scheme
+from paraminspect.init.scheme import REQUIRED, Argument, Scheme, sources
+from paraminspect.init.text import parse_scheme
 
 TORCH = sorted(name for name in nn.init.__all__ if name.endswith("_"))
 ALL = "'paraminspect schemes' lists them all"
@@ -22,7 +23,8 @@ NONLINEARITIES = (
 
 
 def function(scheme):
-    return getattr(recipes, scheme.recipe) if scheme.recipe else getattr(nn.init, f"{scheme.name}_")
+    name = f"{scheme.function or scheme.name}_"
+    return getattr(recipes, scheme.recipe) if scheme.recipe else getattr(nn.init, name)
 
 
 def parameters(call):
@@ -35,17 +37,41 @@ def parameters(call):
     ]
 
 
-def test_has_everything_torch_has_and_four_more():
-    own = {"lecun_normal", "lecun_uniform", "variance_scaling", "textbook"}
-    assert set(SCHEMES) == {name.removesuffix("_") for name in TORCH} | own
+OWN = {
+    "critical",
+    "gain_normal",
+    "gain_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "lsuv",
+    "mup_readout",
+    "textbook",
+    "truncated_normal",
+    "variance_scaling",
+}
 
 
-@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_has_everything_torch_has_and_more():
+    assert set(SCHEMES) == {name.removesuffix("_") for name in TORCH} | OWN
+
+
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES.values() if not s.solve], ids=lambda s: s.name)
 def test_arguments_are_the_functions_own(scheme):
     assert [(a.name, a.default) for a in scheme.arguments] == parameters(function(scheme))
 
 
-@pytest.mark.parametrize("scheme", [s for s in SCHEMES.values() if s.fallback], ids=lambda s: s.name)
+@pytest.mark.parametrize("text", ["gain_normal:nonlinearity=tanh", "gain_uniform:nonlinearity=tanh"])
+def test_what_a_scheme_solves_for_is_what_its_function_takes(text):
+    assert list(bind(*parse_scheme(text, "")).solved) == [name for name, _ in parameters(recipes.gain_normal_)]
+
+
+def test_the_critical_variances_are_what_its_function_takes():
+    assert list(bind("critical", {"nonlinearity": "tanh"}).solved) == [n for n, _ in parameters(recipes.critical_)]
+    assert bind("lsuv", {}).solved == {}
+
+
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES.values() if s.fallback and not s.solve], ids=lambda s: s.name)
 def test_a_fallback_takes_the_same_arguments(scheme):
     assert parameters(getattr(recipes, scheme.fallback)) == parameters(function(scheme))
 
@@ -56,13 +82,20 @@ def test_everything_is_documented(scheme):
     assert scheme.family and scheme.formula and scheme.source and scheme.shape_hint
     for argument in scheme.arguments:
         assert argument.doc and argument.type in ("float", "int", "str")
-        assert bool(argument.choices) == (argument.type == "str")
+        assert bool(argument.choices or argument.check) == (argument.type == "str")
 
 
 def test_recipes_are_all_used_and_documented():
     own = {name for name, value in vars(recipes).items() if isinstance(value, types.FunctionType)}
-    assert own == {used for scheme in SCHEMES.values() for used in (scheme.recipe, scheme.fallback) if used}
+    used = {name for scheme in SCHEMES.values() for name in (scheme.recipe, scheme.fallback) if name} | {"lsuv_"}
+    assert own == used | {"fan_of"}
     assert all(getattr(recipes, name).__doc__ for name in own)
+
+
+def test_a_recipe_comes_with_those_it_calls():
+    found = [text.partition("(")[0].removeprefix("def ") for text in sources("variance_scaling_")]
+    assert found == ["fan_of", "truncated_normal_", "variance_scaling_"]
+    assert sources("textbook_") == [inspect.getsource(recipes.textbook_).strip()]
 
 
 @pytest.mark.parametrize("nonlinearity", NONLINEARITIES.split(", "))
@@ -74,13 +107,14 @@ def test_gain_is_torchs(nonlinearity, a):
 def test_nothing_here_imports_torch():
     code = (
         "import sys\n"
-        "from paraminspect.init import registry, text, fans, defaults\n"
+        "from paraminspect.init import calibrate, defaults, fans, following, registry, text\n"
         "registry.bind(*text.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
         "registry.bind('textbook', {}).check('w', (3,), 'float32')\n"
-        "print('torch' in sys.modules)"
+        "registry.bind('critical', {}).fans((3,))\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False False\n"
 
 
 @pytest.mark.parametrize("name", ["normal", "normal_", "init.normal_", "nn.init.normal_", "torch.nn.init.normal_"])
@@ -153,6 +187,25 @@ def test_numbers_take_the_arguments_type():
         ("dirac", {"groups": 0}, "groups of dirac must be at least 1; got 0", "bad-argument"),
         ("dirac", {"groups": 2.0}, "groups of dirac must be a whole number; got 2.0", "bad-argument"),
         ("dirac", {"groups": True}, "groups of dirac must be a whole number; got True", "bad-argument"),
+        (
+            "variance_scaling",
+            {"mode": "fan"},
+            "mode of variance_scaling must be one of fan_in, fan_out, fan_avg, fan_geo_avg; got 'fan'",
+            "bad-argument",
+        ),
+        ("truncated_normal", {"std": -1}, "std of truncated_normal must be at least 0; got -1", "bad-argument"),
+        ("critical", {"sigma_b2": None}, "sigma_b2 of critical must be a number; got None", "bad-argument"),
+        ("critical", {"sigma_b2": -1}, "sigma_b2 of critical must be at least 0; got -1", "bad-argument"),
+        ("mup_readout", {"base_width": 0}, "base_width of mup_readout must be above 0; got 0", "bad-argument"),
+        ("lsuv", {"tol": 0}, "tol of lsuv must be above 0; got 0", "bad-argument"),
+        ("lsuv", {"max_steps": 0}, "max_steps of lsuv must be at least 1; got 0", "bad-argument"),
+        ("lsuv", {"max_steps": 1.5}, "max_steps of lsuv must be a whole number; got 1.5", "bad-argument"),
+        (
+            "gain_normal",
+            {"nonlinearity": 3},
+            "nonlinearity of gain_normal: 3 is not the name of an activation\n  e.g. gelu",
+            "bad-argument",
+        ),
         ("variance_scaling", {"scale": 0}, "scale of variance_scaling must be above 0; got 0", "bad-argument"),
         ("xavier_uniform", {"gain": -1}, "gain of xavier_uniform must be at least 0; got -1", "bad-argument"),
         (
@@ -207,6 +260,22 @@ def test_refuses(name, given, message, code):
     with pytest.raises(UserError) as caught:
         bind(name, given, where="rule 1")
     assert (str(caught.value), caught.value.code) == (f"rule 1: {message}", code)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gleu", "unknown activation 'gleu'"),
+        ("elu:alfa=1", "elu has no "),
+        ("elu:alpha", "'alpha' has no '='"),
+        ("", "no scheme name"),
+    ],
+)
+def test_refuses_what_is_no_activation(text, said):
+    with pytest.raises(UserError) as caught:
+        bind("gain_normal", {"nonlinearity": text}, where="rule 1")
+    assert str(caught.value).startswith(f"rule 1: nonlinearity of gain_normal: {said}")
+    assert caught.value.code == "bad-argument"
 
 
 def test_refuses_an_integer_that_no_float_holds():

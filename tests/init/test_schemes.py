@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from paraminspect import theory
 from paraminspect.errors import UserError
 from paraminspect.init.moments import UNKNOWN
 from paraminspect.init.registry import SCHEMES, bind
@@ -23,9 +24,23 @@ def by_hand_textbook(w):
     w.data *= w.data.abs() >= 5
 
 
+def by_hand_cut(w, mean, std):
+    """The inverse of the distribution function of a normal cut at two std, at uniform numbers."""
+    share = math.erf(2 / math.sqrt(2))
+    u = torch.empty(w.shape, dtype=w.dtype).uniform_(-share, share)
+    w.data = (torch.erfinv(u) * (math.sqrt(2) * std) + mean).clamp(mean - 2 * std, mean + 2 * std)
+
+
 def by_hand_lecun_normal(w):
-    std = math.sqrt(1 / nn.init._calculate_fan_in_and_fan_out(w)[0]) / 0.87962566103423978
-    nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std)
+    by_hand_cut(w, 0.0, math.sqrt(1 / nn.init._calculate_fan_in_and_fan_out(w)[0]) / 0.87962566103423978)
+
+
+def fan_in_of(w):
+    return nn.init._calculate_fan_in_and_fan_out(w)[0]
+
+
+def by_hand_critical(w):
+    nn.init.normal_(w, std=math.sqrt(theory.critical("tanh", sigma_b2=0.05).sigma_w2 / fan_in_of(w)))
 
 
 def by_hand_scaling(w):
@@ -73,6 +88,36 @@ CASES = [
     ),
     ("variance_scaling:distribution=truncated_normal", MATRICES, by_hand_lecun_normal),
     ("variance_scaling:scale=3,mode=fan_avg", MATRICES, by_hand_scaling),
+    (
+        "variance_scaling:mode=fan_geo_avg",
+        MATRICES,
+        lambda w: nn.init.normal_(w, std=math.sqrt(1 / math.sqrt(math.prod(nn.init._calculate_fan_in_and_fan_out(w))))),
+    ),
+    ("truncated_normal", ANY, lambda w: by_hand_cut(w, 0.0, 1.0)),
+    ("truncated_normal:mean=0.5,std=0.02", ANY, lambda w: by_hand_cut(w, 0.5, 0.02)),
+    ("identity", FLAT, lambda w: nn.init.eye_(w)),
+    ("identity:gain=-2", FLAT, lambda w: w.data.copy_(-2.0 * torch.eye(*w.shape)).add_(0.0)),
+    (
+        "gain_normal:nonlinearity=gelu",
+        MATRICES,
+        lambda w: nn.init.normal_(w, std=theory.gain("gelu") / math.sqrt(fan_in_of(w))),
+    ),
+    (
+        "gain_uniform:nonlinearity=tanh,keep=gradient",
+        MATRICES,
+        lambda w: nn.init.uniform_(
+            w,
+            -theory.gain("tanh", keep="gradient") * math.sqrt(3 / fan_in_of(w)),
+            theory.gain("tanh", keep="gradient") * math.sqrt(3 / fan_in_of(w)),
+        ),
+    ),
+    ("critical:nonlinearity=tanh,sigma_b2=0.05", MATRICES, by_hand_critical),
+    ("lsuv", MATRICES, lambda w: nn.init.orthogonal_(w)),
+    (
+        "mup_readout:gain=2,base_width=64",
+        MATRICES,
+        lambda w: nn.init.normal_(w, std=2 * math.sqrt(64) / fan_in_of(w)),
+    ),
 ]
 EVERY = [text for text, _, _ in CASES]
 SHAPES = {text: shapes[1] for text, shapes, _ in CASES}
@@ -143,11 +188,20 @@ def test_the_printed_line_does_the_same(text, shapes, dtype):
         ("orthogonal", "bfloat16", "orthogonal_by_copy_(w)", "def orthogonal_by_copy_(tensor"),
         ("lecun_normal", "float32", "lecun_normal_(w)", "def lecun_normal_(tensor"),
         ("textbook:low=1", "float32", "textbook_(w, low=1.0)", "def textbook_(tensor"),
+        ("lsuv:tol=0.01", "float32", "nn.init.orthogonal_(w)", ""),
+        ("lsuv", "bfloat16", "orthogonal_by_copy_(w)", "def orthogonal_by_copy_(tensor"),
+        ("identity:gain=2", "float32", "identity_(w, gain=2.0)", "def identity_(tensor"),
+        (
+            "critical:nonlinearity=relu",
+            "float32",
+            "critical_(w, sigma_w2=2.0, sigma_b2=0.0)  # critical:nonlinearity=relu",
+            "def critical_(tensor",
+        ),
     ],
 )
 def test_line(text, dtype, line, helper):
     scheme = bound(text)
-    assert (scheme.line("w", dtype), scheme.helper(dtype).partition(":")[0]) == (line, helper)
+    assert (scheme.line("w", dtype), scheme.helper(dtype).rpartition("\n\n\n")[2].partition(":")[0]) == (line, helper)
 
 
 @pytest.mark.parametrize("text", EVERY)
@@ -161,7 +215,7 @@ def test_spelling_leaves_defaults_out():
 
 
 MEASURED = [
-    *(text for text in EVERY if bound(text).scheme.random and not text.startswith("orthogonal")),
+    *(text for text in EVERY if bound(text).scheme.random and not text.startswith(("orthogonal", "lsuv"))),
     "xavier_uniform:gain=1.6",
     "kaiming_normal:mode=fan_out,nonlinearity=selu",
     "variance_scaling:mode=fan_out,distribution=uniform",
@@ -254,7 +308,16 @@ def test_leaves_a_meta_tensor_alone(text):
 
 @pytest.mark.parametrize(
     ("text", "fans"),
-    [("xavier_normal", (27, 36)), ("kaiming_uniform", (27, 36)), ("lecun_normal", (27, 36)), ("normal", None)],
+    [
+        ("xavier_normal", (27, 36)),
+        ("kaiming_uniform", (27, 36)),
+        ("lecun_normal", (27, 36)),
+        ("gain_normal", (27, 36)),
+        ("critical", (27, 36)),
+        ("mup_readout", (27, 36)),
+        ("normal", None),
+        ("lsuv", None),
+    ],
 )
 def test_fans(text, fans):
     assert bound(text).fans((4, 3, 3, 3)) == fans
@@ -269,7 +332,30 @@ def test_moments_of_known_cases():
     assert bound("lecun_normal").moments((7, 4)).high == pytest.approx(1 / 0.87962566103423978)
 
 
-@pytest.mark.parametrize(("text", "shape"), [("eye", (0, 3)), ("dirac", (2, 0, 3)), ("orthogonal", (0, 3))])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "xavier_normal:gain=0",
+        "xavier_uniform:gain=0",
+        "orthogonal:gain=0",
+        "identity:gain=0",
+        "mup_readout:gain=0",
+        "normal:mean=3,std=0",
+        "truncated_normal:mean=3,std=0",
+    ],
+)
+def test_without_spread_everything_is_the_mean(text):
+    scheme = bound(text)
+    expected = scheme.moments((4, 3))
+    scheme.check("w", (4, 3), "float32")
+    assert drawn(scheme.apply, (4, 3))[0].unique().tolist() == [expected.mean]
+    assert (expected.std, expected.low, expected.high) == (0.0, expected.mean, expected.mean)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("eye", (0, 3)), ("dirac", (2, 0, 3)), ("orthogonal", (0, 3)), ("identity", (0, 3)), ("lsuv", (0, 3))],
+)
 def test_no_moments_without_elements(text, shape):
     assert bound(text).moments(shape) == UNKNOWN
 
@@ -306,6 +392,14 @@ NOT_THIS = "leave it out of the rule, or use constant"
             "float32",
             "kaiming_normal needs at least 2 dimensions; parameter '1.weight' has shape (3,)",
             "name the parameters that have them, e.g. --rule '0.weight=kaiming_normal'",
+        ),
+        (
+            "critical:nonlinearity=tanh",
+            "norm.weight",
+            (3,),
+            "float32",
+            "critical needs at least 2 dimensions, or a bias; parameter 'norm.weight' has shape (3,)",
+            "name the parameters that have them, e.g. --rule '0.weight=critical'",
         ),
         (
             "orthogonal",

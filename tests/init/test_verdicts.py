@@ -58,6 +58,45 @@ def test_a_constant_is_exact_at_any_size(mean, word):
     )
 
 
+LAST = 2.0**-24  # half a unit in the last place of float32
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "measured", "expected", "word"),
+    [
+        (-0.4, 0.3, 0.3, 0.5, "as expected"),
+        (-0.3, 0.6, 0.6, 0.5, "off"),
+        (-2.5, 0.4, -2.5, -2.0, "off"),
+        (-2.5, 0.6, -2.5, -2.0, "off"),
+        (-2.0, 0.5 + 7 * LAST, 0.5 + 7 * LAST, 0.5, "as expected"),
+        (-2.0, 0.5 + 9 * LAST, 0.5 + 9 * LAST, 0.5, "off"),
+    ],
+)
+def test_the_value_that_lies_furthest_out_is_held_against_its_bound(low, high, measured, expected, word):
+    """Drawing U(a, b) rounds twice, each time by half a unit of the larger bound at most."""
+    values = Values(min=low, max=high)
+    assert judge("w", 100, "float32", values, moments.uniform(-2.0, 0.5)) == (
+        verdict("bounds", word, measured, expected, 8 * LAST),
+    )
+
+
+def test_a_bound_on_one_side_alone():
+    half_open = moments.Moments(None, None, None, 1.0, None)
+    assert judge("w", 9, "float32", Values(min=0.5, max=99.0), half_open) == (
+        verdict("bounds", "off", 0.5, 1.0, 4 * LAST),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(("a", "b"), [(-0.1, 0.1), (5.0, 10.0), (-1e-3, 7.0)])
+def test_torchs_uniform_keeps_its_bounds_in_every_dtype(dtype, a, b):
+    torch.manual_seed(0)
+    tensor = torch.empty(200_000, dtype=dtype).uniform_(a, b)
+    name = str(dtype).removeprefix("torch.")
+    verdicts = judge("w", tensor.numel(), name, measure(tensor), moments.uniform(a, b))
+    assert [verdict.verdict for verdict in verdicts] == ["mean as expected", "std as expected", "bounds as expected"]
+
+
 def test_nothing_is_said_of_what_is_not_known():
     assert judge("w", 100, "float32", Values(nan=100), NORMAL) == ()
     assert judge("w", 100, "float32", Values(0.0, 2.0), moments.UNKNOWN) == ()
@@ -71,7 +110,9 @@ def test_an_orthogonal_matrix_is_as_expected_and_half_of_one_is_off(shape: tuple
     scheme, tensor = bind("orthogonal", {}), torch.empty(shape)
     scheme.apply(tensor)
     verdicts = judge("w", tensor.numel(), "float32", measure(tensor), scheme.moments(shape))
-    assert {verdict.verdict for verdict in verdicts} <= {"mean as expected", "std as expected"}
+    assert {verdict.verdict for verdict in verdicts} <= {
+        f"{figure} as expected" for figure in ("mean", "std", "bounds")
+    }
     halved = judge("w", tensor.numel(), "float32", measure(tensor * 0.5), scheme.moments(shape))
     assert [verdict.verdict for verdict in halved if verdict.figure == "std"] == ["std off"] * (tensor.numel() >= 25)
 

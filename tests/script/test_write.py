@@ -98,6 +98,54 @@ SPECS = {
         " {params: 2.weight, scheme: variance_scaling, mode: fan_avg, distribution: truncated_normal},"
         " {params: 3.weight, scheme: textbook}]"
     ),
+    "schemes of ours that cut or scale": (
+        "layers: [Linear: [6, 5], Linear: [5, 4], Linear: [4, 3], Linear: [3, 2]]\n"
+        "init: [{params: 0.weight, scheme: truncated_normal, std: 0.1}, {params: 1.weight, scheme: identity, gain: 2},"
+        " {params: 2.weight, scheme: mup_readout, base_width: 2},"
+        " {params: 3.weight, scheme: variance_scaling, mode: fan_geo_avg}]"
+    ),
+    "gains": (
+        "layers: [Linear: [6, 5], GELU, Linear: [5, 4]]\n"
+        "init: [{params: 0.weight, scheme: gain_normal, nonlinearity: gelu},"
+        " {params: 2.weight, scheme: gain_uniform, nonlinearity: 'elu:alpha=0.5', keep: gradient, mode: fan_out}]"
+    ),
+    "what follows": (
+        "layers: [Linear: [6, 5], Tanh, {name: a, Linear: [5, 5]}, Residual: [{LeakyReLU: 0.2}, Linear: [5, 5]],"
+        " {name: b, Linear: [5, 2]}]\n"
+        "init: [{params: '*', scheme: critical}, {params: 'a.*', scheme: critical, nonlinearity: tanh, sigma_b2: 0.05},"
+        " {params: 0.weight, scheme: gain_normal, keep: gradient}]"
+    ),
+    "what follows, tied": (
+        "layers: [Linear: [4, 4], Tanh, Linear: [4, 4]]\nties: [[2.weight, 0.weight]]\n"
+        "init: [{params: '*.weight', scheme: gain_uniform}]"
+    ),
+    "lsuv": (
+        "layers: [MLP: {sizes: [4, 30, 20, 2], activation: Tanh}]\ninput: {shape: [16, 4], sample: normal}\n"
+        "init: [{params: '*.weight', scheme: lsuv, tol: 0.01}]"
+    ),
+    "lsuv past dropout and batch norm": (
+        "layers: [Conv1d: [2, 3, 3], BatchNorm1d: 3, Dropout: 0.5, Flatten, Linear: [18, 5], Dropout: 0.5]\n"
+        "input: {shape: [9, 2, 8], sample: normal}\n"
+        "init: [{params: 0.weight, scheme: lsuv, max_steps: 3}, {params: 4.weight, scheme: lsuv, tol: 0.001}]"
+    ),
+    "lsuv beside a layer without sizes": (
+        "layers: [Conv1d: [2, 3, 3], ReLU, Flatten, LazyLinear: 4]\ninput: {shape: [9, 2, 8], sample: normal}\n"
+        "init: [{params: 0.weight, scheme: lsuv}]"
+    ),
+    "lsuv of some": (
+        "layers: [Linear: [4, 4], Tanh, Linear: [4, 4], ref: 0, Linear: [4, 4]]\nties: [[4.weight, 2.weight]]\n"
+        "init: [{params: '*.weight', scheme: lsuv}, {params: 2.weight, scheme: normal}]"
+    ),
+    "lsuv of a recurrent layer": (
+        "layers: [LSTM: [4, 3]]\ninput: {shape: [7, 5, 4], sample: normal}\ninit: [{params: '*weight*', scheme: lsuv}]"
+    ),
+    "lsuv in half precision": (
+        "layers: [Linear: [4, 6], Tanh, Linear: [6, 4]]\ndtype: bfloat16\n"
+        "init: [{params: '*.weight', scheme: lsuv, tol: 0.05}]"
+    ),
+    "lsuv that nothing is left of": (
+        "layers: [Linear: [4, 6]]\ninit: [{params: 0.weight, scheme: lsuv}, {params: 0.weight, scheme: zeros}]"
+    ),
     "overridden rules draw too": (
         "layers: [Linear: [6, 5], Linear: [5, 4]]\n"
         "init: [{params: '*.weight', scheme: normal}, {params: 0.weight, scheme: kaiming_uniform}]"
@@ -129,6 +177,34 @@ def test_options_go_into_the_script(run: Run) -> None:
     )
     flags = (*flags, "--bias", "normal:std=0.1", "--rule", "2.weight=orthogonal")
     assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
+
+
+def test_the_scheme_that_was_settled_stands_beside_its_numbers(run: Run, spec: Write) -> None:
+    source = run("code", spec("layers: [Linear: [4, 3], Tanh, Linear: [3, 2]]"), "--scheme", "critical").out
+    first, last = "net[0].weight, sigma_w2=1.0, sigma_b2=0.0", "net[2].weight, sigma_w2=1.0, sigma_b2=0.0"
+    wanted = f"critical_({first})  # critical:nonlinearity=tanh\ncritical_({last})  # critical:nonlinearity=linear\n"
+    assert wanted in source
+    assert "fnmatch" not in source
+
+
+def test_every_function_stands_once_in_the_script(run: Run, spec: Write) -> None:
+    rules = ("--rule", "0.weight=lecun_normal", "--rule", "2.weight=truncated_normal")
+    assert run("code", "mlp", *rules).out.count("def truncated_normal_(") == 1
+
+
+def test_a_scheme_that_looks_at_the_input_needs_one(run: Run, spec: Write) -> None:
+    path = spec("layers: [Conv2d: [3, 4, 3], Flatten, LazyLinear: 2]")
+    ran = run("code", path, "--rule", "0.weight=lsuv")
+    assert (ran.code, ran.out) == (2, "")
+    assert (
+        ran.err
+        == "error: lsuv: the scheme looks at the input, which is not known\n  pass --input, e.g. --input 64,784\n"
+    )
+
+
+def test_on_the_meta_device_nothing_is_scaled(run: Run) -> None:
+    source = run("code", "mlp", "--device", "meta", "--scheme", "lsuv").out
+    assert "lsuv_(net" not in source and execute(source)["Y"].is_meta
 
 
 def test_a_users_function_goes_into_the_script(run: Run, tmp_path: Path) -> None:

@@ -2,26 +2,19 @@
 
 import math
 from collections.abc import Callable
-from typing import Final
 
 from paraminspect.init import moments
-from paraminspect.init.fans import fan_in_and_fan_out
+from paraminspect.init.fans import MODES, fan
 from paraminspect.init.scheme import Args, Argument, Moments, Scheme, Shape
-
-STD_OF_CUT_NORMAL: Final = 0.87962566103423978
-"""The standard deviation of a standard normal cut at ±2, by which Keras and JAX divide."""
 
 
 def _scaled(shape: Shape, args: Args) -> Moments:
-    fan_in, fan_out = fan_in_and_fan_out(shape)
-    n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[args["mode"]]
-    std = math.sqrt(args["scale"] / n)
+    std = math.sqrt(args["scale"] / fan(shape, args["mode"]))
     if args["distribution"] == "normal":
         return moments.normal(0.0, std)
     if args["distribution"] == "uniform":
         return moments.symmetric_uniform(std)
-    wider = std / STD_OF_CUT_NORMAL
-    return moments.truncated_normal(0.0, wider, -2.0 * wider, 2.0 * wider)
+    return moments.cut_normal(0.0, std / moments.STD_OF_CUT_NORMAL)
 
 
 def _lecun(distribution: str) -> Callable[[Shape, Args], Moments]:
@@ -58,11 +51,11 @@ SCHEMES = (
         name="variance_scaling",
         family="variance scaling",
         summary="Draw from a distribution whose variance is a scale divided by a fan.",
-        formula="std = √(scale / n), n = fan_in, fan_out or their mean",
+        formula="std = √(scale / n); n = fan_in, fan_out, or their mean, arithmetic or geometric",
         source="Keras, JAX, timm",
         arguments=(
             Argument("scale", "float", 1.0, "the numerator of the variance: 1 LeCun, 2 He", above=0),
-            Argument("mode", "str", "fan_in", "the denominator of the variance", ("fan_in", "fan_out", "fan_avg")),
+            Argument("mode", "str", "fan_in", "the denominator of the variance", MODES),
             Argument(
                 "distribution",
                 "str",
@@ -72,6 +65,10 @@ SCHEMES = (
             ),
         ),
         example="scale=2,mode=fan_out",
+        notes=(
+            "Keras and JAX build theirs on it: he_normal is scale=2,distribution=truncated_normal, glorot_uniform is "
+            "mode=fan_avg,distribution=uniform. VarianceScaling of Keras is truncated_normal unless told otherwise.",
+        ),
         moments=_scaled,
         min_ndim=2,
         uses_fans=True,

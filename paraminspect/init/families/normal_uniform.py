@@ -64,4 +64,19 @@ SCHEMES = (
         moments=lambda shape, args: moments.truncated_normal(**args),
         conflict=_truncation_conflict,
     ),
+    Scheme(
+        name="truncated_normal",
+        family="normal and uniform",
+        summary="Draw from a normal distribution cut at two standard deviations, not widened to make up for it.",
+        formula="w ~ N(mean, std²) restricted to mean ± 2·std; its std is 0.8796 · std",
+        source="Keras, JAX",
+        arguments=(
+            Argument("mean", "float", 0.0, "the mean"),
+            Argument("std", "float", 1.0, "the standard deviation before the cut", at_least=0),
+        ),
+        example="std=0.02",
+        notes=("variance_scaling:distribution=truncated_normal makes up for the cut; trunc_normal cuts anywhere.",),
+        moments=lambda shape, args: moments.cut_normal(args["mean"], args["std"]),
+        recipe="truncated_normal_",
+    ),
 )

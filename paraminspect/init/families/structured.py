@@ -10,6 +10,10 @@ def _eye(shape: Shape, args: Args) -> Moments:
     return moments.indicator(min(shape), math.prod(shape))
 
 
+def _identity(shape: Shape, args: Args) -> Moments:
+    return moments.scaled(_eye(shape, args), args["gain"])
+
+
 def _dirac(shape: Shape, args: Args) -> Moments:
     ones = args["groups"] * min(shape[0] // args["groups"], shape[1])
     return moments.indicator(ones, math.prod(shape))
@@ -21,7 +25,7 @@ def _dirac_misfit(shape: Shape, args: Args) -> str:
     return "needs a kernel of at least one element" if 0 in shape[2:] else ""
 
 
-def _orthogonal(shape: Shape, args: Args) -> Moments:
+def orthogonal_moments(shape: Shape, args: Args) -> Moments:
     """Return mean 0 and the exact rms: the squares of min(rows, cols) unit vectors over rows · cols elements.
 
     The elements are uncorrelated, so that their mean varies as that of independent ones; a kurtosis of 1 says that
@@ -72,6 +76,21 @@ SCHEMES = (
         shape_hint="restrict the rule to matrices; dirac is the identity of a convolution",
     ),
     Scheme(
+        name="identity",
+        family="structured",
+        summary="Fill with a multiple of the identity matrix, cut or padded with zeros where it is not square.",
+        formula="w[i, i] = gain, elsewhere 0",
+        source="Keras",
+        arguments=(Argument("gain", "float", 1.0, "the value on the diagonal"),),
+        example="gain=0.5",
+        moments=_identity,
+        min_ndim=2,
+        max_ndim=2,
+        random=False,
+        recipe="identity_",
+        shape_hint="restrict the rule to matrices; dirac is the identity of a convolution",
+    ),
+    Scheme(
         name="orthogonal",
         family="structured",
         summary="Fill with a random matrix of orthonormal rows or columns, whichever are fewer.",
@@ -79,7 +98,7 @@ SCHEMES = (
         source="Saxe et al. 2013",
         arguments=(Argument("gain", "float", 1.0, "a factor for every element"),),
         example="gain=1.4",
-        moments=_orthogonal,
+        moments=orthogonal_moments,
         min_ndim=2,
         fallback="orthogonal_by_copy_",
     ),

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from paraminspect.render.figures import figure
+from paraminspect.render.judgement import BOUNDS, is_off
 from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Verdict
 
 _MOST = 20
 _FIGURES = ("mean", "std")
-
-
-def is_off(verdict: Verdict) -> bool:
-    """Tell whether a verdict found something wrong."""
-    return verdict.verdict == f"{verdict.figure} off"
 
 
 def figures_off(report: Report) -> set[tuple[str | None, str | None]]:
@@ -92,6 +88,10 @@ def _too_few(count: int, tensors: int) -> str:
 
 
 def _off(verdict: Verdict, view: View) -> str:
+    if verdict.figure == BOUNDS and verdict.expected is not None and verdict.measured is not None:
+        limit = "at least" if verdict.measured < verdict.expected else "at most"
+        ends = [figure(number, view.glyphs) for number in (verdict.measured, verdict.expected)]
+        return f"{view.text(verdict.where or '')}: a value is {ends[0]}, its scheme should give {limit} {ends[1]}"
     what = f"{view.text(verdict.where or '')}: {view.text(verdict.figure or '')}"
     wanted = figure(verdict.expected, view.glyphs)
     if verdict.tolerance is not None:

@@ -1,0 +1,206 @@
+"""The second step of a scheme that needs data: scale weights by what their layers return on a batch.
+
+Mishkin & Matas 2015, All you need is a good init, algorithm 1. The layers are met in the order in which one forward
+calls them, so that each is scaled on what the ones before it, scaled already, give. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from paraminspect.errors import UserError
+from paraminspect.init.scheme import BoundScheme
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_INPUT = "draw the input from another distribution, e.g. --input 64,784:float32:normal, or give it more samples"
+_PARAMETRISED = ".parametrizations."
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the batch did to one weight.
+
+    `before` and `after` are the standard deviations of what its layer returned, None where that is not known; `scale`
+    is the factor by which the weight was multiplied, in `steps` divisions. `note` says why the variance is not 1.
+    """
+
+    name: str
+    before: float | None
+    after: float | None
+    scale: float
+    steps: int
+    note: str = ""
+
+
+def calibrate(
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    chosen: Sequence[tuple[str, nn.Parameter, BoundScheme]],
+    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> tuple[Calibration, ...]:
+    """Divide each chosen weight by the std of what its layer returns, until |variance − 1| < tol; in that order.
+
+    `chosen` are names, Parameters and their schemes, which have the arguments `tol` and `max_steps`; every name is
+    looked up in `module`. One forward runs on the batch, without gradients and in the modes the modules are in;
+    `contain` wraps it. Of a layer that is called several times the first call counts. Afterwards everything else is as
+    it was: buffers, hooks, what the modules keep, the random number generators.
+
+    Raises UserError when the forward fails, or the output of a layer has no variance, or one that is not finite.
+    """
+    from paraminspect.analysis.untouched import untouched
+    from paraminspect.analysis.walk import walk
+
+    weights = [_Weight(name, parameter, **scheme.args) for name, parameter, scheme in chosen]
+    modules = [child for _, child in walk(module).once()]
+    with untouched(modules, _passing(module)) as watching, _hooked(module, weights):
+        _forward(module, args, kwargs, contain, watching)
+    return tuple(weight.result() for weight in weights)
+
+
+@dataclass
+class _Weight:
+    """A weight on its way: the standard deviations that its layer's output was found to have."""
+
+    name: str
+    parameter: nn.Parameter
+    tol: float
+    max_steps: int
+    stds: list[float | None] = field(default_factory=list)
+    calls: int = 0
+
+    def fit(self, output: Any, again: Callable[[], Any]) -> Any:
+        """Divide until the variance is near 1; return what the layer gives now. `again` runs its forward once more."""
+        self.stds.append(_std(output))
+        while (std := self._divisor()) is not None and len(self.stds) <= self.max_steps:
+            _divide(self.parameter, std)
+            output = again()
+            self.stds.append(_std(output))
+        return output
+
+    def _divisor(self) -> float | None:
+        """Return the last std if the variance is not near 1 yet, and there is one to divide by."""
+        std = self.stds[-1]
+        is_off = std is not None and 0.0 < std < math.inf and abs(std**2 - 1.0) >= self.tol
+        return std if is_off else None
+
+    def result(self) -> Calibration:
+        """Return what became of the weight; raises UserError when there was nothing to divide by."""
+        last = self.stds[-1] if self.stds else None
+        if last is not None and not 0.0 < last < math.inf:
+            variance = "no variance" if last == 0.0 else "a variance that is not finite"
+            message = f"lsuv cannot scale {self.name!r}: what its layer returns on this input has {variance}"
+            raise UserError(message, hint=_INPUT, code="no-variance")
+        divisors = [std for std in self.stds[:-1] if std is not None]
+        before = self.stds[0] if self.stds else None
+        return Calibration(self.name, before, last, 1.0 / math.prod(divisors), len(divisors), self._note())
+
+    def _note(self) -> str:
+        """Say what a reader of the figures would not expect."""
+        if not self.calls:
+            return "its layer was not called: not scaled"
+        if self.stds[-1] is None:
+            return "its layer returned no real numbers: not scaled"
+        if (std := self._divisor()) is not None:
+            return f"the variance is {std**2:.4g} after {self.max_steps} steps"
+        return f"its layer was called {self.calls} times: scaled on the first call" if self.calls > 1 else ""
+
+
+def _std(output: Any) -> float | None:
+    """Return the population std of the first tensor in `output`; None where there is none of real numbers."""
+    import torch
+
+    from paraminspect.analysis.outputs import tensors_in
+
+    first = next(iter(tensors_in(output)), None)
+    if first is None or first.is_meta or not first.is_floating_point():
+        return None
+    with torch._C.DisableTorchFunction():
+        return float(first.detach().double().std(correction=0)) if first.numel() else 0.0
+
+
+def _divide(parameter: torch.Tensor, std: float) -> None:
+    """Divide in place; the write is ours, and no mode that watches for the forward's own writes is to undo it."""
+    import torch
+
+    with torch._C.DisableTorchFunction(), torch.no_grad():
+        parameter.div_(std)
+
+
+@contextlib.contextmanager
+def _hooked(module: nn.Module, weights: Sequence[_Weight]) -> Iterator[None]:
+    """Fit every weight when its owner is called for the first time, and count the calls."""
+    from paraminspect.analysis.walk import walk
+
+    owners = dict(walk(module).paths)
+    held: dict[nn.Module, list[_Weight]] = {}
+    for weight in weights:
+        held.setdefault(owners[_owner(weight.name)], []).append(weight)
+
+    def fit(owner: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        for weight in held[owner]:
+            weight.calls += 1
+            if weight.calls == 1:
+                output = weight.fit(output, lambda: owner.forward(*args, **kwargs))
+        return output
+
+    # before the hooks of the user's, which may change what the layer returned
+    handles = [owner.register_forward_hook(fit, prepend=True, with_kwargs=True) for owner in held]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _owner(name: str) -> str:
+    """Return the path of the layer that a weight serves; a parametrised one is held by a list inside of it."""
+    head, inside, _ = f".{name}".partition(_PARAMETRISED)
+    return head.removeprefix(".") if inside else name.rpartition(".")[0]
+
+
+def _passing(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield what a forward may change and this one must not: buffers, and parameters that have no shape yet."""
+    from torch.nn.parameter import is_lazy
+
+    from paraminspect.analysis.walk import registered, walk
+
+    for _, owner in walk(module).once():
+        yield from (buffer for _, buffer in registered(owner, "_buffers"))
+        yield from (parameter for _, parameter in registered(owner, "_parameters") if is_lazy(parameter))
+
+
+def _forward(
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    contain: Callable[[], AbstractContextManager[None]],
+    watching: AbstractContextManager[object],
+) -> None:
+    """Run the forward without gradients; raises UserError naming the layer that failed."""
+    import torch
+
+    from paraminspect.analysis.failure import explain
+    from paraminspect.analysis.forward import eager, room
+    from paraminspect.analysis.running import Running
+    from paraminspect.analysis.walk import walk
+
+    running = Running(walk(module))
+    try:
+        with torch.inference_mode(False), torch.no_grad(), eager(), room(), running.active(), contain(), watching:
+            module(*args, **kwargs)
+    except (Exception, SystemExit) as error:
+        failed = explain(error, running.blamed(error), "forward")
+        where = f"layer {failed.module!r}" if failed.module else "forward"
+        message = f"lsuv needs a forward, which failed: {failed.message}"
+        raise UserError(message, where=where, code="forward-failed") from error
+    finally:
+        running.forget()

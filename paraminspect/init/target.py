@@ -1,0 +1,111 @@
+"""What a rule fills: a Parameter, here; a weight that is computed from stored ones, in `parametrised`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from paraminspect.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from paraminspect.init.custom import CustomScheme
+    from paraminspect.init.scheme import BoundScheme
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How what a target holds now differs from what the scheme drew, and notes that say so.
+
+    `zeros` is the share of elements that were set to zero afterwards; `kept` is false where the rest are not what was
+    drawn either.
+    """
+
+    zeros: float = 0.0
+    kept: bool = True
+    notes: tuple[str, ...] = ()
+
+
+class Target(Protocol):
+    """One thing to fill."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all the names it goes by."""
+
+    @property
+    def owners(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Return the module and the attribute behind each name."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape to fill."""
+
+    @property
+    def dtype(self) -> str:
+        """Return the dtype to fill, e.g. ``float32``."""
+
+    def refuse(self) -> None:
+        """Raise UserError if it cannot be filled, whatever the scheme."""
+
+    def fill(self, scheme: BoundScheme | CustomScheme, name: str) -> Outcome:
+        """Fill it in place; `name` is the one that the rule matched."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A Parameter; `role` says which weight it is stored for, where another one is computed from it."""
+
+    names: tuple[str, ...]
+    owners: tuple[tuple[nn.Module, str], ...]
+    parameter: nn.Parameter
+    role: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the Parameter's shape."""
+        return tuple(self.parameter.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Return the Parameter's dtype, e.g. ``float32``."""
+        return str(self.parameter.dtype).removeprefix("torch.")
+
+    def refuse(self) -> None:
+        """Raise UserError for a lazy Parameter."""
+        from torch.nn.parameter import is_lazy
+
+        if is_lazy(self.parameter):
+            message = f"parameter {self.names[0]!r} has no shape before the first forward"
+            raise UserError(message, hint="give the layer its sizes", code="lazy-parameter")
+
+    def fill(self, scheme: BoundScheme | CustomScheme, name: str) -> Outcome:
+        """Fill the Parameter, and set the padding row of an embedding to zero again."""
+        scheme.apply(self.parameter, name)
+        padding = padding_rows(self.owners)
+        if padding:
+            zero_rows(self.parameter, padding)
+        notes = [f"filled as it is: {self.role}"] if self.role else []
+        notes += [f"padding row {row} set to zero again" for row in padding]
+        return Outcome(len(padding) / self.shape[0] if padding else 0.0, notes=tuple(notes))
+
+
+def padding_rows(owners: tuple[tuple[nn.Module, str], ...]) -> tuple[int, ...]:
+    """Return the rows that embeddings among the owners of a weight keep at zero for padding."""
+    from torch import nn
+
+    embeddings = [
+        owner for owner, leaf in owners if leaf == "weight" and isinstance(owner, nn.Embedding | nn.EmbeddingBag)
+    ]
+    return tuple(dict.fromkeys(owner.padding_idx for owner in embeddings if owner.padding_idx is not None))
+
+
+def zero_rows(tensor: torch.Tensor, rows: tuple[int, ...]) -> None:
+    """Set rows to zero without recording a gradient."""
+    import torch
+
+    with torch.no_grad():
+        for row in rows:
+            tensor[row].zero_()
