@@ -6,11 +6,13 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
 from paraminspect.errors import UserError
+from paraminspect.interrupts import before_a_signal
 from paraminspect.render.escape import clean, to_ascii
 from paraminspect.render.view import ASCII, Glyphs, View
 
@@ -18,6 +20,8 @@ BROKEN_PIPE = 141
 _BLOCK = 1 << 16
 _LONGEST_LINE = 2_000
 _NARROW = 80
+_PATIENCE = 1.0
+_BAR = 20
 
 
 class ReaderGone(Exception):
@@ -214,6 +218,49 @@ def _shows(stream: TextIO, text: str) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def progress(total: int, what: str, wanted: bool = True) -> Iterator[Callable[[], None]]:
+    """Yield what is to be called after each of `total` steps: after a second, stderr shows how many are done.
+
+    Only a terminal does, where it is `wanted`. Afterwards its line is clean again, also when a step raises or a signal
+    ends the process.
+    """
+    stream = sys.stderr
+    terminal = stream is not None and not stream.closed and stream.isatty()
+    if not wanted or not terminal or os.environ.get("TERM") == "dumb":
+        yield lambda: None
+        return
+    start, done = time.monotonic(), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if time.monotonic() - start > _PATIENCE:
+            _draw(stream, f"{_bar(done / total, stream)} {done}/{total} {what}"[: _width(stream) - 1])
+
+    def wipe() -> None:
+        if time.monotonic() - start > _PATIENCE:
+            _draw(stream, "")
+
+    try:
+        with before_a_signal(wipe):
+            yield advance
+    finally:
+        wipe()
+
+
+def _bar(share: float, stream: TextIO) -> str:
+    full, empty = "█░" if _shows(stream, "█░") else "#."
+    whole = round(share * _BAR)
+    return full * whole + empty * (_BAR - whole)
+
+
+def _draw(stream: TextIO, text: str) -> None:
+    """Put a text in the place of the cursor's line, past the stream's buffer: a signal may find it in use."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(stream.fileno(), f"\r\x1b[K{text}".encode(stream.encoding, "replace"))
+
+
 # --- decoration --------------------------------------------------------------------------------------------
 
 
@@ -247,5 +294,5 @@ def _width(stream: TextIO | None) -> int:
 def _glyphs(stream: TextIO | None) -> Glyphs:
     """Fall back to ASCII where the stream's encoding cannot show the rest."""
     glyphs = Glyphs()
-    shown = f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.arrow}{glyphs.ellipsis}"
+    shown = f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.blocks}{glyphs.arrow}{glyphs.ellipsis}"
     return glyphs if stream is not None and _shows(stream, shown) else ASCII
