@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from paraminspect import guard
 from paraminspect.cli.app import main
+
+# Threads wait for each other where other work takes the cores, and tensors here are too small to gain from them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time, so that a run tells of the change and not of luck; for new ones:
 # pytest --hypothesis-profile=explore

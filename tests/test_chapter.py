@@ -121,7 +121,7 @@ def test_e_normal_weights_and_constant_biases(run: Run) -> None:
         assert row["values"]["std"] == pytest.approx(parameter.double().std(correction=0).item(), rel=1e-14)
     assert rows(report)["0.weight"]["init"]["expected_std"] == 0.01
     assert rows(report)["0.bias"]["init"]["expected_std"] == 0.0
-    assert {v["verdict"] for v in report["verdicts"]} == {"mean as expected", "std as expected"}
+    assert {v["verdict"] for v in report["verdicts"]} == {"mean as expected", "std as expected", "bounds as expected"}
 
 
 def test_e_the_config_says_the_same_as_the_flags(run: Run) -> None:

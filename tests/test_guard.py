@@ -409,7 +409,7 @@ def test_nothing_it_does_reaches_stdout(tmp_path: Path, run: Run) -> None:
     report = json.loads(loud.stdout)
     for one in (report, quiet):
         one["source"] = None
-        one["parameters"][0]["init"] = None
+        one["parameters"][0]["init"] = one["initialisation"] = None
     assert report == quiet
     for word in (b"import", b"print", b"kept", b"the original", b"write", b"C\n", b"child", b"thread"):
         assert word in loud.stderr

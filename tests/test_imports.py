@@ -18,9 +18,22 @@ LEVELS = (
     ("__main__",),
     ("cli", "api"),
     ("experiment",),
-    ("sources", "script", "init", "analysis", "rules", "render", "output", "guard", "load", "collector"),
+    (
+        "sources",
+        "script",
+        "init",
+        "analysis",
+        "rules",
+        "render",
+        "plot",
+        "output",
+        "files",
+        "guard",
+        "load",
+        "collector",
+    ),
     ("spec", "theory", "report_schema"),
-    ("report", "errors"),
+    ("report", "errors", "interrupts"),
     ("__init__",),
 )
 """A part may import parts of its own level and of the levels below. The package itself is only its version and API."""
@@ -28,6 +41,7 @@ LEVELS = (
 NO_TORCH = (
     "cli",
     "render",
+    "plot",
     "rules",
     "spec",
     "theory",
@@ -37,10 +51,13 @@ NO_TORCH = (
     "guard",
     "load",
     "collector",
+    "interrupts",
     "sources.locate",
     "init",
 )
 TORCH_ALLOWED = ("paraminspect.init.recipes",)
+NUMPY_ALLOWED = ("theory",)
+"""What is made of arrays and no tensors."""
 
 
 def part(module: str) -> str:
@@ -155,20 +172,31 @@ def test_what_must_start_fast_imports_no_torch(module: str) -> None:
     todo = [module]
     while todo:
         name = todo.pop()
-        heavy = {"torch", "numpy", "pydantic"} & top(name)
+        heavy = {"torch", "numpy", "pydantic"} & top(name) - ({"numpy"} if is_in(module, NUMPY_ALLOWED) else set())
         assert not heavy, f"{module} imports {name}, which imports {heavy}"
         seen.add(name)
         todo += [other for other in ours(name) if other not in seen]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if is_in(m, ("render", "rules", "spec", "theory", "report"))])
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if is_in(m, ("render", "plot", "rules", "spec", "theory", "report"))]
+)
 def test_what_works_on_plain_values_never_imports_torch(module: str) -> None:
-    assert not {"torch", "numpy"} & top(module, inside=True)
+    barred = {"torch"} if is_in(module, NUMPY_ALLOWED) else {"torch", "numpy"}
+    assert not barred & top(module, inside=True)
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if not is_in(m, ("render.table",))])
 def test_rich_is_for_tables_only(module: str) -> None:
     assert "rich" not in top(module, inside=True)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_matplotlib_is_imported_only_to_draw(module: str) -> None:
+    """By the functions of `plot` alone, and never pyplot, which would choose a backend for the whole process."""
+    assert "matplotlib" not in top(module)
+    found = {name for name in imports(module, inside=True) if name.startswith("matplotlib")}
+    assert "matplotlib.pyplot" not in found and (not found or is_in(module, ("plot",)))
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -138,10 +138,15 @@ def test_the_shell_script_reads_the_json(home: Path) -> None:
 
 
 def test_the_python_does_what_it_says(home: Path) -> None:
-    (example,) = [m["body"] for m in BLOCK.finditer(TEXT) if m["language"] == "python" and m["kind"] is None]
+    examples = [m["body"] for m in BLOCK.finditer(TEXT) if m["language"] == "python" and m["kind"] is None]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 1), "inputs": torch.ones(3, 2)}
-    exec(example, namespace)
+    for example in examples:
+        exec(example, namespace)
     assert namespace["report"].totals.parameters == 3
+    assert namespace["gain"] == pytest.approx(1.4811, abs=5e-5)
+    assert (namespace["point"].sigma_w2, namespace["point"].q) == pytest.approx((1.760955, 0.570048), abs=1e-6)
+    assert namespace["chi1"] == pytest.approx(1.1335, abs=5e-5)
+    assert [*namespace["q"]] == pytest.approx([1, 0.5, 0.25, 0.125, 0.0625])
 
 
 def test_every_benchmark_it_names_exists() -> None:

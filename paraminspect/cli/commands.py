@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from paraminspect.cli.code import code
+from paraminspect.cli.compare import compare
 from paraminspect.cli.edit import edit
 from paraminspect.cli.grad import grad
 from paraminspect.cli.init import init
@@ -14,6 +15,7 @@ from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
 from paraminspect.cli.share import share
 from paraminspect.cli.show import show
+from paraminspect.cli.theory import theory
 
 PROGRAM: Final = "paraminspect"
 
@@ -31,8 +33,10 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "init": Entry(init, "What an initialiser did: before, after, expected."),
     "grad": Entry(grad, "What gradient reaches every parameter, use by use."),
     "share": Entry(share, "Who shares what with whom, and what it means."),
+    "compare": Entry(compare, "Initialisation schemes side by side: which is steadiest."),
     "edit": Entry(edit, "Change values in place; gradients and graph stay."),
     "code": Entry(code, "The same experiment as a plain PyTorch script."),
     "schemes": Entry(schemes, "The initialisation schemes, with formulas."),
+    "theory": Entry(theory, "What an activation does to a signal through depth."),
     "schema": Entry(schema, "The JSON Schema of a spec or of the report."),
 }

@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from paraminspect.cli import session
-from paraminspect.cli.options import Call, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from paraminspect import output
+from paraminspect.cli import picture, session
+from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from paraminspect.cli.picture import Plot
+from paraminspect.errors import UserError
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How the signal through depth is followed, and drawn."""
+
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", help="Follow the signal from K seeds on end, and take the mean.")
+    ] = 1
+    histograms: Annotated[bool, typer.Option("--histograms", help="Show how each layer's values are spread.")] = False
+    plot: Plot = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            message = f"at least 1 is needed, got {self.seeds}"
+            raise UserError(message, where="--seeds", hint="for example: --seeds 5", code="bad-option")
 
 
 def grad(
@@ -13,13 +37,27 @@ def grad(
     setting: Setting,
     passes: Passes,
     rules: Rules,
+    depth: Depth,
     printing: Output,
     notes: Notes,
     values: Values = False,
 ) -> int:
-    """Show what gradient reaches every parameter, use by use, and the signal that arrives at every layer."""
+    """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
+    path = picture.chosen(depth.plot)
     prepared = session.prepare(source, call, rules, setting, notes, passes)
     from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiment.run import State
+    from paraminspect.experiment.signal import with_signal
+    from paraminspect.report import Report
 
-    request = session.request("grad", rows, values=values, all_uses=True)
-    return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes, values)
+    quiet = notes.quiet or printing.json or printing.format is Format.json
+    with output.progress(depth.seeds, "seeds", wanted=not quiet) as advance:
+
+        def follow(report: Report, state: State) -> Report:
+            histograms = depth.histograms
+            return with_signal(report, state, prepared.rules, depth.seeds, histograms, prepared.subject, advance)
+
+        request = session.request("grad", rows, values=values, all_uses=True)
+        report = inspect(prepared.subject(), request, prepared.rules, follow)
+    report = picture.drawn(report, path, depth.histograms)
+    return session.finish(report, rows, printing, notes, values, depth.histograms)

@@ -77,6 +77,8 @@ def _check_sum(state: State, total: int) -> None:
 def _notes(state: State, request: Request) -> tuple[str, ...]:
     """Return what the report leaves out: the forward, and names that lie outside the layer that is shown alone."""
     notes = [*state.inventory.notes, *state.notes]
+    if any(one.tensor.is_meta and id(one.tensor) in state.applied for one in state.inventory.of_kind("parameter")):
+        notes.append("nothing was drawn on the meta device: its tensors hold no numbers")
     if request.forward and state.subject.make_input is None:
         notes.append(state.subject.why_no_input)
     if state.passes and state.passes.constant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import nn
 
@@ -12,22 +12,31 @@ from paraminspect.analysis.untouched import untouched
 from paraminspect.analysis.writes import CopyOnWrite
 from paraminspect.collector import collector_at_rest
 from paraminspect.experiment.assemble import assemble
-from paraminspect.experiment.run import Request, run
+from paraminspect.experiment.run import Request, State, run
 from paraminspect.init.rules import BoundRule
 from paraminspect.report import Report
 from paraminspect.sources.subject import Subject
 
 
 @collector_at_rest()
-def inspect(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
+def inspect(
+    subject: Subject,
+    request: Request,
+    rules: tuple[BoundRule, ...] = (),
+    extend: Callable[[Report, State], Report] = lambda report, _: report,
+) -> Report:
     """Run the experiment and write down what it found; afterwards the module is as it was, save for the rules.
 
-    Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
+    `extend` may add to the report of a run with a forward. Raises UserError for whatever the user can put right; a
+    forward that fails is part of the Report.
     """
     if not request.forward:  # none of the module's code runs but its repr
         return assemble(run(subject, rules, request, take_inventory(subject.module)), request)
     with undisturbed(subject.module) as (inventory, mode):
-        return assemble(run(subject, rules, request, inventory, mode), request)
+        state = run(subject, rules, request, inventory, mode)
+        report = assemble(state, request)
+        state.passes = None  # the graph is not needed any longer
+    return extend(report, state)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from paraminspect.init import families
 from paraminspect.init.scheme import REQUIRED, Argument, BoundScheme, Scheme
 
 ELSEWHERE: Final = {
+    "default": "that is what compare calls the model as it is built: leave the scheme out",
     "glorot_normal": "torch calls it 'xavier_normal'",
     "glorot_uniform": "torch calls it 'xavier_uniform'",
     "he_normal": "torch calls it 'kaiming_normal'",

@@ -74,6 +74,16 @@ def verdict(trial: Trial, about: str) -> str:
     return course(trial, about).verdict if trial.signal else "failed"
 
 
+def judgement(trial: Trial, about: str) -> str:
+    """Return the verdict with what one has to know about it: its power law, or the depth where the signal is gone."""
+    found = course(trial, about)
+    if trial.signal and found.leaves is not None and not found.extrapolated:
+        return f"{found.verdict} at {found.leaves:,}"
+    if trial.signal and found.verdict == "steady" and found.law == "power law":
+        return "steady, power"
+    return verdict(trial, about)
+
+
 def number(value: float | None, view: View) -> str:
     """Return a figure with three digits."""
     return figure(value, view.glyphs, _DIGITS)
@@ -148,8 +158,8 @@ def _decades(rms: float) -> float:
 
 def summary(comparison: Comparison, show: Callable[[str], str], view: View) -> Iterator[tuple[str, str]]:
     """Yield which scheme is steadiest and why, what failed, and what goes with the width; `show` makes texts safe."""
-    if comparison.steadiest is not None:
-        yield "steadiest", f"{show(comparison.steadiest)}: {show(comparison.reason or '')}"
+    if comparison.steadiest is not None or comparison.reason is not None:
+        yield "steadiest", ": ".join(show(part) for part in (comparison.steadiest, comparison.reason) if part)
     for trial in comparison.trials:
         if trial.error is not None:
             size = _size(trial)

@@ -1,4 +1,4 @@
-"""CSV: one row a tensor on one line, exact numbers, a header always."""
+"""CSV: one row a tensor, or a trial, on one line, exact numbers, a header always."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from paraminspect.render.escape import clean
+from paraminspect.render.judgement import judgement
 from paraminspect.render.view import View
-from paraminspect.report import Gradient, Parameter, Report, Values
+from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, Trial, Values
 
 _OWN = ("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device")
 _FLAGS = ("requires_grad", "identity", "storage")
@@ -25,7 +26,26 @@ HEADER = (
     *(f"before_{name}" for name in _FIGURES),
     "note",
     "persistent",
+    "fan_in",
+    "fan_out",
+    "expected_low",
+    "expected_high",
+    "verdict",
+    "init_notes",
+    "digest",
 )
+_COURSE = ("verdict", "law", "factor", "expected", "low", "high", "exponent", "first", "last", "leaves")
+_TRIAL = ("q_last", "gradient_ratio", "dead", "expected_dead", "saturated", "loss", "expected_loss", "unsteadiness")
+_SLOPE = ("slope", "slope_tolerance", "slope_expected")
+TRIALS = (
+    *("row", "scheme", "width", "depth", "seeds"),
+    *(f"forward_{name}" for name in _COURSE),
+    *(f"backward_{name}" for name in _COURSE),
+    *_TRIAL,
+    *("error", "steadiest", "layer", "figure"),
+    *_SLOPE,
+)
+"""The columns of a comparison: a row is a ``trial``, or below them the ``slope`` of a layer's figure across widths."""
 _BATCH = 500
 _NOTHING = (None,) * len(_FIGURES)
 _Cell = str | float | None
@@ -34,15 +54,45 @@ _figures_of = attrgetter(*_FIGURES)
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield the header and the rows, lines ended by ``\\n``; control characters in a name are escaped."""
+    if report.comparison is not None:
+        yield _compared(report.comparison)
+        return
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
+    told = judgement(report)
     for start in range(0, len(report.parameters), _BATCH):
-        writer.writerows(map(_cells, report.parameters[start : start + _BATCH]))
+        writer.writerows(
+            [*_cells(row), *_initialised(row, told(row))] for row in report.parameters[start : start + _BATCH]
+        )
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _compared(found: Comparison) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(TRIALS)
+    writer.writerows(_trial(trial, found) for trial in found.trials)
+    writer.writerows(_slope(slope) for slope in found.slopes)
+    return buffer.getvalue()
+
+
+def _trial(trial: Trial, found: Comparison) -> list[_Cell]:
+    own: list[_Cell] = ["trial", _text(trial.scheme), trial.width, trial.depth, found.seeds]
+    courses = (trial.signal.forward, trial.signal.backward) if trial.signal else (None, None)
+    followed = [None if course is None else getattr(course, name) for course in courses for name in _COURSE]
+    figures = [getattr(trial, name) for name in (*_TRIAL, "error")]
+    texts = (_text(cell) if isinstance(cell, str) else cell for cell in (*followed, *figures))
+    return [*own, *texts, str(trial.scheme == found.steadiest).lower(), *[None] * (2 + len(_SLOPE))]
+
+
+def _slope(slope: Slope) -> list[_Cell]:
+    before = [None] * (TRIALS.index("layer") - 2)
+    figures = [slope.slope, slope.tolerance, slope.expected]
+    return ["slope", _text(slope.scheme), *before, _text(slope.layer), _text(slope.figure), *figures]
 
 
 def _cells(row: Parameter) -> list[_Cell]:
@@ -64,6 +114,12 @@ def _cells(row: Parameter) -> list[_Cell]:
         None if row.note is None else _text(row.note),
         None if row.persistent is None else str(row.persistent).lower(),
     ]
+
+
+def _initialised(row: Parameter, verdict: str) -> list[_Cell]:
+    init = row.init or Init("")
+    figures = [init.fan_in, init.fan_out, init.expected_low, init.expected_high]
+    return [*figures, *(_text(text) or None for text in (verdict, "; ".join(init.notes), row.digest or ""))]
 
 
 def _figures(values: Values | Gradient | None) -> Sequence[_Cell]:

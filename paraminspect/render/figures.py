@@ -34,14 +34,21 @@ def size(count: int) -> str:
     return format_bytes(count) if count < 1024 else f"{count:,} bytes ({format_bytes(count)})"
 
 
-def sparkline(histogram: Sequence[int] | None, glyphs: Glyphs) -> str:
-    """Draw the counts of neighbouring bins as bars, the tallest full; an empty bin is a space."""
+def sparkline(histogram: Sequence[int] | None, glyphs: Glyphs, bars: int = _BARS) -> str:
+    """Draw the counts of neighbouring bins as some bars, the tallest full; an empty bin is a space."""
     if not histogram:
         return ""
-    step = max(1, len(histogram) // _BARS)
+    step = max(1, len(histogram) // bars)
     bins = [sum(histogram[i : i + step]) for i in range(0, len(histogram), step)]
     top, last = max(bins), len(glyphs.bars) - 1
     return "".join(glyphs.bars[round(count / top * last)] if count > 0 else " " for count in bins)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent: ``0%`` and ``100%`` are exact."""
+    if share in (0, 1):
+        return f"{share:.0%}"
+    return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
 
 
 def at_least(known: int, unknown: bool, glyphs: Glyphs) -> str:

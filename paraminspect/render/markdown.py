@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from paraminspect.render import cells
+from paraminspect.render import cells, comparison
 from paraminspect.render.counted import counted
 from paraminspect.render.coverage import coverage
 from paraminspect.render.depth import at_depth
 from paraminspect.render.escape import clean
 from paraminspect.render.figures import figure
+from paraminspect.render.initialisation import initialisation, provenance
+from paraminspect.render.judgement import judgement
+from paraminspect.render.layers import FIGURES, Figure, type_of, wrong_with
 from paraminspect.render.ledger import ledger, not_attributed
 from paraminspect.render.proof import proof
 from paraminspect.render.remarks import remarks
@@ -28,9 +31,10 @@ from paraminspect.render.sharing import (
     nothing_shared,
     shares_nothing,
 )
+from paraminspect.render.signal import conditions, signal_lines
 from paraminspect.render.uses import UsesByParameter, called
 from paraminspect.render.view import View
-from paraminspect.report import Layer, Parameter, Report, Sharing, Use
+from paraminspect.report import Comparison, Layer, Parameter, Report, Sharing, SignalLayer, Slope, Trial, Use
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
 
@@ -49,15 +53,71 @@ def render(report: Report, view: View) -> Iterator[str]:
     """Yield GitHub-flavoured markdown."""
     yield f"### {code(report.source.name)}: {counted(report).parameters}\n\n"
     rows = report.parameters if view.depth is None else at_depth(report.parameters, view.depth)
+    if report.comparison:
+        yield from _compared(report.comparison, view)
+        rows = ()
     gradients = report.command == "grad"
     if rows:
         yield from _table(_gradients(report, view) if gradients else _columns(report, view), rows)
         yield "\n"
-    if gradients and report.layers:
+    if gradients and report.signal:
+        yield from _table(_signal(view), report.signal.layers)
+        yield "\n"
+    elif gradients and report.layers:
         yield from _table(_layers(view), report.layers)
         yield "\n"
     for line in _lines(report, view):
         yield f"- {line}\n"
+
+
+def _compared(found: Comparison, view: View) -> Iterator[str]:
+    """Yield the trials, and the slopes where there are any."""
+    yield from _table(_trials(view), found.trials)
+    yield "\n"
+    if found.slopes:
+        yield from _table(_slopes(view), found.slopes)
+        yield "\n"
+
+
+def _trials(view: View) -> list[_Column[Trial]]:
+    return [
+        _Column("scheme", lambda trial: code(trial.scheme), number=False),
+        _Column("width", lambda trial: "" if trial.width is None else f"{trial.width:,}"),
+        _Column("depth", lambda trial: "" if trial.depth is None else f"{trial.depth:,}"),
+        *(column for about in ("forward", "backward") for column in _course(about, view)),
+        *(_of_trial(head, key, view) for head, key in comparison.FIGURES.items()),
+        *(_share(head, key) for head, key in comparison.SHARES.items()),
+    ]
+
+
+def _course(about: str, view: View) -> list[_Column[Trial]]:
+    def cell(key: str) -> Callable[[Trial], str]:
+        return lambda trial: comparison.known(getattr(comparison.course(trial, about), key), view)
+
+    return [
+        _Column(f"{about} factor", cell("factor")),
+        _Column("in theory", cell("expected")),
+        _Column(about, lambda trial: _word(comparison.verdict(trial, about)), number=False),
+    ]
+
+
+def _of_trial(head: str, key: str, view: View) -> _Column[Trial]:
+    return _Column(head, lambda trial: comparison.known(getattr(trial, key), view))
+
+
+def _share(head: str, key: str) -> _Column[Trial]:
+    return _Column(head, lambda trial: comparison.share(getattr(trial, key)))
+
+
+def _slopes(view: View) -> list[_Column[Slope]]:
+    return [
+        _Column("scheme", lambda slope: code(slope.scheme), number=False),
+        _Column("layer", lambda slope: code(slope.layer), number=False),
+        _Column("of ln rms", lambda slope: _word(slope.figure), number=False),
+        _Column("slope", lambda slope: comparison.number(slope.slope, view)),
+        _Column("tolerance", lambda slope: comparison.known(slope.tolerance, view)),
+        _Column("in theory", lambda slope: comparison.known(slope.expected, view)),
+    ]
 
 
 def _table(columns: Sequence[_Column[_Row]], rows: Sequence[_Row]) -> Iterator[str]:
@@ -75,6 +135,7 @@ def _line(texts: list[str]) -> str:
 
 def _columns(report: Report, view: View) -> list[_Column[Parameter]]:
     mixed = any(row.kind != "parameter" for row in report.parameters)
+    initialised, told = report.command == "init", judgement(report)
     return [
         _Column("parameter", _names, number=False),
         _Column("kind", lambda row: _word(row.kind) if mixed else "", number=False),
@@ -86,9 +147,32 @@ def _columns(report: Report, view: View) -> list[_Column[Parameter]]:
         _Column("std before", lambda row: cells.moment(row.before, "std", view) if row.before else ""),
         _Column("mean", lambda row: cells.moment(row.values, "mean", view)),
         _Column("std", lambda row: cells.moment(row.values, "std", view)),
-        _Column("expected std", lambda row: cells.expected(row.init, "expected_std", view)),
+        *(_expected(key, view) for key in (("mean", "std", "low", "high") if initialised else ("std",))),
+        *(_Column(f"fan {end}", _fan(f"fan_{end}") if initialised else _nothing) for end in ("in", "out")),
+        *(_Column(end, _of_values(end, view) if initialised else _nothing) for end in ("min", "max")),
+        _Column("verdict", lambda row: _words(told(row)) if initialised else "", number=False),
         _Column("gradient rms", lambda row: _word(cells.gradient(row, report.forward, view))),
     ]
+
+
+def _nothing(_row: Parameter) -> str:
+    return ""
+
+
+def _of_values(key: str, view: View) -> Callable[[Parameter], str]:
+    return lambda row: cells.moment(row.values, key, view)
+
+
+def _expected(key: str, view: View) -> _Column[Parameter]:
+    return _Column(f"expected {key}", lambda row: cells.expected(row.init, f"expected_{key}", view))
+
+
+def _fan(key: str) -> Callable[[Parameter], str]:
+    def cell(row: Parameter) -> str:
+        fan = None if row.init is None else getattr(row.init, key)
+        return "" if fan is None else f"{fan:,}"
+
+    return cell
 
 
 def _gradients(report: Report, view: View) -> list[_Column[Parameter]]:
@@ -132,6 +216,21 @@ def _layers(view: View) -> list[_Column[Layer]]:
     ]
 
 
+def _signal(view: View) -> list[_Column[SignalLayer]]:
+    """Return what is known of a layer that the signal went through, measured beside expected."""
+
+    def cell(one: Figure) -> Callable[[SignalLayer], str]:
+        return lambda layer: one.cell(layer, view.glyphs)
+
+    return [
+        _Column("depth", lambda layer: "" if layer.depth is None else f"{layer.depth}"),
+        _Column("layer", lambda layer: code(layer.module), number=False),
+        _Column("type", lambda layer: type_of(layer, _word, view.glyphs), number=False),
+        *(_Column(one.title, cell(one)) for one in FIGURES),
+        _Column("remark", wrong_with, number=False),
+    ]
+
+
 def _of_output(key: str, view: View) -> Callable[[Layer], str]:
     return lambda layer: figure(getattr(layer.out, key), view.glyphs)
 
@@ -146,13 +245,22 @@ def _lines(report: Report, view: View) -> Iterator[str]:
     yield ", ".join(filter(None, (f"{known.parameters}{split}", known.bytes, known.unknown)))
     for head, text in remarks(report, code):
         yield f"{head}: {text}"
+    for head, text in comparison.summary(report.comparison, code, view) if report.comparison else ():
+        yield f"{head}: {text}"
+    if report.command == "init":
+        for head, text in (*initialisation(report, code), *provenance(report, code)):
+            yield f"{head}: {text}"
     if report.command == "grad":
         yield f"gradient: {coverage(report, _word)}"
     for head, text in ledger(report, code) if report.command == "grad" else not_attributed(report, code):
         yield f"{head}: {text}"
+    if report.signal and report.command == "grad":
+        yield f"signal: {conditions(report.signal, view.glyphs)}"
+        for head, text in signal_lines(report.signal, _word, view.glyphs):
+            yield f"{head}: {text}"
     yield from _sharing(report, view)
     forward = report.forward
-    if forward and forward.loss_name and not forward.error:
+    if forward and forward.loss_name and not forward.error and not report.comparison:
         yield f"loss {_word(forward.loss_name)} = {figure(forward.loss, view.glyphs, 6)}"
     if report.edit:
         for head, text in proof(report.edit, _word, view.glyphs):
@@ -191,6 +299,11 @@ def _shared(shared: Sharing, uses: UsesByParameter, view: View) -> str:
 def _word(text: str) -> str:
     """Return a plain word or number as it is; anything that could be markup as code."""
     return text if _HARMLESS.fullmatch(text) else code(text)
+
+
+def _words(text: str) -> str:
+    """Return several words as they are, each that could be markup as code."""
+    return " ".join(map(_word, text.split(" ")))
 
 
 def code(text: str) -> str:

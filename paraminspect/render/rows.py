@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 
 from paraminspect.render.blocks import FEWEST_ROWS, Places, fold
 from paraminspect.render.depth import at_depth
@@ -31,7 +31,13 @@ class Rows:
         self, kind: str, places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
     ) -> list[Parameter]:
         """Return the rows of a kind; `told` is what a table tells of a row beside it, which folded rows agree in."""
-        rows = [row for row in self._report.parameters if row.kind == kind]
+        return self.of_kinds((kind,), places, told)
+
+    def of_kinds(
+        self, kinds: Collection[str], places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
+    ) -> list[Parameter]:
+        """Return the rows of some kinds, in the order of the report."""
+        rows = [row for row in self._report.parameters if row.kind in kinds]
         if self._view.depth is not None:
             rows = at_depth(rows, self._view.depth)
         if not self._view.fold or len(rows) < FEWEST_ROWS:

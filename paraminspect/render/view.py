@@ -21,10 +21,11 @@ class Glyphs:
     ellipsis: str = "…"
     bars: str = "▁▂▃▄▅▆▇█"
     times: str = "×"
+    blocks: str = "▏▎▍▌▋▊▉█"
     ascii: bool = False
 
 
-ASCII = Glyphs("-", "-", "|", "->", "...", ".:-=+*#@", "x", ascii=True)
+ASCII = Glyphs("-", "-", "|", "->", "...", ".:-=+*#@", "x", "=", ascii=True)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class View:
 
     `width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file). `values` asks for the
     numbers of small tensors. `decoration` allows rules and pictures. `fold` lets a table print repeated blocks once;
-    `depth` sums up what lies deeper than so many components of a name, None shows every tensor.
+    `depth` sums up what lies deeper than so many components of a name, None shows every tensor. `histograms` asks for
+    those of every layer.
     """
 
     width: int | None = None
@@ -43,6 +45,7 @@ class View:
     decoration: bool = True
     fold: bool = True
     depth: int | None = None
+    histograms: bool = False
 
     def text(self, text: str) -> str:
         """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""

@@ -35,7 +35,7 @@ class Critical:
     q: float
 
 
-def critical(which: Spelled, *, sigma_b2: float | None = None, **params: Any) -> Critical:
+def critical(which: Spelled, sigma_b2: float | None = None, **params: Any) -> Critical:
     """Return the critical point on the line of the given σb², or the canonical one.
 
     On the line, σw²·E φ'(√q ξ)² = 1 at the q with q = σw²·E φ(√q ξ)² + σb² (Schoenholz et al. 2017, section 3); of

@@ -23,7 +23,7 @@ from paraminspect.theory.moments import second_moment, slope_moment
 
 
 def propagate(
-    which: Spelled, *, sigma_w2: float, sigma_b2: float = 0.0, depth: int, q0: float = 1.0, **params: Any
+    which: Spelled, sigma_w2: float, sigma_b2: float = 0.0, depth: int = 20, q0: float = 1.0, **params: Any
 ) -> Array:
     """Return q of the pre-activations of layers 1 to `depth`, an array of shape (depth,).
 
@@ -40,7 +40,7 @@ def propagate(
 
 
 def gradient_factors(
-    which: Spelled, *, sigma_w2: float, sigma_b2: float = 0.0, depth: int, q0: float = 1.0, **params: Any
+    which: Spelled, sigma_w2: float, sigma_b2: float = 0.0, depth: int = 20, q0: float = 1.0, **params: Any
 ) -> Array:
     """Return χ = σw²·E φ'(√qₗ ξ)² between neighbouring layers, an array of shape (depth − 1,), of depth 0 empty.
 
@@ -54,20 +54,19 @@ def gradient_factors(
 
 @overload
 def cosine_map(
-    which: Spelled, c: float, *, sigma_w2: float, sigma_b2: float = ..., q: float | None = ..., **params: Any
+    which: Spelled, c: float, sigma_w2: float, sigma_b2: float = ..., q: float | None = ..., **params: Any
 ) -> float: ...
 @overload
 def cosine_map(
     which: Spelled,
     c: npt.NDArray[Any],
-    *,
     sigma_w2: float,
     sigma_b2: float = ...,
     q: float | None = ...,
     **params: Any,
 ) -> Array: ...
 def cosine_map(
-    which: Spelled, c: Any, *, sigma_w2: float, sigma_b2: float = 0.0, q: float | None = None, **params: Any
+    which: Spelled, c: Any, sigma_w2: float, sigma_b2: float = 0.0, q: float | None = None, **params: Any
 ) -> Any:
     """Return the cosine of two pre-activations one layer on: (σw²·E φ(u₁)φ(u₂) + σb²) / (σw²·E φ(u)² + σb²).
 
@@ -86,10 +85,9 @@ def cosine_map(
 
 def cosines(
     which: Spelled,
-    *,
     sigma_w2: float,
     sigma_b2: float = 0.0,
-    depth: int,
+    depth: int = 20,
     q0: float = 1.0,
     c0: float = 0.0,
     **params: Any,

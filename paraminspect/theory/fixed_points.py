@@ -51,9 +51,7 @@ class FixedPoint:
     xi_c: float
 
 
-def fixed_point(
-    which: Spelled, *, sigma_w2: float, sigma_b2: float = 0.0, q0: float = 1.0, **params: Any
-) -> FixedPoint:
+def fixed_point(which: Spelled, sigma_w2: float, sigma_b2: float = 0.0, q0: float = 1.0, **params: Any) -> FixedPoint:
     """Return where weights of variance σw²/fan_in and biases of variance σb² lead with depth.
 
     q* = σw²·E φ(√q* ξ)² + σb² (Poole et al. 2016, eq. 3), the one reached from inputs of second moment `q0`: where

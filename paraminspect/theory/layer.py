@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from paraminspect.theory.form import Activation
 from paraminspect.theory.moments import LARGEST, SMALLEST, pair_moment, second_moment
+
+_ROUNDING: Final = 1e-15
 
 
 def next_second_moment(moment: float, sigma_w2: float, sigma_b2: float) -> float:
@@ -22,4 +25,7 @@ def next_cosine(act: Activation, c: float, q: float, sigma_w2: float, sigma_b2: 
         q, sigma_w2, sigma_b2 = min(max(q, SMALLEST), LARGEST), 1.0, 0.0
     whole = next_second_moment(second_moment(act, q), sigma_w2, sigma_b2)
     common = next_second_moment(pair_moment(act, q, c * q), sigma_w2, sigma_b2)
-    return min(1.0, max(-1.0, common / whole)) if whole > 0.0 else math.nan
+    if whole <= 0.0:
+        return math.nan
+    cosine = common / whole
+    return 0.0 if abs(cosine) < _ROUNDING else min(1.0, max(-1.0, cosine))

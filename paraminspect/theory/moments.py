@@ -31,10 +31,10 @@ _ROUNDING: Final = 1e-15
 
 
 class Moment(Protocol):
-    """A moment as a function of the variance: of a number a number, of an array an array."""
+    """A moment as a function of the variance, 1 by default: of a number a number, of an array an array."""
 
     @overload
-    def __call__(self, which: Spelled, q: float) -> float: ...
+    def __call__(self, which: Spelled, q: float = ...) -> float: ...
     @overload
     def __call__(self, which: Spelled, q: npt.NDArray[Any]) -> Array: ...
 
@@ -44,7 +44,7 @@ def _moment(function: Callable[[Activation, float], float]) -> Moment:
     remembered = lru_cache(maxsize=_CACHED)(function)
 
     @functools.wraps(function)
-    def moment(which: Spelled, q: Any) -> Any:
+    def moment(which: Spelled, q: Any = 1.0) -> Any:
         act = activation(which)
         if isinstance(q, np.ndarray):
             found = [remembered(act, nonnegative("q", float(one))) for one in q.ravel()]

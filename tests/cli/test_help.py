@@ -37,9 +37,11 @@ Commands:
   init     What an initialiser did: before, after, expected.
   grad     What gradient reaches every parameter, use by use.
   share    Who shares what with whom, and what it means.
+  compare  Initialisation schemes side by side: which is steadiest.
   edit     Change values in place; gradients and graph stay.
   code     The same experiment as a plain PyTorch script.
   schemes  The initialisation schemes, with formulas.
+  theory   What an activation does to a signal through depth.
   schema   The JSON Schema of a spec or of the report.
 
   Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
@@ -57,20 +59,22 @@ Arguments:
   SOURCE  A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.
 
 Options:
-  --seed N            For torch.manual_seed. Default: the spec's, or 0.
-  --device DEVICE     cpu, cuda, mps, xpu or meta.
-  --input INPUT       [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
-                      2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
-  --loss NAME         sum, mean, mse, cross_entropy or random. Or your own:
-                      file.py:func.
-  --scheme SCHEME     Initialise weights: normal, normal:std=0.01,
-                      file.py:func.
-  --bias SCHEME       Initialise biases: zeros, constant:val=1.
-  --rule GLOB=SCHEME  Initialise what the glob matches. Repeatable.
-  --allow-code        Let the spec name Python functions.
-  -q, --quiet         No notes on stderr.
-  --debug             Show the traceback of an error.
-  -h, --help          Show this message and exit.
+  --seed N              For torch.manual_seed. Default: the spec's, or 0.
+  --device DEVICE       cpu, cuda, mps, xpu or meta.
+  --input INPUT         [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
+                        2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
+  --loss NAME           sum, mean, mse, cross_entropy or random. Or your own:
+                        file.py:func.
+  --scheme SCHEME       Initialise weights: normal, normal:std=0.01,
+                        file.py:func.
+  --bias SCHEME         Initialise biases: zeros, constant:val=1.
+  --rule GLOB=SCHEME    Initialise what the glob matches. Repeatable.
+  --seed-per-parameter  Draw each parameter from the seed and its name alone,
+                        whatever else there is.
+  --allow-code          Let the spec name Python functions.
+  -q, --quiet           No notes on stderr.
+  --debug               Show the traceback of an error.
+  -h, --help            Show this message and exit.
 """
 
 
@@ -154,6 +158,7 @@ COMPLETED = {
     "show --scheme kaiming": ["kaiming_normal", "kaiming_uniform"],
     "show --bias z": ["zeros"],
     "show te": ["textbook"],
+    "compare --scheme de": ["default"],
     "init --lo": [],
     "schema ": ["spec", "report"],
     "--show-completion ": ["bash", "zsh", "fish", "powershell"],

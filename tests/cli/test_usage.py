@@ -20,7 +20,7 @@ SEE = "  see: paraminspect {} --help\n"
 FIRST = "  the command comes first: paraminspect {}; see: paraminspect --help\n"
 ANY = FIRST.format("COMMAND [SOURCE] [OPTIONS]")
 DEVICES = "  known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several\n"
-BUILT_IN = "  built-in: mlp, normal, plain-tensor, residual, shared, textbook, tied\n"
+BUILT_IN = "  built-in: deep-relu, deep-tanh, mlp, normal, plain-tensor, residual, shared, textbook, tied\n"
 NOTE = "note: no SOURCE given: using the built-in spec 'mlp'\n"
 
 USAGE = {
@@ -47,7 +47,6 @@ USAGE = {
     "code -f json": "error: code: No such option: -f\n" + SEE.format("code"),
     "code --json": "error: code: No such option: --json\n" + SEE.format("code"),
     "init --loss sum": "error: init: No such option: --loss\n" + SEE.format("init"),
-    "init --input 2,4": "error: init: No such option: --input\n" + SEE.format("init"),
     "share --values": "error: share: No such option: --values\n" + SEE.format("share"),
     "show -- --debug": (f"error: --debug: no such file, and no built-in spec has this name\n{BUILT_IN}"),
     "show no/such": "error: no/such: no such file\n  there is no folder 'no'\n",

@@ -273,7 +273,7 @@ def test_what_cannot_be_set_is_refused_with_the_reason(build: Build, scheme: str
     with pytest.raises(UserError) as raised:
         apply_rules(net, rules(f"0.weight={scheme}"))
     assert (raised.value.message, raised.value.hint, raised.value.code) == (message, hint, "not-invertible")
-    assert raised.value.where.startswith("--rule")
+    assert raised.value.where.startswith(("--rule", __file__))  # or where the inverse raised
 
 
 MODELS = """

@@ -18,12 +18,14 @@ from paraminspect.report import (
     ForwardError,
     Gradient,
     Init,
+    Initialisation,
     Layer,
     LayerGrad,
     LayerOut,
     Model,
     Parameter,
     Report,
+    RuleApplied,
     Sharing,
     Source,
     TensorInfo,
@@ -32,6 +34,7 @@ from paraminspect.report import (
     Values,
     Verdict,
 )
+from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed
 
 GOLDEN = Path(__file__).parent / "golden"
 MLP = """Sequential(
@@ -336,18 +339,48 @@ def init() -> Report:
         "*weight*=kaiming_normal:nonlinearity=relu",
         ("*.weight=normal:std=0.01",),
     )
+    bounded = replace(LAYER, expected_low=-0.5, expected_high=0.5)
     rows = tuple(
         row(
             one.name,
             one.shape,
             figures(0.3, 0.4, -0.6, 0.9),
             Gradient("not-run"),
-            normal if "weight" in one.name else LAYER,
+            normal if "weight" in one.name else bounded,
             before=one.values,
+            digest="0123456789abcdef",
         )
         for one in MLP_ROWS
     )
-    return report("init", rows, verdicts=judged(("0.weight", "std"), ("2.weight", "mean")))
+    done = Initialisation(
+        (
+            RuleApplied("*.weight=normal:std=0.01", "spec.yaml:9:34", 2, 0),
+            RuleApplied("*weight*=kaiming_normal:nonlinearity=relu", "--scheme", 2, 2),
+        ),
+        digest="fedcba9876543210",
+    )
+    bounds = Verdict("scheme", "bounds off", 0.9, 0.5, 1e-7, "0.bias", "bounds")
+    verdicts = (*judged(("0.weight", "std"), ("2.weight", "mean")), bounds)
+    return report("init", rows, verdicts=verdicts, initialisation=done)
+
+
+def init_noted() -> Report:
+    """All there is to say of an initialisation: notes, a computed weight, a file, a stream for each parameter."""
+    scheme = Init("normal", {}, 0.0, 1.0, None, None, "*=normal")
+    through = replace(scheme, expected_mean=None, expected_std=None, notes=("set through '0.weight'",))
+    padded = replace(
+        Init("kaiming_uniform", {}, 0.0, 0.5, 4, 6, "1.*=kaiming_uniform", (), -0.87, 0.87),
+        notes=("padding row 0 set to zero again", "a lookup: torch counts fan_in 4 and fan_out 6"),
+    )
+    stored = "0.parametrizations.weight.original"
+    rows = (
+        row("0.weight", (3, 4), figures(0.1, 0.9, -2.0, 2.0), None, scheme, kind="computed", note="computed by `x`"),
+        *(row(f"{stored}{at}", (3, 4), figures(0.1, 0.9, -2.0, 2.0), None, through) for at in range(2)),
+        row("1.weight", (6, 4), figures(0.0, 0.5, -0.8, 0.8), None, padded, digest="0123456789abcdef"),
+        row("2.weight", (6, 4), figures(0.0, 0.5, -0.8, 0.8), before=figures(0.0, 0.5, -0.8, 0.8)),
+    )
+    done = Initialisation((RuleApplied("*=normal", "--rule", 2, 1),), True, "fedcba9876543210", "out.safetensors")
+    return report("init", rows, model=None, initialisation=done)
 
 
 def share() -> Report:
@@ -522,6 +555,7 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         empty,
         values,
         init,
+        init_noted,
         share,
         share_nothing,
         edit,
@@ -531,6 +565,9 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         grad_shared,
         grad_mixed,
         grad_folded,
+        grad_signal,
+        grad_signal_mixed,
+        grad_signal_long,
         forgotten,
     )
 }

@@ -29,7 +29,7 @@ from tests.render.expansion import expand
 
 Sample = tuple[str, Report]
 HUMAN = ("table", "plain", "markdown", "csv")
-CUT_ON_A_TERMINAL = {"grad_mixed", "grad_folded"}  # they have more uses or layers than a screen
+CUT_ON_A_TERMINAL = {"grad_mixed", "grad_folded", "grad_signal_long"}  # they have more uses or layers than a screen
 HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 NASTY = (
@@ -249,6 +249,13 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
             *(f"before_{figure}" for figure in figures),
             "note",
             "persistent",
+            "fan_in",
+            "fan_out",
+            "expected_low",
+            "expected_high",
+            "verdict",
+            "init_notes",
+            "digest",
         ),
     ]
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"

@@ -31,7 +31,7 @@ def summed_up(
         q_last=None if last is None or last.pre.rms is None else last.pre.rms**2,
         gradient_ratio=_ratio(signal.layers),
         dead=_share(signal.layers, lambda layer: layer.dead),
-        expected_dead=_share(signal.layers, lambda layer: None if layer.dead is None else layer.expected.dead),
+        expected_dead=_expected_dead(signal.layers),
         saturated=_share(signal.layers, lambda layer: layer.saturated),
         loss=fmean(known) if known else None,
         expected_loss=None if classes is None else math.log(classes),
@@ -53,6 +53,14 @@ def _share(layers: Iterable[SignalLayer], pick: Callable[[SignalLayer], float | 
     found = [(share, layer.width or 1) for layer in layers if (share := pick(layer)) is not None]
     whole = sum(width for _, width in found)
     return sum(share * width for share, width in found) / whole if whole else None
+
+
+def _expected_dead(layers: Sequence[SignalLayer]) -> float | None:
+    """Return the share that theory expects, where it reaches every layer that has one."""
+    able = [layer for layer in layers if layer.dead is not None]
+    if any(layer.expected.dead is None for layer in able):
+        return None
+    return _share(able, lambda layer: layer.expected.dead)
 
 
 def _unsteadiness(signal: Signal) -> float | None:

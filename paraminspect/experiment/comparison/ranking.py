@@ -50,6 +50,8 @@ def steadiest(trials: Sequence[Trial]) -> tuple[str | None, str | None]:
     standings = sorted(_standings(trials), key=lambda one: (one.faults, one.unsteadiness))
     if not standings:
         return None, None
+    if all(course.verdict == "unknown" for one in standings for trial in one.trials for course in _courses(trial)):
+        return None, "too few layers to tell: a trend takes three"
     first = standings[0]
     alike = [one for one in standings if one.faults == first.faults and _near(one, first)]
     best = min(alike, key=lambda one: _PREFERRED.get(one.scheme.partition(":")[0], len(_PREFERRED)))

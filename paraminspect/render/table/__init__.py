@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from paraminspect.render.table.compare import compare
 from paraminspect.render.table.edit import edit
 from paraminspect.render.table.grad import grad
 from paraminspect.render.table.init import init
@@ -17,6 +18,7 @@ _COMMANDS: dict[str, Callable[[Report, View], Iterator[str]]] = {
     "grad": grad,
     "init": init,
     "share": share,
+    "compare": compare,
     "edit": edit,
 }
 

@@ -10,6 +10,7 @@ from paraminspect.render.comparison import (
     course,
     forward_steps,
     is_off,
+    judgement,
     known,
     number,
     scale,
@@ -102,7 +103,7 @@ def _course(
     return [
         Column("factor", lambda trial: number(course(trial, about).factor, view), "right", 1, about),
         Column("theory", lambda trial: known(course(trial, about).expected, view), "right", 3, about),
-        Column("verdict", lambda trial: view.text(verdict(trial, about)), rank=1, group=about, style=_judged(about)),
+        Column("verdict", lambda trial: view.text(judgement(trial, about)), rank=1, group=about, style=_judged(about)),
         Column("by depth", drawn, rank=picture, group=about),
     ]
 

@@ -12,11 +12,13 @@ from paraminspect.render.ledger import ledger
 from paraminspect.render.remarks import forgotten
 from paraminspect.render.rows import Rows, folded
 from paraminspect.render.sharing import summary_lines
+from paraminspect.render.signal import signal_lines
 from paraminspect.render.table import columns
 from paraminspect.render.table.folding import aside, entry
 from paraminspect.render.table.header import title
 from paraminspect.render.table.layers import layers
 from paraminspect.render.table.layout import Column, lay_out
+from paraminspect.render.table.signal import signal
 from paraminspect.render.table.style import QUIET, SUSPICIOUS
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import nonfinite_gradients
@@ -51,14 +53,17 @@ def grad(report: Report, view: View) -> Iterator[str]:
     yield from title(report, view)
     yield "\n"
     uses = UsesByParameter(report)
-    rows = Rows(report, view).of_kind("parameter", uses.places, uses.kinds)
+    rows = Rows(report, view).of_kind("parameter", places=uses.places, told=uses.kinds)
     if rows:
         lines = [line for row in rows for line in _lines(row, uses, view)]
         yield from lay_out(_columns(rows, uses, view), lines, view)
         yield from aside(folded(rows), "all with --no-fold", view)
     else:
         yield "no parameters\n"
-    if report.layers:
+    if report.signal:
+        yield "\n"
+        yield from signal(report.signal, view)
+    elif report.layers:
         yield "\n"
         yield from layers(report, view)
     yield "\n"
@@ -169,3 +174,5 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[tupl
     yield from ledger(report, view.text)
     yield from summary_lines(report, view, uses)
     yield from forgotten(report, view.text)
+    if report.signal:
+        yield from signal_lines(report.signal, view.text, view.glyphs)

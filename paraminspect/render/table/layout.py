@@ -68,7 +68,7 @@ def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> 
     yield from _body(kept, widths, rows, view)
     yield from _foot([one.column for one in kept], widths, view)
     shown = [one.column for one in kept]
-    left_out = [_title(one.column) for one in filled if one.column not in shown]
+    left_out = dict.fromkeys(_title(one.column) for one in filled if one.column not in shown)
     if left_out:
         yield from aside(f"left out to fit: {', '.join(left_out)}", "all with | less -S", view)
 

@@ -1,0 +1,181 @@
+"""The figures of one tensor that theory is about, fast: a forward asks for them after every operation.
+
+Sums are those of float64, whatever the dtype: half precision neither rounds nor overflows in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paraminspect.analysis.statistics import measure
+from paraminspect.report import SignalHistogram
+
+_COPIED = 2**22  # elements: up to here a copy in float64 is faster than reductions that convert as they go
+_HASHED = 2**24  # elements of a weight whose rows are compared at once
+_TELLING = 4  # elements that tell most rows apart, at no cost
+_EVEN, _CHANCE = 1.1, 6.0
+_MOST_SAMPLES = 128  # for the effective rank, whose cost grows with the square
+_FLAT_BEYOND = {"tanh": math.sqrt(0.95), "erf": math.erf(math.sqrt(-math.log(0.05))), "softsign": 1 - math.sqrt(0.05)}
+_SIGMOID_FLAT_BEYOND = math.sqrt(0.95)  # of 2·sigmoid − 1
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hold mean and second moment of the finite elements, None where there are none.
+
+    `nonfinite` counts the others, `infinite` those of them that are no NaN.
+    """
+
+    mean: float | None = None
+    second: float | None = None
+    nonfinite: int = 0
+    infinite: int = 0
+
+
+UNKNOWN = Figures()
+
+
+def figures(tensor: Tensor) -> Figures:
+    """Return mean and second moment over all elements."""
+    if tensor.is_meta or tensor.numel() == 0:
+        return UNKNOWN
+    flat = tensor.detach()
+    total, square = _sums(flat)
+    if math.isfinite(total) and math.isfinite(square):
+        return Figures(total / flat.numel(), square / flat.numel())
+    finite = flat[torch.isfinite(flat)].double()
+    infinite = int(torch.isinf(flat).sum())
+    nonfinite = flat.numel() - finite.numel()
+    if finite.numel() == 0:
+        return Figures(None, None, nonfinite, infinite)
+    largest = float(finite.abs().amax()) or 1.0
+    scaled = finite / largest
+    second = float(scaled.dot(scaled)) / finite.numel() * largest * largest
+    mean = float(scaled.mean()) * largest
+    return Figures(mean, second if math.isfinite(second) else None, nonfinite, infinite)
+
+
+def _sums(flat: Tensor) -> tuple[float, float]:
+    if flat.numel() > _COPIED:
+        norm = torch.linalg.vector_norm(flat, dtype=torch.float64).item()
+        return float(flat.sum(dtype=torch.float64)), norm * norm
+    numbers = flat.to(torch.float64).reshape(-1)
+    return float(numbers.sum()), float(numbers.dot(numbers))
+
+
+def cosine(tensor: Tensor) -> float | None:
+    """Return the mean cosine between the samples, which the first dimension counts; a sample of zeros has none."""
+    if tensor.is_meta or tensor.dim() < 2 or tensor.shape[0] < 2 or tensor.numel() == 0:
+        return None
+    samples = tensor.detach().to(torch.float64).flatten(1)
+    norms = torch.linalg.vector_norm(samples, dim=1)
+    kept = (norms > 0) & norms.isfinite()
+    if not bool(kept.all()):
+        samples, norms = samples[kept], norms[kept]
+    count = samples.shape[0]
+    if count < 2:
+        return None
+    total = (1.0 / norms) @ samples
+    return (float(total.dot(total)) - count) / (count * (count - 1))
+
+
+def even(tensor: Tensor, size: int, centred: bool, eps: float) -> bool:
+    """Tell whether a norm divides by about the same everywhere.
+
+    The mean of 1/σ², by which a norm multiplies squared gradients, is 1/(mean of σ²) then, but for what chance makes of
+    `size` elements: n/(n − 2) for normal ones.
+    """
+    if tensor.is_meta or tensor.numel() == 0:
+        return False
+    rows = tensor.detach().reshape(-1, size).to(torch.float64)
+    squares = eps + (rows.var(1, correction=0) if centred else rows.square().mean(1))
+    return float(squares.reciprocal().mean() * squares.mean()) <= _EVEN + _CHANCE / size
+
+
+def dead_share(activation: Tensor, units: int) -> float | None:
+    """Return the share of units that a rectifier left at 0 for the whole batch; `units` is their dimension."""
+    if activation.is_meta or activation.numel() == 0:
+        return None
+    others = [dim for dim in range(activation.dim()) if dim != units]
+    if not others:
+        return None
+    return float((activation.detach().amax(others) == 0).double().mean())
+
+
+def saturated_share(activation: Tensor, name: str, params: Mapping[str, float | str]) -> float | None:
+    """Return the share of elements where the slope is below a twentieth of its largest, read from what came out."""
+    if activation.is_meta or activation.numel() == 0:
+        return None
+    found = activation.detach()
+    if name in _FLAT_BEYOND:
+        flat = found.abs() > _FLAT_BEYOND[name]
+    elif name == "sigmoid":
+        flat = (2 * found - 1).abs() > _SIGMOID_FLAT_BEYOND
+    elif name == "hardtanh":
+        flat = (found <= float(params.get("min_val", -1.0))) | (found >= float(params.get("max_val", 1.0)))
+    elif name == "hardsigmoid":
+        flat = (found <= 0) | (found >= 1)
+    else:
+        return None
+    return int(torch.count_nonzero(flat)) / found.numel()
+
+
+def symmetric_units(rows: Tensor, bias: Tensor | None) -> int | None:
+    """Count the units that have the weights, and the bias, of an earlier one, to the bit (0 and −0 are one)."""
+    if rows.is_meta:
+        return None
+    if rows.numel() == 0 or _different(rows.detach().flatten(1)[:, :_TELLING]):
+        return 0
+    step = max(_HASHED // max(rows[0].numel(), 1), 1)
+    hashes = torch.cat([_hashed(part.flatten(1)) for part in torch.split(rows.detach(), step)])
+    if bias is not None and bias.shape == rows.shape[:1]:
+        hashes = hashes + _hashed(bias.detach()[:, None]) * _ODD
+    return rows.shape[0] - int(torch.unique(hashes).numel())
+
+
+def _different(rows: Tensor) -> bool:
+    """Tell whether no two of some short rows are the same."""
+    return int(torch.unique(_hashed(rows)).numel()) == rows.shape[0]
+
+
+_ODD = 0x9E3779B97F4A7C15 - 2**64  # 2^64 over the golden ratio, as a signed number
+
+
+def _hashed(rows: Tensor) -> Tensor:
+    """Return one whole number for each row, from all its bits: sums that wrap around, so the order is no matter."""
+    bits = (rows + 0.0).to(torch.float64).view(torch.int64)
+    place = torch.arange(1, bits.shape[1] + 1, device=bits.device) * _ODD
+    mixed = (bits ^ (bits >> 32)) * _ODD
+    return ((mixed ^ (mixed >> 29)) * (place | 1)).sum(1)
+
+
+def effective_rank(activation: Tensor) -> float | None:
+    """Return exp(H) of the singular values' shares, H being their entropy (Roy & Vetterli 2007, eq. 2 and 3).
+
+    The samples are the rows; of very many the first ones are taken. Between 1 (all samples alike, up to a factor) and
+    the smaller of samples and units.
+    """
+    if activation.is_meta or activation.dim() < 2 or activation.numel() == 0:
+        return None
+    samples = activation.detach()[:_MOST_SAMPLES].flatten(1).to(torch.float64)
+    largest = samples.abs().amax()
+    if not bool(largest.isfinite()) or largest == 0:
+        return None
+    samples = samples / largest
+    small = samples if samples.shape[0] <= samples.shape[1] else samples.mT
+    singular = torch.linalg.eigvalsh(small @ small.mT).clamp_min(0).sqrt()
+    shares = singular / singular.sum()
+    return float(torch.exp(torch.special.entr(shares).sum()))
+
+
+def histogram(tensor: Tensor) -> SignalHistogram | None:
+    """Count the elements in equal bins."""
+    values = measure(tensor)
+    if values is None or values.histogram is None or values.min is None or values.max is None:
+        return None
+    return SignalHistogram(float(values.min), float(values.max), values.histogram)

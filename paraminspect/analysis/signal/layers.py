@@ -1,0 +1,115 @@
+"""The layers of a model, each with the nodes that ran it in every seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from paraminspect.analysis.signal.effects import Multiplied
+from paraminspect.analysis.signal.figures import Figures
+from paraminspect.analysis.signal.nodes import Node, Row
+from paraminspect.analysis.signal.trace import Trace
+
+_COUNTED = ("weighted", "sum")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in every seed; `depth` where it is on the spine. `asked` are the seeds that theory was asked about."""
+
+    nodes: tuple[Node, ...]
+    depth: int | None
+    asked: tuple[bool, ...]
+
+    @property
+    def first(self) -> Row:
+        """Return the row of the first seed."""
+        return _row(self.nodes[0])
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Return the row of each seed."""
+        return tuple(map(_row, self.nodes))
+
+    @property
+    def width(self) -> int | None:
+        """Return the number of units."""
+        return self.first.width or None
+
+    @property
+    def reads_out(self) -> bool:
+        """Tell whether this only multiplies by weights."""
+        return self.first.kind == "weighted" and self.first.activation is None
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether this is a readout of zeros, through which no gradient comes back."""
+        effect = self.nodes[0].effect
+        return self.reads_out and isinstance(effect, Multiplied) and effect.weight.second == 0
+
+    def seconds(self, pick: Callable[[Row], Figures]) -> list[float | None]:
+        """Return a second moment of each seed, None also where elements are not finite."""
+        return [None if pick(row).nonfinite else pick(row).second for row in self.rows]
+
+    def forward(self) -> list[float | None]:
+        """Return the second moment of what the layer returned, before an activation."""
+        return self.seconds(lambda row: row.pre)
+
+    def backward(self) -> list[float | None]:
+        """Return the squared norm of the gradient: it changes by χ per layer, whatever the widths."""
+        grads = self.seconds(lambda row: row.grad)
+        return [None if g is None else g * row.elements for g, row in zip(grads, self.rows, strict=True)]
+
+    def expected(self, figure: Callable[[Node], float | None]) -> float | None:
+        """Return a figure that theory gives, as the mean over the seeds that it was asked for."""
+        return mean([figure(node) for node, asked in zip(self.nodes, self.asked, strict=True) if asked])
+
+    def expected_norm(self) -> float | None:
+        """Return the squared norm of the gradient that theory gives."""
+        found = self.expected(lambda node: node.expected_gradient)
+        return None if found is None else found * self.first.elements
+
+    def active(self) -> list[Node]:
+        """Return the nodes of the activation in the seeds that theory was asked for."""
+        pairs = zip(self.rows, self.asked, strict=True)
+        return [row.activated for row, asked in pairs if asked and row.activated is not None]
+
+
+def _row(node: Node) -> Row:
+    assert node.row is not None
+    return node.row
+
+
+def layers_of(traces: Sequence[Trace]) -> list[Layer]:
+    """Line the rows of all seeds up, and number those that every path runs through."""
+    spine = {node for node in traces[0].graph.spine() if node.row is not None and node.row.kind in _COUNTED}
+    asked = tuple(trace.expected for trace in traces)
+    columns = zip(*([node for node in trace.graph.nodes if node.row is not None] for trace in traces), strict=True)
+    found, depth = [], 0
+    for nodes in columns:
+        depth += nodes[0] in spine
+        found.append(Layer(nodes, depth if nodes[0] in spine else None, asked))
+    return found
+
+
+def without_readout(spine: Sequence[Layer]) -> list[Layer]:
+    """Leave the last layer out if it only reads the result: its scale is often meant to be another one."""
+    return [*spine[:-1]] if len(spine) > 2 and spine[-1].reads_out else [*spine]
+
+
+def widths_of(layers: Sequence[Layer]) -> list[int]:
+    """Return the widths that are known."""
+    return [layer.width for layer in layers if layer.width]
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean, None where a value is missing or there is none."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def ratio(start: Sequence[float | None], end: Sequence[float | None]) -> float | None:
+    """Return the geometric mean over the seeds of one figure over another, None where one is 0 or missing."""
+    logs = [math.log(other) - math.log(one) for one, other in zip(start, end, strict=True) if one and other]
+    return math.exp(math.fsum(logs) / len(logs)) if logs and len(logs) == len(start) else None

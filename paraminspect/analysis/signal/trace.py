@@ -1,0 +1,209 @@
+"""One forward and one backward of a random cotangent: the signal through every layer, measured and expected."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from paraminspect.analysis.failure import explain
+from paraminspect.analysis.forward import eager, recording, room
+from paraminspect.analysis.leaves import leaves_of
+from paraminspect.analysis.losses import compute_loss
+from paraminspect.analysis.outputs import tensors_in
+from paraminspect.analysis.running import Frame, Running
+from paraminspect.analysis.signal.expect import add_expectations
+from paraminspect.analysis.signal.follower import Follower
+from paraminspect.analysis.signal.nodes import Graph, Node
+from paraminspect.analysis.signal.weights import Drawn, Weights
+from paraminspect.analysis.walk import Walk, join, registered, walk
+from paraminspect.report import ForwardError
+from paraminspect.sources.subject import Batch, Given, Loss
+
+_COTANGENT: Final = Loss("random")
+_ALIKE: Final = 1 - 1e-12  # of the mean cosine between samples
+
+
+@dataclass
+class Trace:
+    """What one run left: the graph of operations with their figures, the names of the weights, what went wrong.
+
+    `calls` has one entry for every call of a childless module, in order: its path, and the node of what it returned.
+    `loss` is the subject's own, on the same output. `guessed` says that theory took the moments that some weights
+    have, no scheme being known; `reused` are the modules whose weights took part more than once.
+    """
+
+    graph: Graph = field(default_factory=Graph)
+    names: dict[int, str] = field(default_factory=dict)
+    calls: list[tuple[str, Node | None]] = field(default_factory=list)
+    samples: int | None = None
+    input_second: float | None = None
+    loss: float | None = None
+    error: ForwardError | None = None
+    expected: bool = False
+    guessed: bool = False
+    reused: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+class _Calls(Running):
+    """Note also which node each call of a childless module returned."""
+
+    def __init__(self, modules: Walk) -> None:
+        super().__init__(modules)
+        self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
+        self.found: list[tuple[str, Node | None]] = []
+        self.node_of: Callable[[Tensor], Node | None] = lambda _: None
+
+    def returned(self, running: Frame, output: object) -> None:
+        """Note the node of the first tensor that carries the signal."""
+        if id(running.module) in self.childless:
+            with torch.no_grad(), torch._C.DisableTorchFunction():
+                nodes = map(self.node_of, tensors_in(output))
+                self.found.append((running.name, next((node for node in nodes if node is not None), None)))
+
+
+@recording()
+def follow(
+    module: nn.Module,
+    batch: Batch,
+    loss: Loss | None,
+    drawn: Mapping[int, Drawn],
+    *,
+    thorough: bool = True,
+    histograms: bool = False,
+    expect: bool = True,
+    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Trace:
+    """Run `module` on `batch`, then a random cotangent of norm 1 back through it.
+
+    The cotangent is drawn from torch's global generator after the forward. `drawn` holds what each parameter was drawn
+    from, by its id. No ``.grad`` is written, no hook stays. What raises is `Trace.error`, save KeyboardInterrupt.
+    """
+    modules = walk(module)
+    named = [(join(path, name), p) for path, m in modules.once() for name, p in registered(m, "_parameters")]
+    weights = Weights((parameter for _, parameter in named), drawn)
+    running = _Calls(modules)
+    follower = Follower(running, weights, thorough, histograms)
+    running.node_of = follower.node_of
+    trace = Trace(follower.graph, {id(p): name for name, p in reversed(named)}, running.found)
+    phase = "forward"
+    try:
+        batch = _started(batch, follower, trace)
+        with eager(), room(), running.active(), contain(), follower:
+            output = module(*batch.args, **batch.kwargs)
+        follower.finish()
+        phase = "loss"
+        if loss is not None:
+            with torch.no_grad(), contain():
+                trace.loss = _number(compute_loss(loss, output))
+        phase = "backward"
+        with room(), contain():
+            _send_back(output, follower, [parameter for _, parameter in named], trace)
+        del output
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code may exit
+        trace.error = explain(error, running.blamed(error), phase)
+    finally:
+        running.forget()
+        running.node_of = lambda _: None
+        follower.forget()
+        weights.forget()
+    if follower.lost is not None:
+        trace.notes.append(f"the signal could not be followed past {follower.lost}")
+    trace.guessed, trace.reused = weights.guessed, tuple(follower.reused)
+    if expect:
+        add_expectations(trace.graph)
+        trace.expected = True
+    return trace
+
+
+def _started(batch: Batch, follower: Follower, trace: Trace) -> Batch:
+    """Let the first tensor with numbers be the signal: a copy that wants a gradient, and that may be written to."""
+    for at, one in enumerate(batch.given):
+        value = one.value
+        if not isinstance(value, Tensor) or value.dtype is torch.bool:
+            continue
+        trace.samples = value.shape[0] if value.dim() > 1 else None
+        if value.is_floating_point():
+            value = value.detach().clone().requires_grad_().clone()
+        node = follower.start(value)
+        trace.input_second = node.measured.second
+        trace.notes += _doubts(node)
+        return replace(batch, given=(*batch.given[:at], Given(value, one.name, one.sample), *batch.given[at + 1 :]))
+    trace.notes.append("the input holds no tensor of numbers: there is no signal to follow")
+    return batch
+
+
+def _doubts(start: Node) -> Iterator[str]:
+    """Say what is wrong with an input for this purpose."""
+    if start.measured.nonfinite:
+        yield f"the input holds {start.measured.nonfinite:,} elements that are NaN or infinite"
+    elif start.measured.second == 0:
+        yield "the input is 0 everywhere"
+    elif start.cosine is not None and start.cosine > _ALIKE:
+        yield "all samples of the input are the same, up to a factor"
+
+
+def _number(value: Tensor) -> float | None:
+    return None if value.is_meta else float(value.detach().item())
+
+
+def _send_back(output: object, follower: Follower, parameters: list[Tensor], trace: Trace) -> None:
+    """Run the cotangent back as far as the signal's way goes; parameters get no gradient."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        reached = _note_outputs(output, follower, trace.graph)
+    if not reached:
+        trace.notes.append("the signal could not be followed to the output")
+        return
+    start = compute_loss(_COTANGENT, output)
+    if not start.requires_grad or not follower.roots:
+        trace.notes.append("no gradient comes back: the output has no graph that leads to the input")
+    elif _recomputes(start):
+        _run_whole(start, parameters)
+    else:
+        torch.autograd.grad(start, follower.roots, allow_unused=True)
+
+
+def _note_outputs(output: object, follower: Follower, graph: Graph) -> bool:
+    """Note which nodes were returned, and the cotangent there; tell whether the signal has come so far."""
+    returned = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
+    found = [(tensor, node) for tensor in returned if (node := follower.node_of(tensor)) is not None]
+    elements = sum(tensor.numel() for tensor in returned)
+    graph.outputs = [node for _, node in found]
+    if elements:
+        graph.cotangents = {node: 1.0 / elements for tensor, node in found if tensor.requires_grad}
+    return bool(found) and elements > 0
+
+
+def _recomputes(start: Tensor) -> bool:
+    """Tell whether a checkpoint of the reentrant kind took part, which allows nothing but a whole backward."""
+    todo: list[Any] = [start.grad_fn]
+    seen = set(todo)
+    while todo:
+        node = todo.pop()
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            return True
+        following = [one for one, _ in node.next_functions if one is not None and one not in seen]
+        seen.update(following)
+        todo += following
+    return False
+
+
+def _run_whole(start: Tensor, parameters: list[Tensor]) -> None:
+    """Run a backward that writes to every leaf, and give each its gradient back."""
+    leaves = {id(leaf): leaf for leaf in (*leaves_of(start), *parameters)}.values()
+    before = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        start.backward()  # type: ignore[no-untyped-call]  # torch's
+    finally:
+        for leaf, grad in zip(leaves, before, strict=True):
+            leaf.grad = grad
