@@ -22,12 +22,14 @@ def checked(path: str, suffixes: Sequence[str], option: str) -> Path:
     """
     found = Path(path)
     if found.suffix.lower() not in suffixes:
-        name = found.name.removesuffix(found.suffix) or "FILE"
-        hint = f"for example: {option} {found.with_name(name + suffixes[0])}"
+        name = found.name.removesuffix(found.suffix).strip(".") or "FILE"
+        hint = f"for example: {option} {found.parent / (name + suffixes[0])}"
         raise UserError(f"{path!r} does not end in {' or '.join(suffixes)}", where=option, hint=hint, code="bad-suffix")
     try:
         if not found.parent.is_dir():
             raise _refusal(path, f"there is no folder {str(found.parent)!r}", option)
+        if found.is_symlink():
+            raise _refusal(path, "it is a link; name the file itself", option)
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(found.stat().st_mode):
                 raise _refusal(path, "it is no regular file", option)
@@ -50,10 +52,13 @@ def _reason(error: OSError) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Yield a path in the same folder, with the same suffix, to write to; then it takes the place of `path` at once.
 
-    A link stays a link, a file that exists keeps its permissions. If the body raises, or a signal ends the process,
-    nothing is left behind and a file that was there stays as it was. Raises UserError where the system refuses.
+    A file that exists keeps its permissions, nothing is written through a link. If the body raises, or a signal ends
+    the process, nothing is left behind and a file that was there stays as it was. Raises UserError where the system
+    refuses.
     """
     try:
+        if path.is_symlink():
+            raise _refusal(path, "it is a link; name the file itself")
         target = path.resolve()
         temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
         with before_a_signal(partial(_remove, temporary)):

@@ -92,16 +92,16 @@ def test_a_new_file_has_those_of_any_new_file_whoever_wrote_it(tmp_path: Path, u
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "b.png").write_text("old")
     link = tmp_path / "a.png"
     link.symlink_to(folder / "b.png")
-    with whole(link) as temporary:
-        temporary.write_text("new")
+    with pytest.raises(UserError, match="it is a link"), whole(link):
+        raise AssertionError("nothing is to be written")
     assert link.is_symlink()
-    assert held(folder) == {"b.png": "new"}
+    assert held(folder) == {"b.png": "old"}
 
 
 def test_a_thread_may_write_one_too(tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_what_can_be_written_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 REFUSED = {
     "a.pdf": ("'a.pdf' does not end in .png or .svg", "for example: --plot a.png", "bad-suffix"),
     "a": ("'a' does not end in .png or .svg", "for example: --plot a.png", "bad-suffix"),
-    ".png": ("'.png' does not end in .png or .svg", "for example: --plot .png.png", "bad-suffix"),
+    ".png": ("'.png' does not end in .png or .svg", "for example: --plot png.png", "bad-suffix"),
     "no/a.png": ("cannot write 'no/a.png': there is no folder 'no'", "", "cannot-write"),
     "folder.png": ("cannot write 'folder.png': it is no regular file", "", "cannot-write"),
     "pipe.png": ("cannot write 'pipe.png': it is no regular file", "", "cannot-write"),
-    "loop.png": ("cannot write 'loop.png': too many levels of symbolic links", "", "cannot-write"),
+    "loop.png": ("cannot write 'loop.png': it is a link; name the file itself", "", "cannot-write"),
     f"{'x' * 300}.png": (f"cannot write '{'x' * 300}.png': file name too long", "", "cannot-write"),
 }
 

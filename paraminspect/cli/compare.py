@@ -10,7 +10,7 @@ import typer
 
 from paraminspect import output
 from paraminspect.cli import picture, session
-from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting, Source
+from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting, Source, check_seeds
 from paraminspect.cli.picture import Plot
 from paraminspect.errors import UserError
 
@@ -64,9 +64,7 @@ class Trials:
     plot: Plot = None
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            message = f"at least 1 is needed, got {self.seeds}"
-            raise UserError(message, where="--seeds", hint="for example: --seeds 5", code="bad-option")
+        check_seeds(self.seeds)
         if self.width is not None and self.depth is not None:
             hint = "what one of them does is seen while the other stays: leave one out"
             raise UserError("not together with --width", where="--depth", hint=hint, code="bad-option")

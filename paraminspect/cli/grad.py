@@ -9,9 +9,20 @@ import typer
 
 from paraminspect import output
 from paraminspect.cli import picture, session
-from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from paraminspect.cli.options import (
+    Call,
+    Format,
+    Notes,
+    Output,
+    Passes,
+    Rows,
+    Rules,
+    Setting,
+    Source,
+    Values,
+    check_seeds,
+)
 from paraminspect.cli.picture import Plot
-from paraminspect.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,9 +36,7 @@ class Depth:
     plot: Plot = None
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            message = f"at least 1 is needed, got {self.seeds}"
-            raise UserError(message, where="--seeds", hint="for example: --seeds 5", code="bad-option")
+        check_seeds(self.seeds)
 
 
 def grad(

@@ -217,6 +217,16 @@ class Rows:
                 raise UserError(f"at least 1 is needed, got {number}", where=option, hint=hint, code="bad-option")
 
 
+_MOST_SEEDS = 1_000_000
+
+
+def check_seeds(seeds: int) -> None:
+    """Raise UserError for a number of seeds that makes no sense, or would take for ever."""
+    if not 1 <= seeds <= _MOST_SEEDS:
+        message = f"at least 1 is needed, got {seeds}" if seeds < 1 else f"at most {_MOST_SEEDS:,}, got {seeds:,}"
+        raise UserError(message, where="--seeds", hint="for example: --seeds 5", code="bad-option")
+
+
 Command = Callable[..., int]
 
 

@@ -40,7 +40,7 @@ def save(
         except KeyError as error:
             message = f"cannot write {str(path)!r}: safetensors has no {error}"
             raise UserError(message, where="--save", code="cannot-save") from error
-        except SafetensorError as error:
+        except (SafetensorError, UnicodeEncodeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"cannot write {str(path)!r}: {reason}", where="--save", code="cannot-write") from error
 

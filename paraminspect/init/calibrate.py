@@ -197,7 +197,9 @@ def _forward(
     try:
         with torch.inference_mode(False), torch.no_grad(), eager(), room(), running.active(), contain(), watching:
             module(*args, **kwargs)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code may exit
         failed = explain(error, running.blamed(error), "forward")
         where = f"layer {failed.module!r}" if failed.module else "forward"
         message = f"lsuv needs a forward, which failed: {failed.message}"

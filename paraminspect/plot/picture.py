@@ -67,7 +67,7 @@ def picture(path: Path, height: float) -> Iterator[Figure]:
     try:
         from matplotlib import style
         from matplotlib.figure import Figure
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, ValueError) as error:  # a ValueError: an MPLBACKEND that there is not
         raise _without_matplotlib(f"matplotlib cannot be imported: {error}") from error
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")

@@ -77,9 +77,9 @@ def verdict(trial: Trial, about: str) -> str:
 def judgement(trial: Trial, about: str) -> str:
     """Return the verdict with what one has to know about it: its power law, or the depth where the signal is gone."""
     found = course(trial, about)
-    if trial.signal and found.leaves is not None and not found.extrapolated:
+    if found.leaves is not None and not found.extrapolated and found.verdict not in ("steady", "unknown"):
         return f"{found.verdict} at {found.leaves:,}"
-    if trial.signal and found.verdict == "steady" and found.law == "power law":
+    if found.verdict == "steady" and found.law == "power law":
         return "steady, power"
     return verdict(trial, about)
 

@@ -34,6 +34,8 @@ def _folded(name: str) -> str:
 
 
 _BY_NAME: Final = {_folded(name): one for one in _ALL for name in (one.name, *one.others)}
+_LARGEST_SETTING: Final = 1e9
+"""Of a parameter: fourth powers of it still leave room for those of q."""
 
 
 def known(name: str) -> bool:
@@ -111,9 +113,10 @@ def _setting(definition: Definition, key: str, value: Setting | None) -> Setting
     if isinstance(definition.parameters[key], str):
         return str(value)
     found = number(f"{definition.name}: {key}", value)
-    if np.isfinite(found):
+    if abs(found) <= _LARGEST_SETTING:
         return found
-    raise TheoryError(f"{definition.name}: {key} must be finite, got {found:g}", where="activation")
+    message = f"{definition.name}: {key} must lie within ±{_LARGEST_SETTING:g}, got {found:g}"
+    raise TheoryError(message, where="activation", code="bad-argument")
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,7 @@ from paraminspect.analysis.signal.trace import Trace
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
 
 _GROUPED: Final = "its fans are those of one group"
+_GONE: Final = 0.999  # of a second moment: what depends on the input is less than noise
 
 
 def combined(traces: Sequence[Trace]) -> Signal:
@@ -73,6 +74,7 @@ def _tolerance(layers: list[Layer], seeds: int) -> float:
 def _forward(hidden: list[Layer], tolerance: float, regime: Regime) -> Course:
     last = hidden[-1].nodes[0].state if hidden else None
     q = 0.0 if last is None else mean_of(last.q)
+    own = last.constant / q if last is not None and q else None
     return judge(
         Series(
             depths=[layer.depth or 0 for layer in hidden],
@@ -81,7 +83,8 @@ def _forward(hidden: list[Layer], tolerance: float, regime: Regime) -> Course:
             tolerance=tolerance,
             nonfinite=[sum(row.pre.nonfinite for row in layer.rows) for layer in hidden],
             chi=regime.chi1 if regime.settled else None,
-            constant=last.constant / q if last is not None and q else None,
+            constant=1.0 if regime.drowned else own,
+            gone=own is not None and own > _GONE,
         )
     )
 

@@ -16,6 +16,7 @@ _OWN: Final = 0.5  # a level of which the biases make more than this is no signa
 _FALL: Final = math.log(2)
 _DEVIATIONS: Final = 4.0  # that a tolerance allows, see theory.tolerance
 _FLAT, _BENT = 0.1, 0.75  # the slope over the second half by that over the first: a level; still an exponential
+_TINY: Final = 5e-324
 _STEEP: Final = 4.0  # a power of the depth beyond which nothing is steady
 
 
@@ -26,7 +27,7 @@ class Series:
     `depths` are the numbers of the layers. `measured` has one list a seed; None stands for what was not measured, or is
     not finite: then `nonfinite` counts. `tolerance` is the widest that ln factor per layer may stray in a healthy net.
     `chi` is the factor of the gradient that theory gives at the fixed point, `constant` the part of the last second
-    moment that biases make.
+    moment that biases make in the end; `gone` says that here they make all of it already.
     """
 
     depths: Sequence[int]
@@ -36,6 +37,7 @@ class Series:
     nonfinite: Sequence[int]
     chi: float | None = None
     constant: float | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def judge(series: Series) -> Course:
         return Course()
     values = [[value for value in column if value is not None] for column in columns]
     zero = next((at for at, column in enumerate(values) if not any(column)), broken)
-    way = _way(series.depths, values[:zero], len(series.measured))
+    way = _way(series.depths, values[:zero])
     whole = zero == len(series.depths)
     if way is None or not (whole or way.leaves is not None):
         ends = Course() if way is None else _ends(way)
@@ -82,11 +84,15 @@ def judge(series: Series) -> Course:
     return _steady_or_not(series, way, whole) if way.steps else _ends(way)
 
 
-def _way(depths: Sequence[int], values: list[list[float]], seeds: int) -> _Way | None:
-    if not values:
+def _way(depths: Sequence[int], values: list[list[float]]) -> _Way | None:
+    """Return the way of the seeds whose signal is nowhere 0, of all where there is no such seed."""
+    if not values or not values[0]:
         return None
-    logs = [sum(math.log(max(one, 5e-324)) for one in column) / seeds for column in values]  # one seed may be 0
-    return _Way(depths[: len(values)], [sum(column) / seeds for column in values], logs, seeds)
+    alive = [at for at in range(len(values[0])) if all(column[at] for column in values)]
+    kept = [[column[at] for at in alive] if alive else column for column in values]
+    seeds = len(kept[0])
+    logs = [sum(math.log(max(one, _TINY)) for one in column) / seeds for column in kept]
+    return _Way(depths[: len(kept)], [sum(column) / seeds for column in kept], logs, seeds)
 
 
 def _ends(way: _Way) -> Course:
@@ -129,7 +135,7 @@ def _verdict(way: _Way, within: bool, law: str | None, exponent: float | None, s
     One that fell to a level that the biases make has vanished: what is left is not the input's.
     """
     drowned = series.constant is not None and series.constant >= _OWN and way.logs[-1] - way.logs[0] < -_FALL
-    if drowned:
+    if drowned or series.gone:
         return "vanishing"
     if within or law == "constant" or (law == "power law" and exponent is not None and abs(exponent) < _STEEP):
         return "steady"

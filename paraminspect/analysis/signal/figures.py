@@ -19,7 +19,7 @@ _COPIED = 2**22  # elements: up to here a copy in float64 is faster than reducti
 _HASHED = 2**24  # elements of a weight whose rows are compared at once
 _TELLING = 4  # elements that tell most rows apart, at no cost
 _EVEN, _CHANCE = 1.1, 6.0
-_MOST_SAMPLES = 128  # for the effective rank, whose cost grows with the square
+_MOST_SAMPLES = 64  # for the effective rank, whose cost grows with the cube
 _FLAT_BEYOND = {"tanh": math.sqrt(0.95), "erf": math.erf(math.sqrt(-math.log(0.05))), "softsign": 1 - math.sqrt(0.05)}
 _SIGMOID_FLAT_BEYOND = math.sqrt(0.95)  # of 2·sigmoid − 1
 

@@ -32,7 +32,7 @@ from paraminspect.analysis.signal.effects import (
 from paraminspect.analysis.signal.nodes import Graph, Node, Row
 from paraminspect.analysis.signal.reading import ACTIVATIONS, Call, bare_name, read
 from paraminspect.analysis.signal.states import Law
-from paraminspect.analysis.signal.weights import Weights
+from paraminspect.analysis.signal.weights import Weights, version
 
 _ZERO: Final = Law(0.0, 0.0)
 _ONE: Final = Law(1.0, 1.0)
@@ -82,8 +82,8 @@ class Follower(TorchFunctionMode):
         found = self._nodes.get(id(tensor))
         if found is None or found[0]() is not tensor or not isinstance(tensor, Tensor):
             return None
-        _, node, version = found
-        if version == _version(tensor):
+        _, node, seen = found
+        if seen == version(tensor):
             return node
         changed = self._add(_OPAQUE, (node,), tensor)
         changed.measured, changed.cosine = measure.figures(tensor), measure.cosine(tensor)
@@ -237,6 +237,7 @@ class Follower(TorchFunctionMode):
             self._row(node, output, "other", width=output.shape[units], units=units)
         else:
             node.measured = measure.figures(output)
+            node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"
         if node.row is None or not self._thorough:
             node.cosine = measure.cosine(output)
         return node
@@ -248,7 +249,7 @@ class Follower(TorchFunctionMode):
         for before in inputs:
             before.consumers.append(node)
         self.graph.nodes.append(node)
-        self._nodes[id(output)] = weakref.ref(output, partial(self._gone, id(output), node)), node, _version(output)
+        self._nodes[id(output)] = weakref.ref(output, partial(self._gone, id(output), node)), node, version(output)
         return node
 
     def _gone(self, key: int, node: Node, _: Any) -> None:
@@ -296,11 +297,6 @@ def _base(node: Node, through: type[Effect] | None = None) -> Node:
             break
         node = node.inputs[0]
     return node
-
-
-def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was written to; one of inference mode does not say."""
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _is_signal(tensor: Tensor, done: ops.Operation | None) -> bool:

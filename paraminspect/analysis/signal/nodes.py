@@ -53,7 +53,8 @@ class Node:
     `row` is the layer that starts here, `ends` the one whose activation this is. `weight` is the id of the weights it
     multiplies by, if theory takes them for random ones of mean 0; `fresh` says that these took no part before. `cut`
     says that autograd did not record it. `state` and `gradient` are what is expected; where theory does not reach,
-    `measured` and the `cosine` between samples stand in: then it is `anchored`.
+    `measured` and the `cosine` between samples stand in: then it is `anchored`. `unknown` names an operation without
+    weights that theory has no word for.
     """
 
     index: int
@@ -69,6 +70,7 @@ class Node:
     cut: bool = False
     state: State | None = None
     anchored: bool = False
+    unknown: str = ""
     gradient: Field | None = None
     consumers: list[Node] = field(default_factory=list, repr=False)
 

@@ -15,25 +15,32 @@ from paraminspect.analysis.signal.states import Law, mean_of
 
 _SAME: Final = 1e-6  # relative
 _SPREAD: Final = 8.0  # standard errors, between the largest and the smallest of some dozens that are the same
-_CRITICAL: Final = 1e-3  # so close to 1 is critical
+_CRITICAL: Final = 0.2  # that ln of the gradient's second moment may change by, over the whole depth: a tenth in rms
 _DEVIATIONS: Final = 4.0
+_NOTHING: Final = 0.01  # of a second moment
 
 
 @dataclass(frozen=True)
 class Regime:
-    """Hold χ₁, the depth scales and the regime; `settled` says that χ₁ is that of a fixed point of all layers."""
+    """Hold χ₁, the depth scales and the regime; `settled` says that χ₁ is that of a fixed point of all layers.
+
+    `drowned` says that inputs grow alike there, and the second moment is the biases' own: without them it would be next
+    to nothing.
+    """
 
     chi1: float | None = None
     xi_q: float | None = None
     xi_c: float | None = None
     name: str | None = None
     settled: bool = False
+    drowned: bool = False
 
 
 def regime_of(hidden: Sequence[Layer]) -> Regime:
     """Return the regime of the fixed point where all hidden layers but the first are alike; else the mean χ alone.
 
-    Weights whose moments were measured leave χ₁ as uncertain as these are.
+    Critical is a network no deeper than a fifth of its depth scale. Weights whose moments were measured leave χ₁ as
+    uncertain as these are.
     """
     laws = [layer.nodes[0].effect for layer in hidden[1:]]
     active = [layer.first.activated for layer in hidden[1:]]
@@ -69,8 +76,10 @@ def _fixed_point(hidden: Sequence[Layer], effects: list[Activated], weighted: li
     around = [_settled(known, w, b, q0) for w in _reach(weight, weights) for b in _reach(bias, biases)]
     chis = [point.chi1, *(one.chi1 for one in around if one is not None)]
     straddles = min(chis) <= 1.0 <= max(chis)
-    name = "critical" if straddles else theory.regime(point.chi1, _CRITICAL)
-    return Regime(point.chi1, _finite(point.xi_q), _finite(point.xi_c), name, settled=True)
+    name = "critical" if straddles else theory.regime(point.chi1, _CRITICAL / len(weighted))
+    alone = _settled(known, weight, 0.0, q0) if bias else point
+    drowned = name == "ordered" and alone is not None and alone.q < _NOTHING * point.q
+    return Regime(point.chi1, _finite(point.xi_q), _finite(point.xi_c), name, settled=True, drowned=drowned)
 
 
 def _settled(known: theory.Activation, weight: float, bias: float, q0: float) -> theory.FixedPoint | None:

@@ -19,7 +19,14 @@ def remarks(
 ) -> tuple[str, ...]:
     """Return what the traces have to say, then what is true of the layers together."""
     own = (note for trace in traces for note in trace.notes)
-    found = (*own, *_left_out(traces, alike), *_overflow(layers), *_readout(layers), *_theory(alike, shown))
+    found = (
+        *own,
+        *_left_out(traces, alike),
+        *_overflow(layers),
+        *_died(layers),
+        *_readout(layers),
+        *_theory(alike, shown),
+    )
     return tuple(dict.fromkeys(found))
 
 
@@ -43,6 +50,14 @@ def _overflow(layers: Sequence[Layer]) -> Iterator[str]:
         yield f"overflow: the gradient at {_name(backward)} has values beyond what {dtype_name(backward.dtype)} holds"
 
 
+def _died(layers: Sequence[Layer]) -> Iterator[str]:
+    """Count the seeds whose signal is exactly 0 somewhere, where it is not in all."""
+    spine = [layer.forward() for layer in layers if layer.depth is not None]
+    dead = [any(value == 0 for value in seed) for seed in zip(*spine, strict=True)]
+    if any(dead) and not all(dead):
+        yield f"in {sum(dead)} of {len(dead)} seeds the signal came to exactly 0: the others were judged"
+
+
 def _name(row: Row) -> str:
     return f"{row.module or 'the model'} ({row.type})"
 
@@ -62,6 +77,9 @@ def _theory(traces: Sequence[Trace], shown: Sequence[SignalLayer]) -> Iterator[s
     if lost:
         names = [f"{one.module or 'the model'} ({one.type})" for one in lost]
         yield f"theory does not reach {_some(names)}: what was measured there stands in"
+    unknown = [node.unknown for node in asked[0].graph.nodes if node.unknown]
+    if unknown:
+        yield f"theory does not know {_some(unknown)}: what was measured there stands in"
     if asked[0].guessed:
         yield "no scheme is known for some weights: theory takes the moments that they have"
     if asked[0].reused:

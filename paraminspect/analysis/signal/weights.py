@@ -23,6 +23,11 @@ _FEW: Final = 16  # elements: of fewer no kurtosis is told
 Layout = tuple[torch.Size, tuple[int, ...], int | torch.SymInt]
 
 
+def version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; one of inference mode does not say."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
 class Drawn(Protocol):
     """The distribution that a parameter was drawn from, as far as it matters here."""
 
@@ -105,7 +110,7 @@ class Weights:
         own = self.owner(tensor)
         if id(own) not in self._parameters:
             return self._measured(own)
-        key = id(own), own._version
+        key = id(own), version(own)
         if key not in self._laws:
             self._laws[key] = self._known(own) or self._measured(own)
         return self._laws[key]

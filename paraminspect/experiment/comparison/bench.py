@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from paraminspect.analysis.bits import same_bits
-from paraminspect.analysis.inventory import Inventory
+from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.outputs import tensors_in
 from paraminspect.analysis.signal import Trace, combined, follow
 from paraminspect.errors import UserError
@@ -28,6 +28,7 @@ from paraminspect.report import Failure, Forward, ForwardError, Trial
 from paraminspect.sources.subject import Batch, Subject
 
 _MATRIX = 2
+_WHY_NOT = ("no gradient comes back", "the input", "the signal could not be followed")
 _BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
 
 
@@ -104,7 +105,11 @@ class Bench:
                 return self._failed(contender, size, _failure(raised))
             self.advance()
         losses = [trace.loss for trace in traces]
-        return summed_up(contender.name, size.width, size.depth, combined(traces), losses, self.classes)
+        signal = combined(traces)
+        for note in signal.notes:
+            if note.startswith(_WHY_NOT):
+                self.notes.setdefault(note, note)
+        return summed_up(contender.name, size.width, size.depth, signal, losses, self.classes)
 
     def _failed(self, contender: Contender, size: Size, failure: Failure) -> Trial:
         self.failures[failure] = None
@@ -118,8 +123,8 @@ class Bench:
         module, make_input = subject.module, subject.make_input
         assert make_input is not None
         with (
+            _kept(take_inventory(module)) if subject.foreign else contextlib.nullcontext(),
             undisturbed(module) as (inventory, mode),
-            _kept(inventory) if subject.foreign else contextlib.nullcontext(),
         ):
             batch = drawn(make_input)
             rules = [self._sparing_vectors(rule, inventory) for rule in _wanted(contender, inventory)]
@@ -181,7 +186,7 @@ def _kept(inventory: Inventory) -> Iterator[None]:
     held = {}
     for entry in inventory.of_kind("parameter"):
         tensor = entry.tensor
-        if not (entry.lazy or tensor.is_meta):
+        if not (entry.lazy or tensor.is_meta) and tensor.layout is torch.strided:
             held[inventory.storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()] = tensor
     copies = [(tensor, tensor.detach().clone()) for tensor in held.values()]
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean
 
 from paraminspect.report import Course, Signal, SignalLayer, Trial, Verdict
 
@@ -33,7 +32,7 @@ def summed_up(
         dead=_share(signal.layers, lambda layer: layer.dead),
         expected_dead=_expected_dead(signal.layers),
         saturated=_share(signal.layers, lambda layer: layer.saturated),
-        loss=fmean(known) if known else None,
+        loss=sum(known) / len(known) if known else None,
         expected_loss=None if classes is None else math.log(classes),
         unsteadiness=_unsteadiness(signal),
     )

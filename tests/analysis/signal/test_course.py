@@ -48,6 +48,7 @@ FALL = [1e-7**depth for depth in range(DEPTH)]
         (series(LEVEL), "steady", "constant"),
         (series(LEVEL, constant=0.8), "vanishing", "constant"),
         (series([2.0] * DEPTH, constant=0.8), "steady", "constant"),
+        (series([2.0] * DEPTH, constant=1.0, gone=True), "vanishing", "constant"),
         (
             series([0.01 + (0.4 if depth == 0 else 0.0) for depth in range(DEPTH)], constant=0.8, tolerance=1.0),
             "vanishing",
@@ -119,3 +120,10 @@ def test_seeds_are_averaged_as_logarithms() -> None:
     given = Series([1, 2, 3], [[1.0, 4.0, 16.0], [1.0, 1.0, 1.0]], [None] * 3, 0.1, [0] * 3)
     found = judge(given)
     assert (found.factor, found.last) == (pytest.approx(2.0), pytest.approx(math.sqrt(8.5)))
+
+
+def test_a_seed_that_died_is_not_judged_with_the_others() -> None:
+    given = Series([1, 2, 3], [[1.0, 1.0, 1.0], [1.0, 0.5, 0.0]], [None] * 3, 0.1, [0] * 3)
+    assert (judge(given).verdict, judge(given).factor) == ("steady", 1.0)
+    given = Series([1, 2, 3], [[1.0, 0.0, 1.0], [1.0, 0.5, 0.0]], [None] * 3, 0.1, [0] * 3)
+    assert judge(given).verdict == "vanishing"

@@ -107,6 +107,7 @@ def test_the_effective_rank_is_the_exponential_of_the_entropy() -> None:
     assert effective_rank(x) == pytest.approx(float(torch.exp(-(shares * shares.log()).sum())), rel=1e-6)
     assert effective_rank(torch.ones(7, 12)) == pytest.approx(1.0, abs=1e-5)
     assert effective_rank(torch.eye(5)) == pytest.approx(5.0)
+    assert effective_rank(torch.eye(99)) == pytest.approx(64.0)  # of the first samples
     assert effective_rank(torch.eye(5) * 1e-30) == pytest.approx(5.0)
     assert effective_rank(torch.zeros(5, 5)) is None
     assert effective_rank(torch.full((5, 5), NAN)) is None

@@ -296,3 +296,10 @@ def test_whole_numbers_are_followed_until_they_are_embedded() -> None:
     found = signal(Reshaping(), torch.arange(20))
     assert [(row.module, row.grad_rms is None) for row in found.layers] == [("emb", False), ("last", False)]
     assert found.layers[1].expected.pre.rms == pytest.approx(found.layers[1].pre.rms, rel=0.2)
+
+
+def test_what_theory_has_no_word_for_is_named() -> None:
+    torch.manual_seed(0)
+    module = Model(LOST["softmax"])
+    notes = signal(module, torch.randn(8, N), drawn=draw(module)).notes
+    assert "theory does not know softmax in the model: what was measured there stands in" in notes

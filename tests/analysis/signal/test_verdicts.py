@@ -249,3 +249,14 @@ def test_seeds_that_went_another_way_are_left_out() -> None:
 def test_nothing_to_combine() -> None:
     with pytest.raises(ValueError, match="no trace"):
         combined([])
+
+
+def test_seeds_that_died_are_counted() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 8)
+    living, dying = mlp([8] * 6, nn.ReLU), mlp([8] * 6, nn.ReLU)
+    nn.init.zeros_(dying[2].weight)
+    nn.init.zeros_(dying[2].bias)
+    found = combined([traced(living, x), traced(dying, x)])
+    assert "in 1 of 2 seeds the signal came to exactly 0: the others were judged" in found.notes
+    assert found.forward.verdict != "dead"
