@@ -364,7 +364,7 @@ class SignalLayer:
     `tolerance`, the widest that ln factor may stray in a net of this width. `dead` is the share of units that are off
     for the whole batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units
     have the weights and the bias of an earlier one; `cosine` is the mean one between the activations of two samples,
-    `rank` their effective rank (Roy & Vetterli 2007).
+    `rank` their effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more.
     """
 
     index: int

@@ -12,6 +12,7 @@ from paraminspect.report import Course, Signal, SignalLayer
 
 LEGEND = "factor: the second moment (rms²) over that of the layer before, of a gradient: after; 1 keeps the size"
 _MOST = 8
+_RANKED = 64  # samples that an effective rank is taken of
 _LAWS = {"exponential": " exponentially", "power law": " as a power law", "constant": ", levelling off"}
 BREAKS = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
 _REGIMES = {
@@ -162,7 +163,7 @@ def _samples(layers: Sequence[SignalLayer], samples: int | None, glyphs: Glyphs)
     expected = "" if last.expected.cosine is None else f" (expected {last.expected.cosine:.3f})"
     text = f"mean cosine between two {first.cosine:.3f} {glyphs.arrow} {last.cosine:.3f}{expected}"
     if first.rank is not None and last.rank is not None:
-        of = "" if samples is None else f" of {samples:,}"
+        of = "" if samples is None else f" of {min(samples, _RANKED):,}"
         ranks = f" {glyphs.arrow} ".join(digits(rank, glyphs) for rank in (first.rank, last.rank))
         text += f", effective rank {ranks}{of}"
     yield "samples", f"first to last layer: {text}"
