@@ -27,10 +27,10 @@ def _handle_signals() -> None:
 def _answer(argv: list[str]) -> int:
     """Run the command line; whatever comes out of it but an exit code, a broken installation included, is 2."""
     try:
-        from paraminspect import output
         from paraminspect.cli.app import main as run
+        from paraminspect.isolation import kept_stdout
 
-        output.reserve_for_good()
+        kept_stdout.reserve_for_good()
         return run(argv)
     except BaseException as error:
         if "--debug" in argv:

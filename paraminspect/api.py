@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from paraminspect import output
-from paraminspect.analysis.process_state import process_kept
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.experiment import inspect as experiment
-from paraminspect.experiment.run import Request
+from paraminspect.experiments import inspect as experiment
+from paraminspect.experiments.run import Request
+from paraminspect.isolation.process_state import process_kept
+from paraminspect.modules.declared_ties import declared_ties
+from paraminspect.modules.subject import Batch, Loss, Subject
 from paraminspect.render import html, table
 from paraminspect.render.table.folding import fold
-from paraminspect.render.view import View
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import example_batch, given_batch
-from paraminspect.sources.subject import Batch, Loss, Subject
-from paraminspect.sources.ties import declared_ties
 from paraminspect.spec.model import LOSSES
+from paraminspect.text.view import View
 
 
 class Inspection(Report):

@@ -8,13 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TextIO
 
 from paraminspect.errors import UserError
-from paraminspect.interrupts import before_a_signal
-from paraminspect.render.escape import clean, to_ascii
-from paraminspect.render.view import ASCII, Glyphs, View
+from paraminspect.isolation.interrupts import before_a_signal
+from paraminspect.isolation.kept_stdout import answer, descriptor_of
+from paraminspect.text.escape import clean, to_ascii
+from paraminspect.text.view import ASCII, Glyphs, View
 
 BROKEN_PIPE = 141
 _BLOCK = 1 << 16
@@ -56,7 +56,7 @@ def cannot_write(error: OSError) -> Exception:
 
 
 def _writable() -> TextIO:
-    stream = _answer()
+    stream = answer()
     if stream is None or stream.closed:
         raise UserError("standard output is closed", where="stdout", code="cannot-write")
     with contextlib.suppress(AttributeError):
@@ -79,109 +79,11 @@ def _blocks(pieces: Iterable[str]) -> Iterator[str]:
 
 def _discard() -> None:
     """Point the answer's descriptor at the null device, so that nothing more can fail while Python shuts down."""
-    descriptor = _descriptor(_answer())
+    descriptor = descriptor_of(answer())
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1 if descriptor is None else descriptor)
         os.close(null)
-
-
-def _descriptor(stream: TextIO | None) -> int | None:
-    try:
-        return stream.fileno() if stream is not None else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-# --- stdout kept for the answer while the user's code runs ---------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Reserved:
-    """Where the answer goes, and what ``sys.stdout`` and descriptor 1 were before."""
-
-    answer: TextIO | None
-    stdout: TextIO | None
-    saved: int
-
-
-_reserved: _Reserved | None = None
-_for_good = False
-
-
-def reserve_for_good() -> None:
-    """Never give stdout back once it was reserved: threads that the user's code left behind may still print."""
-    global _for_good
-    _for_good = True
-    _occupy_closed_descriptors()
-
-
-def reserved_for_good() -> bool:
-    """Tell whether this process belongs to one command line, which ends when its answer is written."""
-    return _for_good
-
-
-@contextlib.contextmanager
-def reserved() -> Iterator[None]:
-    """Keep stdout for `emit` alone: ``sys.stdout`` and descriptor 1, below Python's streams, become stderr."""
-    global _reserved
-    fresh = _reserved is None
-    if fresh:
-        _reserved = _reserve()
-    stand_in = _stand_in()
-    sys.stdout = stand_in
-    try:
-        yield
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-        with contextlib.suppress(Exception):
-            stand_in.flush()
-        if fresh and not _for_good and _reserved is not None:
-            _give_back(_reserved)
-            _reserved = None
-
-
-def _reserve() -> _Reserved:
-    """Move the answer to a descriptor of its own; a stdout that is not descriptor 1 (a test's) needs none."""
-    stdout = sys.stdout
-    with contextlib.suppress(Exception):
-        stdout.flush()
-    _occupy_closed_descriptors()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    if _descriptor(stdout) != 1:
-        return _Reserved(stdout, stdout, saved)
-    answer = os.fdopen(saved, "w", encoding=stdout.encoding, errors="backslashreplace", closefd=False)
-    return _Reserved(answer, stdout, saved)
-
-
-def _occupy_closed_descriptors() -> None:
-    """Open the null device where 0, 1 or 2 is closed, or the next file to be opened would become stdout."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _give_back(kept: _Reserved) -> None:
-    if kept.answer is not None and kept.answer is not kept.stdout:
-        with contextlib.suppress(OSError):
-            kept.answer.flush()
-    os.dup2(kept.saved, 1)
-    os.close(kept.saved)
-    if kept.stdout is not None:
-        sys.stdout = kept.stdout
-
-
-def _stand_in() -> TextIO:
-    """Open a stream to stderr that the user's code may keep, rebind or close without taking stderr along."""
-    return os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-
-
-def _answer() -> TextIO | None:
-    return sys.stdout if _reserved is None else _reserved.answer
 
 
 # --- stderr: notes and errors ------------------------------------------------------------------------------
@@ -269,7 +171,7 @@ def view(colour: bool = True) -> View:
 
     Honours NO_COLOR, TERM=dumb and COLUMNS; off a terminal the width is never guessed.
     """
-    stream = _answer()
+    stream = answer()
     terminal = stream is not None and not stream.closed and stream.isatty()
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return View(
@@ -284,7 +186,7 @@ def _width(stream: TextIO | None) -> int:
     wanted = os.environ.get("COLUMNS", "")
     if wanted.isascii() and wanted.isdigit() and int(wanted[:6]) > 0:
         return int(wanted[:6])
-    descriptor = _descriptor(stream)
+    descriptor = descriptor_of(stream)
     try:
         return os.get_terminal_size(1 if descriptor is None else descriptor).columns or _NARROW
     except OSError:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from paraminspect import guard
 from paraminspect.cli.app import main
+from paraminspect.isolation import user_code
 
 # Threads wait for each other where other work takes the cores, and tensors here are too small to gain from them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -44,7 +44,7 @@ class Ran:
 @pytest.fixture(autouse=True)
 def _a_process_of_its_own() -> None:
     """Every test is a run of its own: what an earlier one's code set for its later code is not in force."""
-    guard.forget()
+    user_code.forget()
 
 
 @pytest.fixture

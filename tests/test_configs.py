@@ -38,9 +38,9 @@ def test_the_readme_uses_it(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
-    from paraminspect.init.registry import SCHEMES
-    from paraminspect.report_schema import report_schema
-    from paraminspect.spec.schema import spec_schema
+    from paraminspect.init.schemes.registry import SCHEMES
+    from paraminspect.report.report_schema import report_schema
+    from paraminspect.spec.spec_schema import spec_schema
 
     arguments = {name: tuple(argument.name for argument in scheme.arguments) for name, scheme in SCHEMES.items()}
     found = {"spec": spec_schema(arguments), "report": report_schema()}

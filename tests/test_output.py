@@ -15,7 +15,8 @@ import pytest
 
 from paraminspect import output
 from paraminspect.errors import UserError
-from paraminspect.render.view import ASCII, Glyphs
+from paraminspect.isolation import kept_stdout
+from paraminspect.text.view import ASCII, Glyphs
 from tests.cli.conftest import environment
 
 
@@ -124,11 +125,11 @@ def test_what_an_encoding_lacks_is_spelled_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_reserved_stdout_is_for_the_answer_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    with output.reserved():
+    with kept_stdout.reserved():
         print("stray")
         os.write(1, b"low\n")
         output.emit(["answer\n"])
-        with output.reserved():
+        with kept_stdout.reserved():
             print("deeper")
             output.emit(["more\n"])
         print("still")
@@ -141,12 +142,12 @@ def test_reserved_stdout_is_for_the_answer_alone(capfd: pytest.CaptureFixture[st
 def test_reserving_descriptor_1_itself() -> None:
     """As a process, where sys.stdout is descriptor 1; for good, also threads left behind cannot reach it."""
     code = (
-        "import os, sys\nfrom paraminspect import output\n"
+        "import os, sys\nfrom paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
         "print('before')\n"
-        "with output.reserved():\n    print('stray'); os.write(1, b'low\\n'); output.emit(['answer\\n'])\n"
+        "with kept_stdout.reserved():\n    print('stray'); os.write(1, b'low\\n'); output.emit(['answer\\n'])\n"
         "print('between', flush=True); os.write(1, b'low between\\n')\n"
-        "output.reserve_for_good()\n"
-        "with output.reserved():\n    print('stray again')\n"
+        "kept_stdout.reserve_for_good()\n"
+        "with kept_stdout.reserved():\n    print('stray again')\n"
         "print('after', flush=True); os.write(1, b'low after\\n'); output.emit(['second\\n'])\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=environment(), timeout=60)
@@ -157,9 +158,9 @@ def test_reserving_descriptor_1_itself() -> None:
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_reserving_what_is_closed(closed: str, tmp_path: Path) -> None:
     code = (
-        "from paraminspect import output\n"
+        "from paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
         "try:\n"
-        "    with output.reserved():\n"
+        "    with kept_stdout.reserved():\n"
         "        print('stray')\n"
         "        output.emit(['answer\\n'])\n"
         "except output.UserError as error:\n"
@@ -261,9 +262,9 @@ def test_on_a_real_terminal_the_width_is_its_own_also_while_stdout_is_reserved()
     import termios
 
     code = (
-        "from paraminspect import output\n"
-        "output.reserve_for_good()\n"
-        "with output.reserved():\n    pass\n"
+        "from paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
+        "kept_stdout.reserve_for_good()\n"
+        "with kept_stdout.reserved():\n    pass\n"
         "view = output.view()\n"
         "output.emit([f'{view.width} {view.colour}\\n'])\n"
     )

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from paraminspect.experiment.inspect import inspect
-from paraminspect.experiment.run import Request
+from paraminspect.experiments.inspect import inspect
+from paraminspect.experiments.run import Request
+from paraminspect.modules.subject import Batch, Given, Subject
 from paraminspect.render import csv, markdown, plain, table
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Source
-from paraminspect.sources.subject import Batch, Given, Subject
+from paraminspect.text.view import View
 
 
 def look(module: nn.Module, *inputs: Tensor, command: str = "show") -> Report:

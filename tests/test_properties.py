@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraminspect.experiment.inspect import inspect
-from paraminspect.experiment.run import Request
+from paraminspect.experiments.inspect import inspect
+from paraminspect.experiments.run import Request
 from paraminspect.init.rules import bind_rules
 from paraminspect.report import Report
 from paraminspect.script.write import script

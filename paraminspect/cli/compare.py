@@ -15,9 +15,9 @@ from paraminspect.cli.picture import Plot
 from paraminspect.errors import UserError
 
 if TYPE_CHECKING:
-    from paraminspect.experiment.comparison.bench import Contender, Size
+    from paraminspect.experiments.comparison.trials import Contender, Size
+    from paraminspect.modules.subject import Subject
     from paraminspect.sources.locate import Reference
-    from paraminspect.sources.subject import Subject
     from paraminspect.spec.model import Rule, Spec
 
 AS_BUILT: Final = "default"
@@ -26,7 +26,7 @@ _DIGITS = 18
 
 
 def _schemes(incomplete: str) -> list[str]:
-    from paraminspect.init.registry import SCHEMES
+    from paraminspect.init.schemes.registry import SCHEMES
 
     return [name for name in (AS_BUILT, *SCHEMES) if name.startswith(incomplete)]
 
@@ -87,7 +87,7 @@ def compare(
     prepared = session.prepare(source, call, replace(schemes, scheme=None), setting, notes, passes)
     contenders = [_contender(name, rule, prepared, schemes) for name, rule in rules.items()]
     sizes = [*_resized(prepared, "width", widths), *_resized(prepared, "depth", depths)] or [_as_it_is(prepared)]
-    from paraminspect.experiment.compare import compare as run
+    from paraminspect.experiments.compare import compare as run
 
     quiet = notes.quiet or printing.json or printing.format is Format.json
     with output.progress(len(contenders) * len(sizes) * trials.seeds, "runs", wanted=not quiet) as advance:
@@ -124,8 +124,8 @@ def _rule(name: str) -> Rule:
 
 def _spelled(rule: Rule) -> str:
     """Return the one spelling that a scheme has; raises UserError where there is no such scheme."""
-    from paraminspect.init.registry import bind
-    from paraminspect.load import check_target, is_reference
+    from paraminspect.init.schemes.registry import bind
+    from paraminspect.isolation.importing import check_target, is_reference
 
     if is_reference(rule.scheme):
         check_target(rule.scheme)
@@ -138,7 +138,7 @@ def _contender(name: str, rule: Rule | None, prepared: session.Prepared, schemes
 
     What is critical is a pair of variances, σw² and σb²: that scheme fills biases too, unless --bias does.
     """
-    from paraminspect.experiment.comparison.bench import Contender
+    from paraminspect.experiments.comparison.trials import Contender
     from paraminspect.init.rules import bind_rules
     from paraminspect.sources.locate import Reference
 
@@ -169,14 +169,14 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...]:
 
 
 def _as_it_is(prepared: session.Prepared) -> Size:
-    from paraminspect.experiment.comparison.bench import Size
+    from paraminspect.experiments.comparison.trials import Size
 
     return Size(prepared.subject)
 
 
 def _resized(prepared: session.Prepared, what: str, numbers: Iterable[int]) -> Iterator[Size]:
     """Yield the model with each number as its width or depth: another spec, or an argument of the user's code."""
-    from paraminspect.experiment.comparison.bench import Size
+    from paraminspect.experiments.comparison.trials import Size
     from paraminspect.sources.locate import Reference
 
     for number in numbers:

@@ -32,7 +32,7 @@ def edit(
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
     prepared = session.prepare(source, call, rules, setting, notes, passes)
-    from paraminspect.experiment import edit as experiment
+    from paraminspect.experiments import edit as experiment
 
     request = session.request("edit", rows, values=values)
     ((operation, value),) = given.items()

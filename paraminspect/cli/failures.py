@@ -12,7 +12,7 @@ from paraminspect.cli.argv import command_in, options_in, source_in, wants_json
 from paraminspect.cli.commands import PROGRAM
 from paraminspect.cli.session import FAILED
 from paraminspect.errors import UserError, nearest
-from paraminspect.load import is_reference
+from paraminspect.isolation.importing import is_reference
 from paraminspect.report import Environment, Failure, Report, Source
 
 

@@ -54,9 +54,9 @@ def grad(
     """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
     path = picture.chosen(depth.plot)
     prepared = session.prepare(source, call, rules, setting, notes, passes)
-    from paraminspect.experiment.inspect import inspect
-    from paraminspect.experiment.run import State
-    from paraminspect.experiment.signal import with_signal
+    from paraminspect.experiments.inspect import inspect
+    from paraminspect.experiments.run import State
+    from paraminspect.experiments.signal import with_signal
     from paraminspect.report import Report
 
     quiet = notes.quiet or printing.json or printing.format is Format.json

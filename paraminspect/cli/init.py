@@ -33,7 +33,7 @@ def init(
     if not prepared.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
-    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiments.inspect import inspect
 
     request = session.request("init", rows, values=values, forward=False, before=True, digests=True, save=path)
     return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes, values)

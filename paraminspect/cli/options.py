@@ -27,7 +27,7 @@ def _sources(incomplete: str) -> list[str]:
 
 
 def _schemes(incomplete: str) -> list[str]:
-    from paraminspect.init.registry import SCHEMES
+    from paraminspect.init.schemes.registry import SCHEMES
 
     return _starting(incomplete, SCHEMES)
 

@@ -27,13 +27,13 @@ def schema(
     from paraminspect.render.json import dumps
 
     if which is Which.spec:
-        from paraminspect.init.registry import SCHEMES
-        from paraminspect.spec.schema import spec_schema
+        from paraminspect.init.schemes.registry import SCHEMES
+        from paraminspect.spec.spec_schema import spec_schema
 
         arguments = {name: tuple(argument.name for argument in scheme.arguments) for name, scheme in SCHEMES.items()}
         output.emit([dumps(spec_schema(arguments))])
     else:
-        from paraminspect.report_schema import report_schema
+        from paraminspect.report.report_schema import report_schema
 
         output.emit([dumps(report_schema())])
     return DONE

@@ -13,13 +13,13 @@ from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError
 
 if TYPE_CHECKING:
-    from paraminspect.init.scheme import BoundScheme, Shape
+    from paraminspect.init.schemes.scheme import BoundScheme, Shape
 
 _EXAMPLE = "write its sizes with commas between them, e.g. --shape 256,784"
 
 
 def _complete(incomplete: str) -> list[str]:
-    from paraminspect.init.registry import SCHEMES
+    from paraminspect.init.schemes.registry import SCHEMES
 
     return [name for name in SCHEMES if name.startswith(incomplete)]
 
@@ -43,8 +43,8 @@ def schemes(
     debug: Debug = False,
 ) -> int:
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""
-    from paraminspect.init.registry import SCHEMES, bind, known_name
-    from paraminspect.init.text import parse_scheme
+    from paraminspect.init.schemes.registry import SCHEMES, bind, known_name
+    from paraminspect.init.schemes.scheme_text import parse_scheme
     from paraminspect.render import schemes as text
 
     if name is None:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from paraminspect import output
 from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
-from paraminspect.collector import collector_at_rest
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.guard import forget
+from paraminspect.isolation.collector import collector_at_rest
+from paraminspect.isolation.user_code import forget
 
 if TYPE_CHECKING:
-    from paraminspect.experiment.run import Request
+    from paraminspect.experiments.run import Request
     from paraminspect.init.rules import BoundRule
-    from paraminspect.render.view import View
+    from paraminspect.modules.subject import Loss, Subject
     from paraminspect.report import Report
     from paraminspect.sources.locate import Reference
-    from paraminspect.sources.subject import Loss, Subject
     from paraminspect.spec.model import Input, Rule, Spec
+    from paraminspect.text.view import View
 
 DONE, FOUND, FAILED = 0, 1, 2
 
@@ -70,7 +70,7 @@ def prepare(
     `passes` is None for a command that runs no forward. Raises UserError for whatever the user can put right.
     """
     from paraminspect.init.rules import bind_rules, option_rules
-    from paraminspect.load import is_reference
+    from paraminspect.isolation.importing import is_reference
     from paraminspect.sources.locate import DEFAULT, Reference, find
     from paraminspect.spec.inputs import parse_inputs
     from paraminspect.spec.keywords import parse_keywords
@@ -99,7 +99,7 @@ def prepare(
     bound += bind_rules(named, allow_code=True, seed_per_parameter=apart)  # what is named here may run
     function = _function(loss)
     import_torch()
-    from paraminspect.sources.subject import Loss
+    from paraminspect.modules.subject import Loss
 
     return Prepared(found, bound, Loss(loss or "sum", function), inputs, seed or 0, setting.device)
 
@@ -122,7 +122,7 @@ def _refuse_keywords(keywords: dict[str, Any]) -> None:
 
 def _loss(name: str | None) -> str | None:
     """Return a loss that is known by name, or one of the user's that is there to be loaded."""
-    from paraminspect.load import check_target, is_reference
+    from paraminspect.isolation.importing import check_target, is_reference
     from paraminspect.spec.model import LOSSES
 
     if name is not None and is_reference(name):
@@ -133,7 +133,7 @@ def _loss(name: str | None) -> str | None:
 
 def _function(loss: str | None) -> Callable[[Any], Any] | None:
     """Import the user's loss; None for one of torch's."""
-    from paraminspect.load import is_reference, load_attribute
+    from paraminspect.isolation.importing import is_reference, load_attribute
 
     if loss is None or not is_reference(loss):
         return None
@@ -219,7 +219,7 @@ def import_torch() -> None:
 
 def request(command: str, rows: Rows, **options: Any) -> Request:
     """Return what the command is asked to show; call it when torch has been imported."""
-    from paraminspect.experiment.run import Request
+    from paraminspect.experiments.run import Request
 
     sort = None if rows.sort is None else rows.sort.value
     return Request(command, tuple(rows.params or ()), rows.layer, sort=sort, top=rows.top, **options)

@@ -19,7 +19,7 @@ def share(
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
     prepared = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
-    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiments.inspect import inspect
 
     request = session.request("share", rows, forward=not no_forward)
     return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes)

@@ -28,7 +28,7 @@ def show(
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
     backward = not (no_forward or before_backward)
     prepared = session.prepare(source, call, rules, setting, notes, passes, backward)
-    from paraminspect.experiment.inspect import inspect
+    from paraminspect.experiments.inspect import inspect
 
     request = session.request("show", rows, values=values, forward=not no_forward, backward=not before_backward)
     return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes, values)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paraminspect.init.scheme import Moments
+from paraminspect.init.schemes.scheme import Moments
 from paraminspect.init.target import Target
 from paraminspect.report import Init
 
 if TYPE_CHECKING:
     from paraminspect.init.custom import CustomScheme
-    from paraminspect.init.scheme import BoundScheme
+    from paraminspect.init.schemes.scheme import BoundScheme
 
 
 @dataclass(frozen=True)

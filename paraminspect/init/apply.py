@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.applied import Applied, Touch
-from paraminspect.init.caveats import fan_caveat
 from paraminspect.init.changed import diluted
 from paraminspect.init.custom import CustomScheme
-from paraminspect.init.defaults import bias_fan_in, default_moments
-from paraminspect.init.interplay import interplay
-from paraminspect.init.moments import scaled
+from paraminspect.init.fan_notes import fan_caveat
+from paraminspect.init.overlapping_rules import interplay
 from paraminspect.init.parametrised import Computed
-from paraminspect.init.scheme import BoundScheme
-from paraminspect.init.streams import generators_kept, seed_of
+from paraminspect.init.per_parameter_seed import generators_kept, seed_of
+from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
+from paraminspect.init.schemes.expected_moments import scaled
+from paraminspect.init.schemes.scheme import BoundScheme
 from paraminspect.init.target import Outcome, Stored, Target, padding_rows
 from paraminspect.init.targets import targets_in
-from paraminspect.render.escape import some_names
 from paraminspect.report import Init, RuleApplied
 from paraminspect.spec.model import Rule
+from paraminspect.text.escape import some_names
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
-from paraminspect.init.scheme import BoundScheme
+from paraminspect.init.schemes.scheme import BoundScheme
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +56,8 @@ def calibrate(
 
     Raises UserError when the forward fails, or the output of a layer has no variance, or one that is not finite.
     """
-    from paraminspect.analysis.untouched import untouched
-    from paraminspect.analysis.walk import walk
+    from paraminspect.isolation.untouched import untouched
+    from paraminspect.modules.walk import walk
 
     weights = [_Weight(name, parameter, **scheme.args) for name, parameter, scheme in chosen]
     modules = [child for _, child in walk(module).once()]
@@ -118,7 +118,7 @@ def _std(output: Any) -> float | None:
     """Return the population std of the first tensor in `output`; None where there is none of real numbers."""
     import torch
 
-    from paraminspect.analysis.outputs import tensors_in
+    from paraminspect.modules.nested import tensors_in
 
     first = next(iter(tensors_in(output)), None)
     if first is None or first.is_meta or not first.is_floating_point():
@@ -138,7 +138,7 @@ def _divide(parameter: torch.Tensor, std: float) -> None:
 @contextlib.contextmanager
 def _hooked(module: nn.Module, weights: Sequence[_Weight]) -> Iterator[None]:
     """Fit every weight when its owner is called for the first time, and count the calls."""
-    from paraminspect.analysis.walk import walk
+    from paraminspect.modules.walk import walk
 
     owners = dict(walk(module).paths)
     held: dict[nn.Module, list[_Weight]] = {}
@@ -171,7 +171,7 @@ def _passing(module: nn.Module) -> Iterator[torch.Tensor]:
     """Yield what a forward may change and this one must not: buffers, and parameters that have no shape yet."""
     from torch.nn.parameter import is_lazy
 
-    from paraminspect.analysis.walk import registered, walk
+    from paraminspect.modules.walk import registered, walk
 
     for _, owner in walk(module).once():
         yield from (buffer for _, buffer in registered(owner, "_buffers"))
@@ -188,10 +188,10 @@ def _forward(
     """Run the forward without gradients; raises UserError naming the layer that failed."""
     import torch
 
-    from paraminspect.analysis.failure import explain
-    from paraminspect.analysis.forward import eager, room
-    from paraminspect.analysis.running import Running
-    from paraminspect.analysis.walk import walk
+    from paraminspect.analysis.passes.failing_module import explain
+    from paraminspect.analysis.passes.running import Running
+    from paraminspect.isolation.forward import eager, room
+    from paraminspect.modules.walk import walk
 
     running = Running(walk(module))
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from paraminspect.init import moments
-from paraminspect.init.scheme import Moments
+from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.scheme import Moments
 
 
 def diluted(drawn: Moments, zeros: float) -> Moments | None:
@@ -22,7 +22,7 @@ def diluted(drawn: Moments, zeros: float) -> Moments | None:
     p, mu, variance = 1.0 - zeros, drawn.mean, drawn.std**2
     mean, spread = p * mu, p * variance + p * zeros * mu**2
     if not spread:
-        return moments.constant(mean)
+        return expected_moments.constant(mean)
     kurtosis = None
     if drawn.kurtosis is not None:
         shift = mu - mean

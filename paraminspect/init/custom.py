@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
-from paraminspect.guard import call
-from paraminspect.load import load_attribute
+from paraminspect.isolation.importing import load_attribute
+from paraminspect.isolation.user_code import call
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class CustomScheme:
         """
         import torch
 
-        from paraminspect.analysis.bits import same_bits
+        from paraminspect.modules.bits import same_bits
 
         what = f"{self.name} on parameter {parameter!r}"
         before, shape = tensor.detach().clone(), tensor.shape

@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
-from paraminspect.guard import call
 from paraminspect.init.target import Outcome
+from paraminspect.isolation.user_code import call
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from paraminspect.init.custom import CustomScheme
-    from paraminspect.init.scheme import BoundScheme
+    from paraminspect.init.schemes.scheme import BoundScheme
 
 _POWER_ITERATIONS = 15  # as many as the constructor of spectral_norm makes
 
@@ -237,8 +237,8 @@ def _parametrised(owner: nn.Module, prefixes: list[str]) -> Iterator[Parametrise
     from torch import nn
     from torch.nn.utils.parametrize import ParametrizationList
 
-    from paraminspect.analysis.computed import PARAMETRISATIONS
-    from paraminspect.analysis.walk import join, registered
+    from paraminspect.modules.computed import PARAMETRISATIONS
+    from paraminspect.modules.walk import join, registered
 
     lists = dict(registered(owner, "_modules")).get("parametrizations")
     for leaf, steps in registered(lists, "_modules") if isinstance(lists, nn.ModuleDict) else ():
@@ -260,7 +260,7 @@ def _hooked(owner: nn.Module, prefixes: list[str]) -> Iterator[Computed]:
     from torch.nn.utils.spectral_norm import SpectralNorm
     from torch.nn.utils.weight_norm import WeightNorm
 
-    from paraminspect.analysis.walk import attributes_of, join, registered
+    from paraminspect.modules.walk import attributes_of, join, registered
 
     kinds: tuple[tuple[Any, Any, str, str, tuple[str, ...]], ...] = (
         (WeightNorm, WeightNormed, "weight_norm", "name", ("_g", "_v")),

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from paraminspect.errors import UserError
-from paraminspect.init.applied import Applied as Applied
-from paraminspect.init.apply import apply_rules as apply_rules
-from paraminspect.init.apply import constructed as constructed
 from paraminspect.init.custom import CustomScheme, load_scheme
-from paraminspect.init.registry import bind
-from paraminspect.init.scheme import BoundScheme
-from paraminspect.init.text import is_function_reference, parse_scheme
+from paraminspect.init.schemes.registry import bind, is_function_reference
+from paraminspect.init.schemes.scheme import BoundScheme
+from paraminspect.init.schemes.scheme_text import parse_scheme
 from paraminspect.spec.model import Rule
 
 

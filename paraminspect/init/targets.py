@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def targets_in(module: nn.Module) -> list[Target]:
     """Return computed weights and Parameters in torch's order, a weight before the Parameters of its module."""
-    from paraminspect.analysis.computed import notes_on
-    from paraminspect.analysis.walk import join, registered, walk
+    from paraminspect.modules.computed import notes_on
+    from paraminspect.modules.walk import join, registered, walk
 
     paths = walk(module).paths
     computed: dict[int, list[Computed]] = {}

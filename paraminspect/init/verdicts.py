@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from paraminspect.init.scheme import Moments
+from paraminspect.init.schemes.scheme import Moments
 from paraminspect.report import Values, Verdict
 
 SIGMAS = 5.0  # a correct scheme is called off once in 1.7 million comparisons

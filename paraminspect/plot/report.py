@@ -11,8 +11,8 @@ from paraminspect.plot.ridges import draw_histograms, has_histograms, height_of
 from paraminspect.plot.schemes import draw_schemes, height_of_legend
 from paraminspect.plot.through_depth import draw_signal
 from paraminspect.plot.words import cut, fitted
-from paraminspect.render.figures import plural
 from paraminspect.report import Comparison, Report, Signal
+from paraminspect.text.numbers import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

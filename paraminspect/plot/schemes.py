@@ -11,8 +11,8 @@ from paraminspect.plot.panel import COLOURS, QUIET, Line, Look, draw_curve, fini
 from paraminspect.plot.picture import POINTS, SMALL
 from paraminspect.plot.words import cut, points
 from paraminspect.render.layers import digits
-from paraminspect.render.view import Glyphs
 from paraminspect.report import Comparison, Signal, Trial
+from paraminspect.text.view import Glyphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase

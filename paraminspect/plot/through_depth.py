@@ -11,8 +11,8 @@ from paraminspect.plot.panel import BLUE, GREEN, QUIET, VERMILLION, Look, draw_c
 from paraminspect.plot.words import cut
 from paraminspect.render.layers import digits
 from paraminspect.render.signal import BREAKS, law_of, shrinks
-from paraminspect.render.view import Glyphs
 from paraminspect.report import Course, Signal
+from paraminspect.text.view import Glyphs
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import cache
 
-from paraminspect.render.escape import clean
+from paraminspect.text.escape import clean
 
 FONT = "DejaVu Sans"
 """The font that matplotlib brings along: the same picture on every machine."""

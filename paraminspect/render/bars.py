@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from paraminspect.render.view import Glyphs
+from paraminspect.text.view import Glyphs
 
 WIDTH = 10
 _FEWEST_DECADES = 2

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from paraminspect.render.braces import braces
 from paraminspect.render.several import Several, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.text.braces import braces
 
 FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""

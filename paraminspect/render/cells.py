@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from paraminspect.render.figures import figure, plural, total
 from paraminspect.render.several import Several, members_of
-from paraminspect.render.view import View
 from paraminspect.report import Forward, Init, Parameter, Report, Values
+from paraminspect.text.numbers import figure, plural, total
+from paraminspect.text.view import View
 
 
 def name(row: Parameter, view: View) -> str:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from paraminspect.render.figures import figure, percent, plural
 from paraminspect.render.heading import experiment, totals
-from paraminspect.render.view import Glyphs, View
 from paraminspect.report import Comparison, Course, Report, Signal, SignalLayer, Slope, Trial
+from paraminspect.text.numbers import figure, percent, plural
+from paraminspect.text.view import Glyphs, View
 
 FORWARD = ("pre", "out")
 FIGURES = {

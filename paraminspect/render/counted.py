@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paraminspect.render.figures import plural, size
 from paraminspect.report import Report
+from paraminspect.text.numbers import plural, size
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from paraminspect.render.figures import plural, some_of
 from paraminspect.report import Report
+from paraminspect.text.numbers import plural, some_of
 
 _WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", "frozen", "unknown", "not-run", "ok")
 

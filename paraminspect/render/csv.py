@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from paraminspect.render.escape import clean
 from paraminspect.render.judgement import judgement
-from paraminspect.render.view import View
 from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, Trial, Values
+from paraminspect.text.escape import clean
+from paraminspect.text.view import View
 
 _OWN = ("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device")
 _FLAGS = ("requires_grad", "identity", "storage")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from paraminspect.render.counted import counted
-from paraminspect.render.figures import figure, plural
-from paraminspect.render.view import View
 from paraminspect.report import Forward, Report, TensorInfo
+from paraminspect.text.numbers import figure, plural
+from paraminspect.text.view import View
 
 
 def totals(report: Report, view: View) -> str:

@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 from paraminspect.render import cells
 from paraminspect.render.bars import Decades, decades
 from paraminspect.render.coverage import coverage
-from paraminspect.render.figures import total
 from paraminspect.render.heading import experiment, totals
 from paraminspect.render.layers import BARS, FIGURES, Figure, Get, type_of, wrong_with
 from paraminspect.render.ledger import not_attributed
@@ -24,8 +23,9 @@ from paraminspect.render.several import members_of
 from paraminspect.render.sharing import summary_lines
 from paraminspect.render.signal import conditions, signal_lines
 from paraminspect.render.uses import UsesByParameter
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, SignalLayer
+from paraminspect.text.numbers import total
+from paraminspect.text.view import View
 
 MOST_ROWS = 200
 _KINDS = (("parameter", "parameter"), ("buffer", "buffer"), ("unregistered", "forgotten tensor"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from paraminspect.render.figures import plural, some_of
 from paraminspect.report import Init, Initialisation, Parameter, Report
+from paraminspect.text.numbers import plural, some_of
 
 _NAMES = 4
 

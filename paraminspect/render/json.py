@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from paraminspect.render.view import View
 from paraminspect.report import SCHEMA, VERSION, Report
+from paraminspect.text.view import View
 
 _BATCH = 500
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paraminspect.render.figures import figure, percent
-from paraminspect.render.view import Glyphs
 from paraminspect.report import SignalLayer
+from paraminspect.text.numbers import figure, percent
+from paraminspect.text.view import Glyphs
 
 DIGITS = 3
 PRE, OUT, GRADIENT, DEAD, SATURATED, SAMPLES = (

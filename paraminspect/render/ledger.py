@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from paraminspect.render.figures import plural, some_of
 from paraminspect.report import Report
+from paraminspect.text.numbers import plural, some_of
 
 
 def not_attributed(report: Report, shown: Callable[[str], str]) -> Iterator[tuple[str, str]]:

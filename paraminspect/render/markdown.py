@@ -14,8 +14,6 @@ from paraminspect.render import cells, comparison
 from paraminspect.render.counted import counted
 from paraminspect.render.coverage import coverage
 from paraminspect.render.depth import at_depth
-from paraminspect.render.escape import clean
-from paraminspect.render.figures import figure
 from paraminspect.render.initialisation import initialisation, provenance
 from paraminspect.render.judgement import judgement
 from paraminspect.render.layers import FIGURES, Figure, type_of, wrong_with
@@ -33,8 +31,10 @@ from paraminspect.render.sharing import (
 )
 from paraminspect.render.signal import conditions, signal_lines
 from paraminspect.render.uses import UsesByParameter, called
-from paraminspect.render.view import View
 from paraminspect.report import Comparison, Layer, Parameter, Report, Sharing, SignalLayer, Slope, Trial, Use
+from paraminspect.text.escape import clean
+from paraminspect.text.numbers import figure
+from paraminspect.text.view import View
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from paraminspect.render import table
-from paraminspect.render.view import ASCII, View
 from paraminspect.report import Report
+from paraminspect.text.view import ASCII, View
 
 
 def render(report: Report, view: View) -> Iterator[str]:

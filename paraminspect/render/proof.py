@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from paraminspect.render.figures import figure, plural
-from paraminspect.render.view import Glyphs
 from paraminspect.report import Edit, TensorInfo
+from paraminspect.text.numbers import figure, plural
+from paraminspect.text.view import Glyphs
 
 _DONE = {"add": "added", "mul": "multiplied by", "fill": "filled with"}
 _SHORT = 120

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from paraminspect.render.figures import plural, size, some_of
 from paraminspect.report import Parameter, Report
+from paraminspect.text.numbers import plural, size, some_of
 
 _MOST = 8
 

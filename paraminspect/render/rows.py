@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from paraminspect.render.blocks import FEWEST_ROWS, Places, fold
 from paraminspect.render.depth import at_depth
 from paraminspect.render.several import Several
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
+from paraminspect.text.view import View
 
 
 def no_places(_row: Parameter) -> Sequence[str]:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from paraminspect.init.scheme import REQUIRED, Argument, BoundScheme, Gain, Scheme, Shape
-from paraminspect.render.escape import to_ascii
-from paraminspect.render.figures import figure
+from paraminspect.init.schemes.scheme import REQUIRED, Argument, BoundScheme, Gain, Scheme, Shape
 from paraminspect.render.json import dumps
-from paraminspect.render.view import View
+from paraminspect.text.escape import to_ascii
+from paraminspect.text.numbers import figure
+from paraminspect.text.view import View
 
 WIDTH = 80
 

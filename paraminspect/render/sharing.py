@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from paraminspect.render.braces import pattern
-from paraminspect.render.figures import plural, size
 from paraminspect.render.uses import UsesByParameter
-from paraminspect.render.view import View
 from paraminspect.report import Report, Sharing
+from paraminspect.text.braces import pattern
+from paraminspect.text.numbers import plural, size
+from paraminspect.text.view import View
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from paraminspect.render.escape import to_ascii
-from paraminspect.render.figures import percent, plural
 from paraminspect.render.layers import digits, strays
-from paraminspect.render.view import Glyphs
 from paraminspect.report import Course, Signal, SignalLayer
+from paraminspect.text.escape import to_ascii
+from paraminspect.text.numbers import percent, plural
+from paraminspect.text.view import Glyphs
 
 LEGEND = "factor: the second moment (rms²) over that of the layer before, of a gradient: after; 1 keeps the size"
 _MOST = 8

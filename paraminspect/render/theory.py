@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from paraminspect.render.escape import to_ascii
-from paraminspect.render.figures import figure
 from paraminspect.render.json import pieces
-from paraminspect.render.view import View
+from paraminspect.text.escape import to_ascii
+from paraminspect.text.numbers import figure
+from paraminspect.text.view import View
 
 if TYPE_CHECKING:
     from paraminspect.theory.fixed_points import FixedPoint

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from paraminspect.render.figures import figure, plural
 from paraminspect.render.several import Several, pool_gradients
-from paraminspect.render.view import View
 from paraminspect.report import Gradient, Parameter, Report, Use
+from paraminspect.text.numbers import figure, plural
+from paraminspect.text.view import View
 
 NOT_ATTRIBUTED = "(not attributed)"
 """The operation of what a gradient holds beyond the uses that were seen."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from paraminspect import __version__
 from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
-from paraminspect.init.scheme import LOW_PRECISION, BoundScheme, sources
+from paraminspect.init.schemes.scheme import LOW_PRECISION, BoundScheme, sources
 from paraminspect.init.target import padding_rows
 from paraminspect.init.targets import targets_in
-from paraminspect.load import import_statement, is_reference
+from paraminspect.isolation.importing import import_statement, is_reference
+from paraminspect.modules import demo
 from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk
-from paraminspect.sources import demo
 from paraminspect.sources.mlp import build
 from paraminspect.spec.inputs import default_dtype, layer_dtypes
 from paraminspect.spec.layers import resolve

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.load import check_target, file_of, is_reference, must_name_something
+from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.text import SUFFIXES, names_in, read_source

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.modules.demo import PlainBiasLinear, Residual
+from paraminspect.modules.subject import Batch, Given, Loss, Subject, Ties
 from paraminspect.report import Source
-from paraminspect.sources.demo import PlainBiasLinear, Residual
 from paraminspect.sources.draw import draw
-from paraminspect.sources.subject import Batch, Given, Loss, Subject, Ties
 from paraminspect.spec.inputs import default_dtype
 from paraminspect.spec.layers import LAYERS, signature
 from paraminspect.spec.model import Group, Item, Layer, Ref, Spec, Tie, numbered

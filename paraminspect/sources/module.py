@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.walk import attributes_of
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.guard import user_code
-from paraminspect.load import load_attribute, names_of
+from paraminspect.isolation.importing import load_attribute, names_of
+from paraminspect.isolation.user_code import user_code
+from paraminspect.modules.declared_ties import declared_ties
+from paraminspect.modules.subject import Loss, Subject
+from paraminspect.modules.walk import attributes_of
 from paraminspect.report import Source
 from paraminspect.sources.examples import drawn_batch, example_batch
 from paraminspect.sources.locate import Reference
 from paraminspect.sources.signature import annotation, listed, signature_of
-from paraminspect.sources.subject import Loss, Subject
-from paraminspect.sources.ties import declared_ties
 from paraminspect.spec.model import Input
 
 _WANTED = "name a torch.nn.Module, a Module class, or a function that returns one"

@@ -12,7 +12,7 @@ from paraminspect.spec.limits import LARGEST
 from paraminspect.spec.memory import available_memory
 from paraminspect.spec.model import Group, Item, Layer, Ref, Repeat, Spec
 from paraminspect.spec.shapes import buffer_shapes, parameter_shapes
-from paraminspect.spec.units import format_bytes
+from paraminspect.text.byte_sizes import format_bytes
 
 # What one nn.Module of Python objects costs, roughly; it bounds a Repeat of layers without parameters.
 MODULE_BYTES = 4096

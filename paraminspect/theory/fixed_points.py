@@ -11,14 +11,7 @@ from paraminspect.theory.activations import Spelled, activation
 from paraminspect.theory.arguments import finite, nonnegative
 from paraminspect.theory.form import PIECEWISE_LINEAR, Activation
 from paraminspect.theory.layer import next_cosine, next_second_moment
-from paraminspect.theory.moments import (
-    LARGEST,
-    SMALLEST,
-    response,
-    second_moment,
-    slope_moment,
-    slope_pair_moment,
-)
+from paraminspect.theory.moments import LARGEST, SMALLEST, response, second_moment, slope_moment, slope_pair_moment
 from paraminspect.theory.roots import positive_root, root
 
 CLOSE: Final = 1e-7

@@ -10,11 +10,11 @@ import argparse
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes import run_passes
-from paraminspect.experiment.inspect import inspect
-from paraminspect.experiment.run import Request
+from paraminspect.analysis.passes.forward_backward import run_passes
+from paraminspect.experiments.inspect import inspect
+from paraminspect.experiments.run import Request
+from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import Source
-from paraminspect.sources.subject import Batch, Given, Loss, Subject
 from tests.benchmarks.timing import in_turn, report
 
 BATCH = 32

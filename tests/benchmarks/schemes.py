@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from paraminspect.init.calibrate import calibrate
-from paraminspect.init.registry import bind
+from paraminspect.init.schemes.registry import bind
 from tests.benchmarks.timing import in_turn, report
 
 DEPTH, WIDTH = 50, 512

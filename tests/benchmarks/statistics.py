@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from paraminspect.analysis.statistics import measure
+from paraminspect.analysis.statistics.tensor_values import measure
 
 MEMORY_LIMIT = 64_000_000
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int32, torch.int8, torch.float8_e4m3fn)

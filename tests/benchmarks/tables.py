@@ -9,8 +9,8 @@ import argparse
 import importlib
 import time
 
-from paraminspect.render.view import View
 from paraminspect.report import Environment, Gradient, Init, Parameter, Report, Source, Totals, Values
+from paraminspect.text.view import View
 
 BOUNDS = {"plain": 3.0, "csv": 3.0, "json": 3.0, "table": 5.0, "table, not folded": 5.0, "markdown": None}
 

@@ -20,7 +20,7 @@ import pytest
 
 from paraminspect import output
 from paraminspect.cli.compare import USUAL
-from paraminspect.report_schema import report_schema
+from paraminspect.report.report_schema import report_schema
 from tests.cli.conftest import Tool, environment
 from tests.conftest import Ran
 

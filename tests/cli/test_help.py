@@ -11,7 +11,7 @@ import typer.main
 from paraminspect.cli.app import app, main
 from paraminspect.cli.commands import COMMANDS
 from paraminspect.cli.options import Format, Key
-from paraminspect.init.registry import SCHEMES
+from paraminspect.init.schemes.registry import SCHEMES
 from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
 from tests.cli.conftest import Tool

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, load_model
 from torch import nn
 
 from paraminspect import files
-from paraminspect.experiment import save
+from paraminspect.experiments import save
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]

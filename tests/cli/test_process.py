@@ -59,7 +59,7 @@ def test_ctrl_c_while_the_users_code_runs(tmp_path: Path) -> None:
 def test_ctrl_c_during_the_forward(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, time\n"
-        "import paraminspect.experiment.run as run\n"
+        "import paraminspect.experiments.run as run\n"
         "def forward(*args, **kwargs):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(60)\n"

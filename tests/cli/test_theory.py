@@ -10,7 +10,7 @@ import pytest
 
 from paraminspect import theory
 from paraminspect.render.theory import render
-from paraminspect.render.view import ASCII, View
+from paraminspect.text.view import ASCII, View
 from paraminspect.theory.summary import summarise
 from tests.cli.conftest import Tool
 from tests.conftest import Ran

@@ -12,7 +12,7 @@ import pytest
 
 from paraminspect.cli import session
 from paraminspect.cli.commands import COMMANDS
-from paraminspect.report_schema import report_schema
+from paraminspect.report.report_schema import report_schema
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]

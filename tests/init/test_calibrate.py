@@ -10,8 +10,8 @@ from torch import nn
 
 from paraminspect.errors import UserError
 from paraminspect.init.calibrate import Calibration, calibrate
-from paraminspect.init.registry import bind
-from paraminspect.sources.demo import Residual
+from paraminspect.init.schemes.registry import bind
+from paraminspect.modules.demo import Residual
 
 
 def by_hand(net, x, names, tol, max_steps):
@@ -235,7 +235,7 @@ def test_the_users_code_runs_contained():
 
 
 def test_what_watches_for_writes_of_the_forward_does_not_undo_it():
-    from paraminspect.experiment.inspect import undisturbed
+    from paraminspect.experiments.inspect import undisturbed
 
     net = mlp()
     chosen = fill(net, ["0.weight"])

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from paraminspect.init import moments
 from paraminspect.init.changed import diluted
-from paraminspect.init.registry import bind
-from paraminspect.init.scheme import Moments
+from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.registry import bind
+from paraminspect.init.schemes.scheme import Moments
 
 DRAWN = {
     "normal": ({"std": 2.0}, None),
@@ -43,12 +43,12 @@ def test_zeros_among_what_was_drawn(name: str, zeros: float) -> None:
 
 
 def test_of_zero_nothing_is_left_but_a_constant() -> None:
-    assert diluted(moments.constant(0.0), 0.25) == moments.constant(0.0)
-    assert diluted(moments.normal(0.0, 1.0), 1.0) == moments.constant(0.0)
+    assert diluted(expected_moments.constant(0.0), 0.25) == expected_moments.constant(0.0)
+    assert diluted(expected_moments.normal(0.0, 1.0), 1.0) == expected_moments.constant(0.0)
 
 
 def test_a_constant_among_zeros_is_exact() -> None:
-    assert diluted(moments.constant(4.0), 0.25) == Moments(3.0, math.sqrt(3.0), None, 0.0, 4.0)
+    assert diluted(expected_moments.constant(4.0), 0.25) == Moments(3.0, math.sqrt(3.0), None, 0.0, 4.0)
 
 
 def test_where_it_matters_which_elements_are_zero_nothing_is_expected() -> None:
@@ -56,4 +56,4 @@ def test_where_it_matters_which_elements_are_zero_nothing_is_expected() -> None:
 
 
 def test_what_is_scaled_keeps_its_kurtosis() -> None:
-    assert moments.scaled(moments.uniform(-1.0, 3.0), 0.5) == moments.uniform(-0.5, 1.5)
+    assert expected_moments.scaled(expected_moments.uniform(-1.0, 3.0), 0.5) == expected_moments.uniform(-0.5, 1.5)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from paraminspect.init.rules import constructed
+from paraminspect.init.apply import constructed
 
 
 def claimed(module):

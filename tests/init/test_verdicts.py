@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from paraminspect.analysis.statistics import measure
-from paraminspect.init import moments
-from paraminspect.init.registry import bind
+from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.registry import bind
 from paraminspect.init.verdicts import judge
 from paraminspect.report import Values, Verdict
 
-NORMAL = moments.normal(0.0, 2.0)
+NORMAL = expected_moments.normal(0.0, 2.0)
 
 
 def verdict(figure, word, measured, expected, tolerance):
@@ -52,7 +52,7 @@ def test_eight_elements_do():
 @pytest.mark.parametrize(("mean", "word"), [(0.5, "as expected"), (0.50001, "off")])
 def test_a_constant_is_exact_at_any_size(mean, word):
     tolerance = 0.5 * 2.0**-24
-    assert judge("w", 1, "float32", Values(mean, 0.0), moments.constant(0.5)) == (
+    assert judge("w", 1, "float32", Values(mean, 0.0), expected_moments.constant(0.5)) == (
         verdict("mean", word, mean, 0.5, tolerance),
         verdict("std", "as expected", 0.0, 0.0, tolerance),
     )
@@ -75,13 +75,13 @@ LAST = 2.0**-24  # half a unit in the last place of float32
 def test_the_value_that_lies_furthest_out_is_held_against_its_bound(low, high, measured, expected, word):
     """Drawing U(a, b) rounds twice, each time by half a unit of the larger bound at most."""
     values = Values(min=low, max=high)
-    assert judge("w", 100, "float32", values, moments.uniform(-2.0, 0.5)) == (
+    assert judge("w", 100, "float32", values, expected_moments.uniform(-2.0, 0.5)) == (
         verdict("bounds", word, measured, expected, 8 * LAST),
     )
 
 
 def test_a_bound_on_one_side_alone():
-    half_open = moments.Moments(None, None, None, 1.0, None)
+    half_open = expected_moments.Moments(None, None, None, 1.0, None)
     assert judge("w", 9, "float32", Values(min=0.5, max=99.0), half_open) == (
         verdict("bounds", "off", 0.5, 1.0, 4 * LAST),
     )
@@ -93,13 +93,13 @@ def test_torchs_uniform_keeps_its_bounds_in_every_dtype(dtype, a, b):
     torch.manual_seed(0)
     tensor = torch.empty(200_000, dtype=dtype).uniform_(a, b)
     name = str(dtype).removeprefix("torch.")
-    verdicts = judge("w", tensor.numel(), name, measure(tensor), moments.uniform(a, b))
+    verdicts = judge("w", tensor.numel(), name, measure(tensor), expected_moments.uniform(a, b))
     assert [verdict.verdict for verdict in verdicts] == ["mean as expected", "std as expected", "bounds as expected"]
 
 
 def test_nothing_is_said_of_what_is_not_known():
     assert judge("w", 100, "float32", Values(nan=100), NORMAL) == ()
-    assert judge("w", 100, "float32", Values(0.0, 2.0), moments.UNKNOWN) == ()
+    assert judge("w", 100, "float32", Values(0.0, 2.0), expected_moments.UNKNOWN) == ()
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (64, 32), (64, 64), (5, 4, 3, 3)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paraminspect.render.bars import WIDTH, Decades, decades
-from paraminspect.render.view import ASCII, Glyphs
+from paraminspect.text.view import ASCII, Glyphs
 
 positive = st.floats(1e-300, 1e300)
 

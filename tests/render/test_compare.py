@@ -19,8 +19,6 @@ from rich.cells import cell_len
 
 from paraminspect.render.comparison import Scale, backward_steps, forward_steps, scale
 from paraminspect.render.csv import TRIALS
-from paraminspect.render.escape import clean
-from paraminspect.render.view import ASCII, Glyphs, View
 from paraminspect.report import (
     Comparison,
     Course,
@@ -37,6 +35,8 @@ from paraminspect.report import (
     Totals,
     Trial,
 )
+from paraminspect.text.escape import clean
+from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.conftest import CPU, row
 from tests.render.test_promises import ANSI, HIDDEN, examples, hostile, swap
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from paraminspect.render import cells
 from paraminspect.render.blocks import FEWEST_ROWS, fold
-from paraminspect.render.braces import braces
 from paraminspect.render.depth import at_depth
 from paraminspect.render.rows import Rows
 from paraminspect.render.several import Several, members_of, sum_up
-from paraminspect.render.view import View
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
+from paraminspect.text.braces import braces
+from paraminspect.text.view import View
 from tests.render.expansion import expand
 
 PATTERNS = [

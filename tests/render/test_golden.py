@@ -9,8 +9,8 @@ from importlib import import_module
 import pytest
 
 from paraminspect.render import table
-from paraminspect.render.view import ASCII, View
 from paraminspect.report import Report
+from paraminspect.text.view import ASCII, View
 
 Golden = Callable[[str, str], None]
 Sample = tuple[str, Report]

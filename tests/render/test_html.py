@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from paraminspect.render.html import MOST_ROWS, render
-from paraminspect.render.view import View
 from paraminspect.report import Failure, Report
+from paraminspect.text.view import View
 
 TAGS = {
     "div",

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from paraminspect.render.view import View
 from paraminspect.report import Report, Sharing, Use, Verdict
+from paraminspect.text.view import View
 
 ROWS = 400  # more than the tables put on a page of their own, and than any cut of a list of names
 

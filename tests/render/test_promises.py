@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from paraminspect.render.escape import clean, to_ascii
-from paraminspect.render.view import ASCII, Glyphs, View
 from paraminspect.report import Report
+from paraminspect.text.escape import clean, to_ascii
+from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.expansion import expand
 
 Sample = tuple[str, Report]

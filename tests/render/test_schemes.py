@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from paraminspect.init.registry import SCHEMES, bind
-from paraminspect.init.scheme import Scheme
-from paraminspect.init.text import parse_scheme
+from paraminspect.init.schemes.registry import SCHEMES, bind
+from paraminspect.init.schemes.scheme import Scheme
+from paraminspect.init.schemes.scheme_text import parse_scheme
 from paraminspect.render import schemes
-from paraminspect.render.view import ASCII, View
 from paraminspect.spec.parse import parse_spec
+from paraminspect.text.view import ASCII, View
 
 Golden = Callable[[str, str], None]
 ALL = tuple(SCHEMES.values())

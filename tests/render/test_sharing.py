@@ -10,8 +10,8 @@ import pytest
 
 from paraminspect.render.sharing import MEANING, constants, summary_lines
 from paraminspect.render.uses import UsesByParameter
-from paraminspect.render.view import ASCII, View
 from paraminspect.report import Environment, Gradient, Parameter, Report, Sharing, Source, Totals, Use
+from paraminspect.text.view import ASCII, View
 
 TIE = {"declared": True, "origin": "_tied_weights_keys"}
 GROUPS = (

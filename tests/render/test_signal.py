@@ -13,8 +13,8 @@ import pytest
 
 from paraminspect.render.layers import strays, wrong_with
 from paraminspect.render.signal import LEGEND, conditions, signal_lines
-from paraminspect.render.view import ASCII, Glyphs, View
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
+from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report
 
 STEADY = Course("steady", None, 1.01, 1.0, 0.9, 1.1, None, 1.4, 1.5)

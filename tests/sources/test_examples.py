@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 from paraminspect.errors import UserError
+from paraminspect.modules.subject import Batch
 from paraminspect.sources.examples import doubt, drawn_batch, example_batch, given_batch
-from paraminspect.sources.subject import Batch
 from paraminspect.spec.inputs import parse_input
 
 

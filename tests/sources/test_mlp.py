@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.sources.demo import Residual
+from paraminspect.modules.demo import Residual
 from paraminspect.sources.mlp import build
 from paraminspect.spec.parse import parse_spec
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
+from paraminspect.modules.subject import Loss
 from paraminspect.sources.locate import Reference, find
 from paraminspect.sources.module import load
-from paraminspect.sources.subject import Loss
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]

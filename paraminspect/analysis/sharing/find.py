@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from paraminspect.analysis.entry import Entry
-from paraminspect.analysis.inventory import Inventory
+from paraminspect.analysis.inventory.entry import Entry
+from paraminspect.analysis.inventory.model_inventory import Inventory
 from paraminspect.analysis.sharing.equality import Equal, Measured, find_equal, readable
 from paraminspect.analysis.sharing.groups import Group, groups_of
 from paraminspect.analysis.sharing.memory import memory_of
 from paraminspect.analysis.sharing.relations import Relations
 from paraminspect.analysis.sharing.repair import repair
 from paraminspect.analysis.sharing.ties import Broken, Declared
+from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing, Values
-from paraminspect.sources.subject import Ties
 
 _ONE_TENSOR = ("same-view", "self-overlap", "equal-not-shared", "equal-constant")  # of which numel is the tensor's
 _LIKE_A_TIE = ("same-view", "same-bytes-other-view", "equal-not-shared")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis import strides
+from paraminspect.analysis.statistics import strides
 
 Array = npt.NDArray[np.int64]
 Dims = tuple[tuple[int, int], ...]  # (how many, bytes from one to the next), the widest step first

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from paraminspect.analysis.entry import Entry
+from paraminspect.analysis.inventory.entry import Entry
 
 
 def repair(root: nn.Module, kept: Entry, others: Iterable[Entry]) -> str | None:

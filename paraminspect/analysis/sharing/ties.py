@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paraminspect.analysis.entry import Entry
-from paraminspect.analysis.inventory import Inventory
+from paraminspect.analysis.inventory.entry import Entry
+from paraminspect.analysis.inventory.model_inventory import Inventory
 from paraminspect.analysis.sharing.sets import Sets
-from paraminspect.sources.subject import Ties
+from paraminspect.modules.subject import Ties
 
 
 @dataclass(frozen=True)

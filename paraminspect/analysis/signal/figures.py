@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.statistics import measure
+from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.report import SignalHistogram
 
 _COPIED = 2**22  # elements: up to here a copy in float64 is faster than reductions that convert as they go

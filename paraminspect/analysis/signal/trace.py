@@ -11,19 +11,19 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.failure import explain
-from paraminspect.analysis.forward import eager, recording, room
-from paraminspect.analysis.leaves import leaves_of
-from paraminspect.analysis.losses import compute_loss
-from paraminspect.analysis.outputs import tensors_in
-from paraminspect.analysis.running import Frame, Running
+from paraminspect.analysis.passes.failing_module import explain
+from paraminspect.analysis.passes.leaves import leaves_of
+from paraminspect.analysis.passes.losses import compute_loss
+from paraminspect.analysis.passes.running import Frame, Running
 from paraminspect.analysis.signal.expect import add_expectations
-from paraminspect.analysis.signal.follower import Follower
 from paraminspect.analysis.signal.nodes import Graph, Node
+from paraminspect.analysis.signal.tracer import Follower
 from paraminspect.analysis.signal.weights import Drawn, Weights
-from paraminspect.analysis.walk import Walk, join, registered, walk
+from paraminspect.isolation.forward import eager, recording, room
+from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.subject import Batch, Given, Loss
+from paraminspect.modules.walk import Walk, join, registered, walk
 from paraminspect.report import ForwardError
-from paraminspect.sources.subject import Batch, Given, Loss
 
 _COTANGENT: Final = Loss("random")
 _ALIKE: Final = 1 - 1e-12  # of the mean cosine between samples

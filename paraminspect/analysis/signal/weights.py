@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paraminspect.analysis.signal.figures import figures
 from paraminspect.analysis.signal.operations import Same
-from paraminspect.analysis.signal.reading import Call, read
+from paraminspect.analysis.signal.recognise import Call, read
 from paraminspect.analysis.signal.states import Law
 
 _SIGMAS: Final = 5.0  # a measured mean counts as 0 within so many standard errors

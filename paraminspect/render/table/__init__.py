@@ -10,8 +10,8 @@ from paraminspect.render.table.grad import grad
 from paraminspect.render.table.init import init
 from paraminspect.render.table.share import share
 from paraminspect.render.table.show import show
-from paraminspect.render.view import View
 from paraminspect.report import Report
+from paraminspect.text.view import View
 
 _COMMANDS: dict[str, Callable[[Report, View], Iterator[str]]] = {
     "show": show,

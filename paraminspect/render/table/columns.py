@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.render import cells
-from paraminspect.render.figures import sparkline, total
 from paraminspect.render.several import members_of
 from paraminspect.render.table.layout import Column
 from paraminspect.render.table.style import BROKEN, QUIET, SHARED, SUSPICIOUS
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Values
+from paraminspect.text.numbers import sparkline, total
+from paraminspect.text.view import View
 
 Row = Parameter
 _TROUBLE = {

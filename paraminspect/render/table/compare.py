@@ -20,12 +20,12 @@ from paraminspect.render.comparison import (
     title,
     verdict,
 )
-from paraminspect.render.figures import plural
 from paraminspect.render.table.folding import entry, flow, fold
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN, HEAD, QUIET, SUSPICIOUS, paint
-from paraminspect.render.view import View
 from paraminspect.report import Comparison, Report, Slope, Trial
+from paraminspect.text.numbers import plural
+from paraminspect.text.view import View
 
 _STYLES = {"vanishing": SUSPICIOUS, "exploding": SUSPICIOUS, "dead": BROKEN, "nonfinite": BROKEN, "failed": BROKEN}
 _LEGEND = (

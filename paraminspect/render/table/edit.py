@@ -10,8 +10,8 @@ from paraminspect.render.table.folding import entry
 from paraminspect.render.table.header import title
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.values import values_blocks
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
+from paraminspect.text.view import View
 
 
 def edit(report: Report, view: View) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
-from paraminspect.render.view import View
+from paraminspect.text.view import View
 
 _WORD = re.compile(r" *[^ ]+")
 

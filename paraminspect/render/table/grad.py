@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from paraminspect.render import cells
 from paraminspect.render.coverage import coverage
-from paraminspect.render.figures import figure, plural
 from paraminspect.render.ledger import ledger
 from paraminspect.render.remarks import forgotten
 from paraminspect.render.rows import Rows, folded
@@ -23,8 +22,9 @@ from paraminspect.render.table.style import QUIET, SUSPICIOUS
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import nonfinite_gradients
 from paraminspect.render.uses import NOT_ATTRIBUTED, UsesByParameter, called
-from paraminspect.render.view import View
 from paraminspect.report import Gradient, Parameter, Report, Use
+from paraminspect.text.numbers import figure, plural
+from paraminspect.text.view import View
 
 _MOST_USES = 12
 _FIRST, _LAST = 6, 3

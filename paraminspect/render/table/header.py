@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from paraminspect.render.heading import experiment, totals
 from paraminspect.render.table.folding import flow, fold
 from paraminspect.render.table.style import HEAD, QUIET, paint
-from paraminspect.render.view import View
 from paraminspect.report import Report
+from paraminspect.text.view import View
 
 MOST_REPR_LINES = 40
 _INDENT = 2

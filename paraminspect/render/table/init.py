@@ -14,8 +14,8 @@ from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import figures_off, judged, nonfinite
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
+from paraminspect.text.view import View
 
 _MOST_NOTES = 8
 

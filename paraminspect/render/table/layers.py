@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from paraminspect.render.figures import figure, plural
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN
-from paraminspect.render.view import View
 from paraminspect.report import Layer, Report
+from paraminspect.text.numbers import figure, plural
+from paraminspect.text.view import View
 
 _MOST = 40
 

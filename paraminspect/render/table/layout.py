@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from paraminspect.render.table.folding import aside, cut
 from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
-from paraminspect.render.view import View
+from paraminspect.text.view import View
 
 Row = TypeVar("Row")
 GAP = 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.render.braces import pattern
-from paraminspect.render.figures import plural, size, whole
 from paraminspect.render.remarks import forgotten
 from paraminspect.render.sharing import (
     MEANING,
@@ -21,8 +19,10 @@ from paraminspect.render.table.folding import entry, fold
 from paraminspect.render.table.header import title
 from paraminspect.render.table.style import SHARED, paint
 from paraminspect.render.uses import UsesByParameter, sum_of_uses
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Sharing
+from paraminspect.text.braces import pattern
+from paraminspect.text.numbers import plural, size, whole
+from paraminspect.text.view import View
 
 _BETWEEN = {"self-overlap": " in ", "equal-not-shared": " each, ", "equal-constant": " each, "}
 

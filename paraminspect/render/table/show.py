@@ -16,8 +16,8 @@ from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.values import values_blocks
 from paraminspect.render.table.verdicts import figures_off, judged, nonfinite
 from paraminspect.render.uses import UsesByParameter
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report
+from paraminspect.text.view import View
 
 
 def show(report: Report, view: View) -> Iterator[str]:

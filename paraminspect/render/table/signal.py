@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from paraminspect.render.bars import Decades, decades
-from paraminspect.render.figures import plural, sparkline
 from paraminspect.render.layers import BARS, FIGURES, OUT, PRE, Figure, Get, digits, type_of, wrong_with
 from paraminspect.render.signal import LEGEND, conditions
 from paraminspect.render.table.folding import entry, fold
 from paraminspect.render.table.layout import Column, lay_out
 from paraminspect.render.table.style import BROKEN, QUIET, SUSPICIOUS, paint
-from paraminspect.render.view import View
 from paraminspect.report import Signal, SignalHistogram, SignalLayer
+from paraminspect.text.numbers import plural, sparkline
+from paraminspect.text.view import View
 
 MOST = 40
 _BARS = 16

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paraminspect.render import cells
-from paraminspect.render.figures import whole
 from paraminspect.render.table.folding import fold
 from paraminspect.render.table.style import HEAD, paint
-from paraminspect.render.view import View
 from paraminspect.report import Gradient, Parameter, Report, TensorInfo
+from paraminspect.text.numbers import whole
+from paraminspect.text.view import View
 
 _INDENT = 4
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from paraminspect.render.figures import figure
 from paraminspect.render.judgement import BOUNDS, is_off
-from paraminspect.render.view import View
 from paraminspect.report import Parameter, Report, Verdict
+from paraminspect.text.numbers import figure
+from paraminspect.text.view import View
 
 _MOST = 20
 _FIGURES = ("mean", "std")

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from paraminspect.analysis.signal import Trace, combined, follow
-from paraminspect.init.moments import constant, normal, uniform
-from paraminspect.init.scheme import Moments
+from paraminspect.init.schemes.expected_moments import constant, normal, uniform
+from paraminspect.init.schemes.scheme import Moments
+from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal, SignalLayer
-from paraminspect.sources.subject import Batch, Given
 
 
 def traced(module: nn.Module, *args: Any, drawn: Mapping[int, Moments] | None = None, **kwargs: Any) -> Trace:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paraminspect.analysis.signal.course import Series, judge
+from paraminspect.analysis.signal.trend import Series, judge
 from paraminspect.report import Course
 
 DEPTH = 20

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paraminspect.analysis.signal import calls_of, combined, follow
-from paraminspect.experiment.inspect import undisturbed
+from paraminspect.experiments.inspect import undisturbed
+from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal
-from paraminspect.sources.subject import Batch, Given
 from tests.analysis.signal.following import mlp, signal, traced
-from tests.experiment.test_untouched import fingerprint
+from tests.isolation.test_untouched import fingerprint
 from tests.zoo import ZOO, Specimen
 
 

@@ -156,7 +156,7 @@ def test_weights_with_a_mean_are_not_reached(known: bool) -> None:
 
 
 def _constant() -> Any:
-    from paraminspect.init.moments import constant
+    from paraminspect.init.schemes.expected_moments import constant
 
     return constant(0.1)
 

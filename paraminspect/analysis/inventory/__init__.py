@@ -1,0 +1,1 @@
+"""What is there: every tensor of a module, with all its names."""

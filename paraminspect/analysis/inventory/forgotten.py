@@ -1,0 +1,202 @@
+"""Tensors and modules that hang on a model where nothing registers them: they neither train nor save with it.
+
+The search reads what Python itself holds: instance attributes, and the items of containers by the iteration of their
+built-in base class. No code of the model runs: no property, no ``__iter__``, ``__eq__``, ``__hash__`` or ``__repr__``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paraminspect.analysis.inventory.entry import Entry
+from paraminspect.modules.computed import computed_by
+from paraminspect.modules.walk import Path, attributes_of, join, registered
+
+MOST_VALUES = 20_000
+"""Values looked at behind one attribute; numbers and texts do not count."""
+
+DEEPEST = 8
+"""Containers in containers that are opened."""
+
+_NOTHING_INSIDE = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device})
+_TORCHS_OWN = frozenset(attributes_of(nn.Module()))
+_LISTS = ("nn.ModuleList", "nn.ParameterList")
+_CONTAINERS: dict[Any, tuple[str, str]] = {
+    list: _LISTS,
+    tuple: _LISTS,
+    deque: _LISTS,
+    set: _LISTS,
+    frozenset: _LISTS,
+    dict: ("nn.ModuleDict", "nn.ParameterDict"),
+}
+_PLAIN = "a plain tensor attribute: not in parameters(), not in state_dict, does not follow .to(device)"
+_LOST = "no optimizer sees it, state_dict lacks it"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a value hangs: its name, the module whose attribute leads there and that module's path.
+
+    `held_by` is the class of what holds it: None for the attribute of a module, nn.Module for what a module that is
+    itself forgotten has registered, and `note` then says why. `depth` counts the containers on the way, `in_object`
+    says that an object of the user's is on it too.
+    """
+
+    name: str
+    owner: nn.Module
+    path: str
+    held_by: type | None = None
+    note: str = ""
+    depth: int = 0
+    in_object: bool = False
+
+
+class Search:
+    """Find what no module registers, starting from the registered modules and the tensors they register.
+
+    `modules` are the forgotten modules that were found, by where they hang; `cut` are the attributes behind which there
+    was too much to see.
+    """
+
+    def __init__(self, paths: Iterable[Path], known: Iterable[Tensor]) -> None:
+        self.modules: dict[str, nn.Module] = {}
+        self.cut: list[str] = []
+        self._paths = list(paths)
+        self._tensors = {id(tensor) for tensor in known}
+        self._seen = {id(module) for _, module in self._paths}
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield an entry of kind ``unregistered`` for each tensor, by the place where it hangs."""
+        for path, module in self._paths:
+            for place, value in _attributes(module, path):
+                yield from self._behind(place, value)
+
+    def _behind(self, start: _Place, value: Any) -> Iterator[Entry]:
+        """Look at a value and all that it leads to, depth first, in the order in which it is held."""
+        left = [(start, value)]
+        looked = 0
+        while left:
+            place, value = left.pop()
+            looked += place.held_by is not nn.Module
+            if looked > MOST_VALUES:
+                self.cut.append(start.name)
+                return
+            if issubclass(type(value), Tensor):
+                yield from self._tensor(place, value)
+            elif id(value) not in self._seen:
+                self._seen.add(id(value))
+                left += reversed(list(self._inside(place, value)))
+
+    def _tensor(self, place: _Place, tensor: Tensor) -> Iterator[Entry]:
+        with torch._C.DisableTorchFunctionSubclass():
+            note = _why_tensor(place, tensor)
+        if note and id(tensor) not in self._tensors:
+            self._tensors.add(id(tensor))
+            yield Entry((place.name,), tensor, place.owner, "unregistered", (place.path,), note)
+
+    def _inside(self, place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
+        if issubclass(type(value), nn.Module):
+            self.modules[place.name] = value
+            return _of_module(place, value)
+        return islice(_of_container(place, value), MOST_VALUES + 1)
+
+
+def _attributes(module: nn.Module, path: str) -> Iterator[tuple[_Place, Any]]:
+    """Yield the plain attributes of a module, without those that torch computes or holds a second time."""
+    skipped = {one.name for one in computed_by(module)}
+    if issubclass(type(module), nn.RNNBase):
+        skipped.add("_flat_weights")
+    for name, value in list(attributes_of(module).items()):
+        if type(value) not in _NOTHING_INSIDE and name not in _TORCHS_OWN and name not in skipped:
+            yield _Place(join(path, name), module, path), value
+
+
+def _of_module(place: _Place, module: nn.Module) -> Iterator[tuple[_Place, Any]]:
+    """Yield the tensors of a forgotten module, its children and its plain attributes."""
+    inner = _Place(place.name, module, place.name, nn.Module, place.note or _why_module(place))
+    for what in ("_parameters", "_buffers", "_modules"):
+        for name, value in registered(module, what):
+            yield replace(inner, name=join(place.name, name)), value
+    yield from _attributes(module, place.name)
+
+
+def _of_container(place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
+    """Yield the items of a plain container, or the attributes of the one object that may stand on the way."""
+    kind = next((kind for kind in _CONTAINERS if issubclass(type(value), kind)), None)
+    if kind is not None and place.depth < DEEPEST:
+        inner = replace(place, held_by=kind, depth=place.depth + 1)
+        for step, item in _items(kind, value):
+            yield replace(inner, name=place.name + step), item
+    elif kind is None and not place.in_object and not _is_library(type(value)):
+        inner = replace(place, held_by=type(value), in_object=True)
+        for name, item in list(attributes_of(value).items()):
+            if type(item) not in _NOTHING_INSIDE:
+                yield replace(inner, name=join(place.name, name)), item
+
+
+def _items(kind: Any, container: Any) -> Iterator[tuple[str, Any]]:
+    """Yield how each item is reached, and the item; a million numbers or texts are passed over at the speed of C."""
+    values = list(dict.values(container) if kind is dict else kind.__iter__(container))
+    if set(map(type, values)) <= _NOTHING_INSIDE:
+        return
+    keys = list(dict.keys(container)) if kind is dict else range(len(values))
+    opening, closing = "{}" if kind in (set, frozenset) else "[]"
+    for at, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if type(value) not in _NOTHING_INSIDE:
+            yield opening + (repr(key) if _is_plain(key) else f"<{_name_of(type(key))} {at}>") + closing, value
+
+
+def _is_plain(key: object) -> bool:
+    """Tell whether the repr of a key is Python's own."""
+    if type(key) is tuple:
+        return set(map(type, key)) <= _NOTHING_INSIDE
+    return type(key) in _NOTHING_INSIDE
+
+
+def _is_library(kind: type) -> bool:
+    """Tell objects that hold tensors for good reasons, an optimizer among them, from the user's own."""
+    return str(type.__getattribute__(kind, "__module__")).partition(".")[0] in ("torch", "builtins")
+
+
+def _name_of(kind: type) -> str:
+    return str(type.__getattribute__(kind, "__name__"))
+
+
+# --- why it is forgotten, and what to write instead ------------------------------------------------------------
+
+
+def _why_module(place: _Place) -> str:
+    if place.held_by is None:
+        return f"its module was set past registration: {_LOST}; use add_module"
+    if place.held_by in _CONTAINERS:
+        return f"its module is in a plain {_name_of(place.held_by)}: {_LOST}; use {_CONTAINERS[place.held_by][0]}"
+    return f"its module is in a {_name_of(place.held_by)}, which is no Module: {_LOST}; make it one"
+
+
+def _why_tensor(place: _Place, tensor: Tensor) -> str:
+    """Return why a tensor is forgotten; nothing for one that is computed, or rests in a container for its values."""
+    if place.held_by is nn.Module:
+        return place.note
+    parameter = issubclass(type(tensor), nn.Parameter) or attributes_of(tensor).get("_is_param") is True
+    if not tensor.is_leaf or (place.held_by is not None and not parameter and not tensor.requires_grad):
+        return ""
+    if place.held_by is None:
+        return _why_attribute(parameter, tensor.requires_grad)
+    if place.held_by in _CONTAINERS:
+        return f"in a plain {_name_of(place.held_by)}: {_LOST}; use {_CONTAINERS[place.held_by][1]}"
+    return f"in a {_name_of(place.held_by)}, which is no Module: {_LOST}; make it one"
+
+
+def _why_attribute(parameter: bool, requires_grad: bool) -> str:
+    if parameter:
+        return f"a Parameter that was set past registration: {_LOST}; use register_parameter"
+    if requires_grad:
+        return f"requires grad, but is no Parameter: {_LOST}; use nn.Parameter"
+    return f"{_PLAIN}; use nn.Parameter or register_buffer"

@@ -1,0 +1,187 @@
+"""What is there: every parameter, buffer and forgotten tensor of a module, with all its names and its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from paraminspect.analysis.inventory.entry import Entry as Entry
+from paraminspect.analysis.inventory.forgotten import MOST_VALUES, Search
+from paraminspect.modules.computed import notes_on
+from paraminspect.modules.packed import unpacked
+from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
+from paraminspect.report import Totals
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Every tensor of a module; objects and storages are numbered by first appearance, so that no address is shown.
+
+    `modules` maps every path to its module, one that is reached twice under both paths; the ones that nothing registers
+    come last, by where they hang. `notes` say which names are left out, and where the search was cut short; `cut` that
+    there are too many names to list.
+    """
+
+    entries: tuple[Entry, ...]
+    modules: dict[str, nn.Module]
+    _identities: dict[int, int] = field(default_factory=dict)
+    _storages: dict[int, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    cut: bool = False
+
+    def identity(self, tensor: Tensor) -> int:
+        """Return the number of this tensor object, counted from 1 by first appearance."""
+        return self._identities.setdefault(id(tensor), len(self._identities) + 1)
+
+    def storage(self, tensor: Tensor) -> int | None:
+        """Return the number of the tensor's storage, None where it has none.
+
+        Keyed by the storage object, never by data_ptr: that is 0 for every meta and every empty tensor.
+        """
+        if is_lazy(tensor):
+            return None
+        try:
+            with torch._C.DisableTorchFunctionSubclass():
+                key = tensor.untyped_storage()._cdata  # private, and the only identity that meta tensors keep apart
+        except (RuntimeError, NotImplementedError):
+            return None
+        return self._storages.setdefault(key, len(self._storages) + 1)
+
+    def of_kind(self, kind: str) -> tuple[Entry, ...]:
+        """Return the entries of one kind: parameter, buffer or unregistered."""
+        return tuple(entry for entry in self.entries if entry.kind == kind)
+
+
+def take_inventory(module: nn.Module) -> Inventory:
+    """List parameters first, then buffers, packed ones among them, then what no module registers.
+
+    Linear in the number of paths that lead to a module: one reached twice counts twice, for it has two names. None of
+    the module's own code runs.
+    """
+    found = walk(module)
+    entries = [*_registered(found, "parameter"), *_registered(found, "buffer"), *_packed(found)]
+    search = Search(found.once(), [entry.tensor for entry in entries])
+    entries += search.entries()
+    modules = dict(found.paths)
+    modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
+    inventory = Inventory(tuple(entries), modules, notes=tuple(_notes(found, search)), cut=found.cut)
+    for entry in inventory.entries:
+        inventory.identity(entry.tensor)
+        inventory.storage(entry.tensor)
+    return inventory
+
+
+def names_of(module: nn.Module) -> list[tuple[nn.Parameter, tuple[str, ...]]]:
+    """Return every Parameter of `module` once, with all its names."""
+    found: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for path, owner in walk(module).paths:
+        for name, parameter in registered(owner, "_parameters"):
+            found.setdefault(id(parameter), (parameter, []))[1].append(join(path, name))
+    return [(parameter, tuple(names)) for parameter, names in found.values()]
+
+
+class _Slot(NamedTuple):
+    """One registration: the module at `path` holds the tensor as `leaf`."""
+
+    path: str
+    owner: nn.Module
+    leaf: str
+    tensor: Tensor
+
+    @property
+    def persistent(self) -> bool:
+        return self.leaf not in attributes_of(self.owner).get("_non_persistent_buffers_set", ())
+
+
+def _registered(found: Walk, kind: str) -> Iterator[Entry]:
+    """Group the names of every registered tensor, in the order in which torch names them."""
+    grouped: dict[int, list[_Slot]] = {}
+    for path, owner in found.paths:
+        for leaf, tensor in registered(owner, f"_{kind}s"):
+            grouped.setdefault(id(tensor), []).append(_Slot(path, owner, leaf, tensor))
+    notes: dict[str, dict[str, str]] = {}
+    for slots in grouped.values():
+        first = slots[0]
+        if first.path not in notes:
+            notes[first.path] = notes_on(first.path, first.owner)
+        yield Entry(
+            names=tuple(join(slot.path, slot.leaf) for slot in slots),
+            tensor=first.tensor,
+            owner=first.owner,
+            kind=kind,
+            owner_names=tuple(slot.path for slot in slots),
+            note=notes[first.path].get(first.leaf),
+            persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
+        )
+
+
+def _packed(found: Walk) -> Iterator[Entry]:
+    for path, owner in found.once():
+        for name, tensor, note in unpacked(owner):
+            yield Entry((join(path, name),), tensor, owner, "buffer", (path,), note, persistent=True)
+
+
+def _notes(found: Walk, search: Search) -> Iterator[str]:
+    """Say which names are left out, and where there was more than was looked at."""
+    own = overridden(found.paths)
+    if own:
+        yield f"{own}: the rows are what is registered, which is what state_dict saves"
+    if found.cycles:
+        yield f"left out, for they lead back to a module above them: {_some(found.cycles)}"
+    if found.cut:
+        yield f"modules go by more than {MOST_ALIASES:,} further names: some are left out, no tensor is"
+    for name in search.cut:
+        yield f"{name!r} leads to more than {MOST_VALUES:,} values: forgotten tensors behind it may be missing"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return f"{shown} and {len(names) - 3:,} more" if len(names) > 3 else shown
+
+
+def count(inventory: Inventory) -> Totals:
+    """Add up an inventory; a shared parameter counts once, `as_named` counts it under each of its names."""
+    parameters = inventory.of_kind("parameter")
+    buffers = inventory.of_kind("buffer")
+    total = _numel(parameters)
+    trainable = _numel(entry for entry in parameters if entry.requires_grad)
+    return Totals(
+        parameters=total,
+        trainable=trainable,
+        frozen=total - trainable,
+        as_named=sum((entry.numel or 0) * len(entry.names) for entry in parameters),
+        bytes=sum(entry.bytes or 0 for entry in parameters),
+        buffers=_numel(buffers),
+        buffer_bytes=sum(entry.bytes or 0 for entry in buffers),
+        unregistered=_numel(inventory.of_kind("unregistered")),
+        unknown=sum(entry.numel is None for entry in inventory.entries),
+    )
+
+
+def _numel(entries: Iterable[Entry]) -> int:
+    return sum(entry.numel or 0 for entry in entries)
+
+
+def counted_by_torch(module: nn.Module) -> int | None:
+    """Return ``sum(p.numel() for p in module.parameters())`` without the lazy ones; None where torch cannot tell.
+
+    That is where a class puts its own `parameters` in the place of torch's: it may leave out what it pleases, and
+    running it may have effects. And where torch's own walk, which recurses, is not deep enough or never began.
+    """
+    if overridden(walk(module).paths):
+        return None
+    try:
+        with torch._C.DisableTorchFunctionSubclass():
+            return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
+    except (Exception, SystemExit):  # modules that cannot be hashed, names that are no text, code of the user's
+        return None
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return ``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")

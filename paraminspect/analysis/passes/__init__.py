@@ -1,0 +1,1 @@
+"""One forward and one backward: the loss, the layers, the gradients, the uses."""

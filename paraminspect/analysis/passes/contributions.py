@@ -1,0 +1,133 @@
+"""What the uses of one parameter contributed, added up and held against what arrived at the parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paraminspect.analysis.passes.gradient_summary import dense
+from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.report import Values
+
+Grads = tuple[Tensor | None, ...]  # what autograd hands to a node
+
+
+class Account:
+    """Add up contributions as they come, and compare the sum with each gradient that the parameter receives.
+
+    A parameter with one use costs no memory: its contribution and what arrives are one tensor, held until then. With
+    several, their sum is held from the first to the last. A parameter receives more than one gradient where parts
+    of the backward run on their own, as reentrant checkpoints do.
+
+    `compared` tells whether a gradient arrived that holds numbers. `difference` is the largest difference between the
+    two, and `tolerance` what rounding may account for. `rest` is what arrived beyond the contributions, None where that
+    is rounding. `received` is kept only where the user's hooks may change or drop ``.grad`` afterwards.
+    """
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+        self.compared = False
+        self.difference = 0.0
+        self.tolerance = 0.0
+        self.rest: Tensor | None = None
+        self.received: Tensor | None = None
+        self._keeps = bool(parameter._post_accumulate_grad_hooks)
+        self._node: Any = None  # where the gradient arrives; held, for the parameter holds it only weakly
+        self._handle: Any = None
+        self._sum: Tensor | None = None
+        self._version: int | None = None  # of a contribution that is held as it came, None for a sum of ours
+        self._peaks: list[float] = []
+
+    def watch(self, view: Tensor, gathering: Callable[[], bool], flush: Callable[[], None]) -> None:
+        """Compare what arrives at the parameter, of which `view` is an alias, while `gathering`.
+
+        `flush` delivers the largest magnitudes that are still due.
+        """
+
+        def compare(grads: Grads) -> None:
+            grad = grads[0]
+            if grad is not None and gathering():
+                with torch.no_grad(), torch._C.DisableTorchFunction():
+                    self._receive(grad, flush)
+
+        self._node = view.grad_fn.next_functions[0][0]  # type: ignore[union-attr]  # an alias has a grad_fn
+        self._handle = self._node.register_prehook(compare)
+
+    def contribute(self, grad: Tensor) -> list[float]:
+        """Add what one use contributed; return where its largest magnitude is to be appended."""
+        if self._sum is None and not self.parameter._backward_hooks:
+            self._sum, self._version = grad, grad._version
+        elif self._sum is None:  # the user's hooks on the parameter may change in place what arrives
+            self._sum, self._version = _wide(grad).clone(), None
+        elif self._version is not None:
+            self._sum, self._version = _wide(self._sum) + _wide(grad), None
+        else:
+            self._sum += _wide(grad)
+        return self._peaks
+
+    def close(self) -> None:
+        """Stop watching; count also what the user's hooks did to ``.grad`` after it had arrived."""
+        if self._handle is not None:
+            self._handle.remove()
+        self._handle = self._node = self._sum = None
+        grad = self.parameter.grad
+        if self.received is not None and grad is not None:
+            with torch.no_grad():
+                self._compare(grad, self.received)
+
+    def _receive(self, grad: Tensor, flush: Callable[[], None]) -> None:
+        if self._sum is grad and grad._version == self._version:
+            self.compared = True
+        else:
+            flush()
+            self._compare(grad, self._sum)
+        if self._keeps:
+            self.received = grad.clone() if self.received is None else self.received + grad
+        self._sum, self._version, self._peaks = None, None, []
+
+    def _compare(self, grad: Tensor, total: Tensor | None) -> None:
+        rest = _wide(grad).clone() if total is None else _difference(grad, total)
+        most = largest(rest)
+        if most is None:
+            return
+        self.compared = True
+        # n terms added one by one are off by (n - 1) u Σ|x| at most (Higham 2002, eq. 4.4); eps is 2 u.
+        tolerance = len(self._peaks) * torch.finfo(grad.dtype).eps * sum(self._peaks)
+        self.difference += most
+        self.tolerance += tolerance
+        if most > tolerance:
+            self.rest = rest if self.rest is None else self.rest + rest
+
+
+def peak(figures: Values | None) -> float:
+    """Return the largest magnitude, or for complex numbers a bound of it."""
+    if figures is None:
+        return 0.0
+    if figures.min is None or figures.max is None:
+        return figures.l2 or 0.0
+    return float(max(-figures.min, figures.max))
+
+
+def _wide(grad: Tensor) -> Tensor:
+    """Return a gradient with every element in memory, in float32 at least."""
+    return dense(grad).to(torch.promote_types(grad.dtype, torch.float32))
+
+
+def _difference(grad: Tensor, total: Tensor) -> Tensor:
+    """Return grad - total; 0 where they are the same in the dtype of `grad`, which NaN and an overflow may be."""
+    received, summed = dense(grad), _wide(total)
+    rounded = summed.to(grad.dtype)
+    same = (received == rounded) | (received.isnan() & rounded.isnan())
+    return (_wide(received) - summed).masked_fill_(same, 0)
+
+
+def largest(rest: Tensor) -> float | None:
+    """Return the largest magnitude, infinity where one is not finite, None where the numbers are unknown."""
+    values = measure(rest.abs(), histogram=False)
+    if values is None:
+        return None
+    return math.inf if values.nan or values.inf else float(values.max or 0)

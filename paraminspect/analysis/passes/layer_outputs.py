@@ -1,0 +1,116 @@
+"""Follow the modules as they run: what each returned, what gradient arrived there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paraminspect.analysis.passes.running import Frame, Running
+from paraminspect.analysis.statistics.batched import Queue
+from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.walk import Walk, registered
+from paraminspect.report import LayerGrad, LayerOut, Values
+
+_NO_OUTPUT, _NO_GRADIENT = LayerOut(), LayerGrad()
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one childless module: figures of what it returned and of the gradient that arrived there."""
+
+    module: str
+    type: str
+    out: LayerOut = _NO_OUTPUT
+    grad: LayerGrad = _NO_GRADIENT
+
+    def note_output(self, values: Values | None) -> None:
+        """Keep the figures of what the module returned."""
+        if values is not None:
+            self.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
+
+    def note_gradient(self, values: Values | None) -> None:
+        """Keep the figure of the gradient that arrived there."""
+        if values is not None:
+            self.grad = LayerGrad(values.rms)
+
+
+class Watch(Running):
+    """Keep one Call for every call of a childless module.
+
+    `gathering` tells that gradients which arrive now are those of the loss. A forward may run backwards of its own.
+    """
+
+    def __init__(self, modules: Walk) -> None:
+        super().__init__(modules)
+        self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
+        self.gathering = False
+        self.calls: list[Call] = []
+        self.queue = Queue()
+        self._calls_of: dict[int, list[Call]] = {}
+        self._leaves: list[tuple[Tensor, Any]] = []
+        # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
+        # 20,000 layers deep. Held here, and let go from the last to the first, each node is freed on its own.
+        self.nodes: list[Any] = []
+
+    @contextlib.contextmanager
+    def gather(self, gathering: bool = True) -> Iterator[None]:
+        """Set `gathering` for a while."""
+        before, self.gathering = self.gathering, gathering
+        try:
+            yield
+        finally:
+            self.gathering = before
+
+    def forget(self) -> None:
+        """Leave no hook on a leaf (an input, a parameter that a module returned), and hold no arguments and errors."""
+        for leaf, handle in self._leaves:
+            handle.remove()
+            if not leaf._backward_hooks:
+                leaf._backward_hooks = None
+        self._leaves.clear()
+        self._calls_of.clear()
+        super().forget()
+
+    def returned(self, running: Frame, output: Any) -> None:
+        """Measure what a childless module returned."""
+        if id(running.module) in self.childless:
+            with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
+                self._look(running, output)
+
+    def _look(self, running: Frame, output: Any) -> None:
+        """Measure the first tensor of real or complex numbers, and arrange to measure its gradient."""
+        tensors = tensors_in(output)
+        floats = (tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex())
+        found = next(floats, tensors[0] if tensors else None)
+        call = Call(running.name, type(running.module).__name__)
+        calls = self._calls_of.setdefault(id(running.module), [])
+        if not self.gathering:
+            self.calls.append(call)
+            calls.append(call)
+        if found is not None:
+            self.queue.measure(found, call.note_output)
+            repeated = self._repeated(call, calls) if self.gathering else call
+            if repeated is not None and found.requires_grad:
+                self._await_gradient(repeated, found)
+
+    def _repeated(self, call: Call, calls: list[Call]) -> Call | None:
+        """Return the call that a checkpoint repeats: the last that gave the same and has no gradient yet."""
+        self.queue.flush()
+        return next((one for one in reversed(calls) if one.out == call.out and one.grad.rms is None), None)
+
+    def _await_gradient(self, call: Call, found: Tensor) -> None:
+        def note(grad: Tensor | None) -> None:
+            if grad is not None and self.gathering:  # a Function of the user's may return None
+                with torch._C.DisableTorchFunction():
+                    self.queue.measure(grad, call.note_gradient)
+
+        handle = found.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
+        if found.grad_fn is None:
+            self._leaves.append((found, handle))
+        elif not self.gathering:  # holding what a checkpoint recomputes would hold its activations
+            self.nodes.append(found.grad_fn)

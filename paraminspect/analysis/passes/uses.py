@@ -1,0 +1,204 @@
+"""The gradient ledger: which operation read which parameter, and what each use contributed to its gradient.
+
+While the forward runs, every followed parameter that an operation takes is replaced by an alias of it. In the
+backward, the gradient that arrives at an alias is that use's contribution. It is measured and added up there and
+then, so that no contribution outlives the backward of its parameter.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from paraminspect.analysis.inventory.small_tensors import SMALL
+from paraminspect.analysis.passes.contributions import Account, Grads, peak
+from paraminspect.analysis.passes.gradient_summary import dense, described
+from paraminspect.analysis.passes.layer_outputs import Watch
+from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
+from paraminspect.report import Gradient, Values
+
+_alias = torch.ops.aten.alias.default  # unlike view_as, it also takes sparse gradients
+_BACKWARDS = {"backward": True, "grad": False}  # which of a forward's own backwards add to ``.grad``
+
+
+@dataclass(eq=False)
+class Record:
+    """One use: the operation, the module it ran in, and what it contributed, None until that has `arrived`.
+
+    `elements` are those of a small contribution. `silent` uses were made without a graph; one that a checkpoint
+    repeats in the backward is `late`: the place in the forward of what repeats it.
+    """
+
+    parameter: Tensor
+    op: str
+    module: str
+    arrived: bool = False
+    gradient: Gradient | None = None
+    elements: Tensor | None = None
+    silent: bool = False
+    late: int | None = None
+
+
+class Ledger(TorchFunctionMode):
+    """Note every read of a parameter; keep the uses of those in `follow` apart.
+
+    `read` holds the ids of the parameters that were read, `records` the uses in order of execution, `accounts` what
+    arrived at the parameters that have uses.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], follow: Iterable[Tensor], watch: Watch) -> None:
+        super().__init__()
+        self.parameters = {id(parameter): parameter for parameter in parameters}  # held: every id stays its own
+        self.followed = {id(parameter) for parameter in follow}
+        self.read: set[int] = set()
+        self.records: list[Record] = []
+        self.accounts: dict[int, Account] = {}
+        self._watch = watch
+        for parameter in self.parameters.values():
+            self._watch_hooked(parameter)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        gathers = _BACKWARDS.get(getattr(func, "__name__", ""))
+        if gathers is not None:
+            with self._watch.gather(gathers):
+                return func(*args, **kwargs)
+        found = tensors_among(args, self.parameters)
+        if kwargs:
+            found.update(tensors_among(kwargs.values(), self.parameters))
+        if found:
+            found = tensors_among(operands(func, args, kwargs), found)
+        if not found:
+            return func(*args, **kwargs)
+        return self._use(found, func, args, kwargs)
+
+    def close(self) -> None:
+        """Put the uses in order and let go of the graph, when the passes are over."""
+        self._watch.queue.flush()
+        for account in self.accounts.values():
+            account.close()
+        self._place_late()
+        self.records = [record for record in self.records if not record.silent]
+
+    def _use(
+        self, found: dict[int, Tensor], func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run an operation that reads the parameters in `found`, on aliases of the followed ones."""
+        self.read.update(found)
+        followed = [parameter for key, parameter in found.items() if key in self.followed and not is_lazy(parameter)]
+        if not followed:
+            return func(*args, **kwargs)
+        views: dict[int, Tensor] = {}
+        if torch.is_grad_enabled():
+            views = {id(parameter): _alias_of(parameter) for parameter in followed if parameter.requires_grad}
+        output = func(*_replaced(args, views), **dict(zip(kwargs, _replaced(kwargs.values(), views), strict=True)))
+        for parameter in followed:
+            view = views.get(id(parameter))
+            if view is not None and output is view:
+                return parameter  # w.contiguous() and the like: what reads it is still to come
+            self._record(parameter, view, func, output)
+        return output
+
+    def _record(self, parameter: Tensor, view: Tensor | None, func: Callable[..., Any], output: Any) -> None:
+        """Note one use, and arrange to measure what it contributes."""
+        record = Record(parameter, name_of(func), self._watch.current, silent=view is None and parameter.requires_grad)
+        if view is not None and has_graph(output):
+            record.late = _place() if self._watch.gathering else None
+            self._await(record, view)
+        elif view is not None or self._watch.gathering or not holds_tensor(output):
+            return
+        self.records.append(record)
+
+    def _await(self, record: Record, view: Tensor) -> None:
+        account = self._account(record.parameter, view)
+
+        def arrive(grads: Grads) -> None:
+            grad = grads[0]
+            if grad is not None and self._watch.gathering:
+                with torch.no_grad(), torch._C.DisableTorchFunction():
+                    self._arrive(record, account, grad)
+
+        view.grad_fn.register_prehook(arrive)  # type: ignore[union-attr]  # an alias has a grad_fn
+
+    def _arrive(self, record: Record, account: Account, grad: Tensor) -> None:
+        if record.arrived:  # a second backward through the same graph
+            record = Record(record.parameter, record.op, record.module)
+            self.records.append(record)
+        record.arrived = True
+        if grad.numel() <= SMALL:
+            record.elements = dense(grad).detach().clone()
+        peaks = account.contribute(grad)
+
+        def deliver(values: Values | None) -> None:
+            record.gradient = described(values, record.parameter.numel())
+            peaks.append(peak(values))
+
+        self._watch.queue.measure(grad, deliver)
+
+    def _account(self, parameter: Tensor, view: Tensor) -> Account:
+        account = self.accounts.get(id(parameter))
+        if account is None:
+            account = self.accounts[id(parameter)] = Account(parameter)
+            account.watch(view, lambda: self._watch.gathering, self._watch.queue.flush)
+        return account
+
+    def _watch_hooked(self, parameter: Tensor) -> None:
+        """Watch also a parameter whose gradient the user's hooks may change or drop once it is there."""
+        hooks = getattr(parameter, "_post_accumulate_grad_hooks", None)
+        if hooks and parameter.requires_grad and not is_lazy(parameter):
+            with torch.enable_grad():
+                self._account(parameter, _alias(parameter))
+
+    def _place_late(self) -> None:
+        """Let each use that a checkpoint repeated take the place it had in the forward, in the forward's order.
+
+        Of those that no gradient reached, the first time was recorded already.
+        """
+        late = [record for record in self.records if record.late is not None and record.arrived]
+        self.records = [record for record in self.records if record.late is None]
+        places: dict[tuple[int, str], deque[Record]] = defaultdict(deque)
+        for record in self.records:
+            if record.silent:
+                places[id(record.parameter), record.op].append(record)
+        for record in sorted(late, key=lambda record: record.late or 0):
+            free = places[id(record.parameter), record.op]
+            if free:
+                first = free.popleft()
+                first.gradient, first.elements, first.silent = record.gradient, record.elements, False
+            else:
+                self.records.append(record)
+
+
+def _alias_of(parameter: Tensor) -> Tensor:
+    """Return an alias in the graph of the parameter itself, also inside ``torch.func.grad`` and its like."""
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return _alias(parameter)  # type: ignore[no-any-return]  # torch's operations are untyped
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+    with temporarily_clear_interpreter_stack():
+        return _alias(parameter)  # type: ignore[no-any-return]  # as above
+
+
+def _replaced(items: Iterable[Any], views: dict[int, Tensor]) -> list[Any]:
+    """Return the items with the views in place of the parameters, also inside lists (an LSTM passes them so)."""
+    if not views:
+        return [*items]
+    return [
+        type(item)(_replaced(item, views)) if type(item) in (list, tuple) else views.get(id(item), item)
+        for item in items
+    ]
+
+
+def _place() -> int:
+    """Return where in the forward the node was made that the backward runs now."""
+    node = torch._C._current_autograd_node()
+    return 0 if node is None else int(node._sequence_nr())

@@ -1,0 +1,316 @@
+"""Follow the signal from operation to operation while a forward runs: what each did, what it returned."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from paraminspect.analysis.passes.failing_module import reason
+from paraminspect.analysis.passes.operands import name_of
+from paraminspect.analysis.passes.running import Running
+from paraminspect.analysis.signal import figures as measure
+from paraminspect.analysis.signal import operations as ops
+from paraminspect.analysis.signal.effects import (
+    Activated,
+    Added,
+    Dropped,
+    Effect,
+    Multiplied,
+    Normalised,
+    Scaled,
+    Shifted,
+    Unchanged,
+)
+from paraminspect.analysis.signal.nodes import Graph, Node, Row
+from paraminspect.analysis.signal.recognise import ACTIVATIONS, Call, bare_name, read
+from paraminspect.analysis.signal.states import Law
+from paraminspect.analysis.signal.weights import Weights, version
+
+_ZERO: Final = Law(0.0, 0.0)
+_ONE: Final = Law(1.0, 1.0)
+_OPAQUE: Final = Effect()
+_RECTIFIERS: Final = ("relu", "relu6")
+_CHANNELS_FIRST: Final = ("batch_norm", "instance_norm", "group_norm")
+_SHOWS: Final = {"T", "mT", "H", "mH", "data"}  # attributes that hold the elements
+_ERRORS: Final = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
+Before = dict[int, Node]
+"""The nodes of the arguments of a call that carry the signal, by the id of the tensor."""
+
+
+class Follower(TorchFunctionMode):
+    """Build the graph of what a forward does to its inputs; measure every tensor as soon as it is there.
+
+    `thorough` also asks for what costs more: cosines, ranks, symmetric units; `histograms` for those of each layer.
+    `roots` are where the signal's way begins, for the gradient; `lost` says where it could not be followed any further,
+    and why; `reused` are the modules whose weights took part more than once.
+    """
+
+    def __init__(self, running: Running, weights: Weights, thorough: bool, histograms: bool) -> None:
+        super().__init__()
+        self.graph = Graph(uses=weights.uses)
+        self.roots: list[GradientEdge] = []
+        self.lost: str | None = None
+        self.reused: dict[str, None] = {}
+        self._running = running
+        self._weights = weights
+        self._thorough = thorough
+        self._histograms = histograms
+        self._nodes: dict[int, tuple[weakref.ref[Tensor], Node, int]] = {}
+        self._pending: tuple[Node, Row, Tensor] | None = None
+        self._held: list[Any] = []  # see Watch.nodes: let go from the last to the first
+
+    def start(self, tensor: Tensor) -> Node:
+        """Let a tensor be an input of the model."""
+        node = self._add(_OPAQUE, (), tensor)
+        if tensor.is_floating_point():
+            node.measured, node.cosine = measure.figures(tensor), measure.cosine(tensor)
+            if tensor.requires_grad:
+                self.roots.append(get_gradient_edge(tensor))
+        return node
+
+    def node_of(self, tensor: Any) -> Node | None:
+        """Return the node of a tensor that carries the signal; an opaque one if something wrote to it unseen."""
+        found = self._nodes.get(id(tensor))
+        if found is None or found[0]() is not tensor or not isinstance(tensor, Tensor):
+            return None
+        _, node, seen = found
+        if seen == version(tensor):
+            return node
+        changed = self._add(_OPAQUE, (node,), tensor)
+        changed.measured, changed.cosine = measure.figures(tensor), measure.cosine(tensor)
+        return changed
+
+    def finish(self) -> None:
+        """Measure what the forward left to be measured."""
+        with self._watching("the output"):
+            self._settle()
+
+    def forget(self) -> None:
+        """Hold no tensor, and no part of autograd's graph, any longer."""
+        self._pending = None
+        self._nodes.clear()
+        self.roots.clear()
+        while self._held:
+            self._held.pop()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        before: Before = {}
+        recorded = False
+        with self._watching(func):
+            before, recorded = self._arriving(func, (*args, *kwargs.values()))
+        output = func(*args, **kwargs)
+        with self._watching(func):
+            if before:
+                self._follow(
+                    Call(func, args, kwargs, before.__contains__, self._weights.owns), before, recorded, output
+                )
+            elif isinstance(output, Tensor):
+                self._weights.note_view(func, args, output)
+        return output
+
+    @contextlib.contextmanager
+    def _watching(self, func: Callable[..., Any] | str) -> Iterator[None]:
+        """Look unseen by autograd and by ourselves; at what cannot be looked at, the way of the signal ends."""
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            try:
+                yield
+            except _ERRORS as error:
+                name = func if isinstance(func, str) else name_of(func)
+                self.lost = f"{name} in {self._running.current or 'the model'}: {reason(error)}"
+                self._nodes.clear()
+
+    def _arriving(self, func: Callable[..., Any], arguments: Iterable[Any]) -> tuple[Before, bool]:
+        """Return what carries the signal among the arguments, and whether autograd has a record of any of it."""
+        found = {id(tensor): (tensor, node) for tensor in _tensors(arguments) if (node := self.node_of(tensor))}
+        if found and self._pending and not (bare_name(func) in ACTIVATIONS and id(self._pending[2]) in found):
+            self._settle()
+        return {key: node for key, (_, node) in found.items()}, any(one.requires_grad for one, _ in found.values())
+
+    def _follow(self, call: Call, before: Before, recorded: bool, output: Any) -> None:
+        """Add a node for every tensor of real numbers that an operation on the signal returned."""
+        if getattr(call.func, "__name__", "") == "__get__" and name_of(call.func) not in _SHOWS:
+            return
+        for one in _tensors([output]):
+            done = read(call, one) if one is output else None
+            if not _is_signal(one, done):
+                continue
+            node = self._take(done, before, one) or self._opaque(call, before, one)
+            node.cut = recorded and not one.requires_grad
+            if one.requires_grad and not recorded:
+                self.roots.append(get_gradient_edge(one))  # the gradient goes no further back than here
+
+    def _take(self, done: ops.Operation | None, before: Before, output: Tensor) -> Node | None:
+        """Add the node, and the row, of an operation on one part of the signal, or of a sum; None for any other."""
+        if isinstance(done, ops.Sum):
+            return self._sum(done, before, output)
+        if done is None or id(done.data) not in before or (len(before) > 1 and not isinstance(done, ops.Same)):
+            return None
+        source = before[id(done.data)]
+        if isinstance(done, ops.Weighted):
+            return self._weighted(done, source, output)
+        if isinstance(done, ops.Activation):
+            return self._activation(done, source, output)
+        if isinstance(done, ops.Norm):
+            return self._norm(done, source, output)
+        return self._add(self._effect(done), (source,), output)
+
+    # --- one operation each ------------------------------------------------------------------------------------
+
+    def _effect(self, done: ops.Same | ops.Shift | ops.Scale | ops.Dropout) -> Effect:
+        if isinstance(done, ops.Same):
+            return Unchanged(done.places, done.samples)
+        if isinstance(done, ops.Shift):
+            return Shifted(self._weights.law(done.bias, _ZERO))
+        if isinstance(done, ops.Dropout):
+            return Dropped(done.p)
+        by = done.factor
+        return Scaled(self._weights.law(by, _ONE) if isinstance(by, Tensor) else Law(by, by * by))
+
+    def _weighted(self, done: ops.Weighted, source: Node, output: Tensor) -> Node:
+        own, law = self._weights.owner(done.weight), self._weights.law(done.weight, _ZERO)
+        random = self._weights.note_use(done.weight, done.rows)
+        bias = self._weights.law(done.bias, _ZERO)
+        effect = Multiplied(law, bias, done.connections, samples=done.units > 0) if random else _OPAQUE
+        node = self._add(effect, (source,), output)
+        uses = self._weights.uses[id(own)]
+        if random and law.mean == 0:
+            node.weight, node.fresh = id(own), uses <= 1
+        if uses > 1:
+            self.reused[self._running.current] = None
+        row = self._row(node, output, "weighted", width=done.width, units=done.units)
+        row.parameter, row.fan_in, row.grouped = id(own), done.fan_in, done.grouped
+        if self._thorough and done.rows is not None:
+            row.symmetric = measure.symmetric_units(done.rows, done.bias)
+        return node
+
+    def _norm(self, done: ops.Norm, source: Node, output: Tensor) -> Node:
+        laws = self._weights.law(done.weight, _ONE), self._weights.law(done.bias, _ZERO)
+        even = measure.even(done.data, done.size, done.centred, done.eps)
+        node = self._add(Normalised(done.centred, done.size, done.eps, even, *laws), (source,), output)
+        row = self._row(node, output, "norm", width=output.shape[-1], units=output.dim() - 1)
+        row.parameter = None if done.weight is None else id(self._weights.owner(done.weight))
+        return node
+
+    def _sum(self, done: ops.Sum, before: Before, output: Tensor) -> Node:
+        one, other = before[id(done.first)], before[id(done.second)]
+        node = self._add(Added(done.factor), (one, other), output)
+        base = _base(one).row or _base(other).row
+        units = base.units if base and base.units is not None else output.dim() - 1
+        self._row(node, output, "sum", width=output.shape[units] if output.dim() else None, units=units)
+        return node
+
+    def _activation(self, done: ops.Activation, source: Node, output: Tensor) -> Node:
+        node = self._add(Activated(done.name, dict(done.params)), (source,), output)
+        base = _base(source, through=Unchanged)
+        row = base.row if base.elements == node.elements else None
+        if row is None or row.activation is not None:
+            self._settle()
+            row = self._row(node, output, "activation", units=output.dim() - 1)
+        row.activation, row.activated, node.ends = str(done), node, row
+        row.out = node.measured = measure.figures(output)
+        units = row.units if row.units is not None and row.units < output.dim() else output.dim() - 1
+        row.dead = measure.dead_share(output, units) if done.name in _RECTIFIERS else None
+        row.saturated = measure.saturated_share(output, done.name, done.params)
+        if self._histograms:
+            row.out_histogram = measure.histogram(output)
+        self._pending = node, row, output
+        self._settle()
+        return node
+
+    def _opaque(self, call: Call, before: Before, output: Tensor) -> Node:
+        node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
+        arguments = _tensors((*call.args, *call.kwargs.values()))
+        if self._weights.note_read(arguments) and output.dim():
+            units = 1 if name_of(call.func) in _CHANNELS_FIRST and output.dim() > 1 else output.dim() - 1
+            self._row(node, output, "other", width=output.shape[units], units=units)
+        else:
+            node.measured = measure.figures(output)
+            node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"
+        if node.row is None or not self._thorough:
+            node.cosine = measure.cosine(output)
+        return node
+
+    # --- nodes and rows ----------------------------------------------------------------------------------------
+
+    def _add(self, effect: Effect, inputs: tuple[Node, ...], output: Tensor) -> Node:
+        node = Node(len(self.graph.nodes), effect, inputs, output.numel())
+        for before in inputs:
+            before.consumers.append(node)
+        self.graph.nodes.append(node)
+        self._nodes[id(output)] = weakref.ref(output, partial(self._gone, id(output), node)), node, version(output)
+        return node
+
+    def _gone(self, key: int, node: Node, _: Any) -> None:
+        found = self._nodes.get(key)
+        if found is not None and found[1] is node:
+            del self._nodes[key]
+
+    def _row(self, node: Node, output: Tensor, kind: str, *, width: int | None = None, units: int) -> Row:
+        frame = self._running.stack[-1] if self._running.stack else None
+        name = type(frame.module).__name__ if frame and kind != "sum" else kind
+        row = node.row = Row(frame.name if frame else "", name, kind, width=width, units=units)
+        row.elements, row.dtype = output.numel(), output.dtype
+        row.pre = row.out = node.measured = measure.figures(output)
+        if self._histograms:
+            row.pre_histogram = measure.histogram(output)
+        self._pending = node, row, output
+        if output.requires_grad:
+            self._await(output, row)
+        return row
+
+    def _settle(self) -> None:
+        """Take the figures that cost more of what the last layer passes on, its activation if it has one."""
+        if self._pending is not None and self._thorough:
+            node, row, output = self._pending
+            row.cosine = node.cosine = measure.cosine(output) if row.units else None
+            row.rank = measure.effective_rank(output) if row.units else None
+        self._pending = None
+
+    def _await(self, output: Tensor, row: Row) -> None:
+        """Arrange to measure the gradient that arrives at what a layer returned."""
+
+        def note(grad: Tensor | None) -> None:
+            if grad is not None:
+                with torch.no_grad(), torch._C.DisableTorchFunction():
+                    row.grad = measure.figures(grad)
+
+        output.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
+        self._held.append(output.grad_fn)
+
+
+def _base(node: Node, through: type[Effect] | None = None) -> Node:
+    """Return where a chain of operations on one tensor began: at a layer, an input, or what theory has no word for."""
+    while node.row is None and len(node.inputs) == 1 and not node.opaque:
+        if through is not None and type(node.effect) is not through:
+            break
+        node = node.inputs[0]
+    return node
+
+
+def _is_signal(tensor: Tensor, done: ops.Operation | None) -> bool:
+    """Tell whether the signal goes on in a tensor: in real numbers, or in whole ones that only change their shape."""
+    whole = isinstance(done, ops.Same) and not tensor.is_complex()
+    return (tensor.is_floating_point() or whole) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def _tensors(items: Iterable[Any]) -> list[Tensor]:
+    """Return the tensors among the items and in lists and tuples of them."""
+    found: list[Tensor] = []
+    for item in items:
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif type(item) in (list, tuple):
+            found += _tensors(item)
+    return found

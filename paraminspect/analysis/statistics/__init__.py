@@ -1,0 +1,1 @@
+"""The figures of a tensor, whatever its type, layout and size."""

@@ -1,0 +1,111 @@
+"""Read the elements of a tensor as flat numpy arrays, a block at a time, and leave the tensor as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from paraminspect.analysis.statistics import strides
+from paraminspect.analysis.statistics.strides import Dims, Index
+
+Array = npt.NDArray[Any]
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Elements:
+    """Give access to `size` elements of a tensor, each standing for `repeat` equal ones.
+
+    Where the tensor visits its memory more often than it has elements there, `visits` says how often it comes to
+    each of them; `size` then counts the memory. Reading is safe from several threads.
+    """
+
+    def __init__(self, tensor: torch.Tensor, words: np.dtype[Any], dims: Dims, repeat: int, overlapping: bool) -> None:
+        self.visits = strides.visits(dims) if overlapping else None
+        dims = [(strides.span(dims), 1)] if overlapping else dims
+        self.shape = tuple(size for size, _ in dims)
+        self.size = math.prod(self.shape)
+        self.repeat = repeat
+        self._fetch = _fetcher(tensor, words, dims)
+
+    def read(self, index: Index) -> Array:
+        """Return one block, flat and in contiguous memory; it may be the tensor's own, and is read-only then."""
+        return self._fetch(index).ravel()
+
+    def blocks(self, limit: int) -> list[Index]:
+        """Return the indices of blocks of at most `limit` elements each that make up the whole."""
+        return strides.blocks(self.shape, limit)
+
+    def sample(self, most: int) -> Array:
+        """Return at most `most` elements, evenly spaced.
+
+        The step is odd: one that shares a factor with the width of a matrix would see only some of its columns.
+        """
+        step = -(-self.size // most)
+        if step == 1:
+            return self._fetch(...).ravel()
+        step += step % 2 == 0
+        if len(self.shape) > 1:
+            return self._fetch(np.unravel_index(np.arange(0, self.size, step), self.shape))
+        words = self.read((slice(None, None, step),))
+        return words if self.visits is None else words[self.visits[::step] > 0]
+
+    def fit(self, most: int) -> bool:
+        """Say whether a sample of `most` is the whole tensor, every element once."""
+        return self.size <= most and self.repeat == 1 and self.visits is None
+
+
+def open_elements(tensor: torch.Tensor, words: np.dtype[Any], most: int) -> Elements | None:
+    """Look at the memory of a strided tensor with elements; None where it has none.
+
+    A tensor of up to `most` elements is read as it is; in a larger one, what a stride of 0 repeats is read once.
+    """
+    count, repeat, overlapping = tensor.numel(), 1, False
+    dims = [(count, 1)] if tensor.is_contiguous() else strides.simplified(tensor.shape, tensor.stride())
+    if count > most:
+        repeat = math.prod(size for size, stride in dims if not stride)
+        dims = [dim for dim in dims if dim[1]] or [(1, 1)]
+        overlapping = math.prod(size for size, _ in dims) > strides.span(dims)
+    # Memory that was freed (FSDP does it) or never read whole must be unknown, not a segmentation fault.
+    needed = (tensor.storage_offset() + strides.span(dims)) * words.itemsize
+    if tensor.untyped_storage().nbytes() < needed:
+        return None
+    return Elements(tensor, words, dims, repeat, overlapping)
+
+
+class _Memory:
+    """Lend the memory of a CPU tensor to numpy, read-only.
+
+    ``Tensor.numpy()`` does that too, but forbids the tensor's storage to be resized ever after.
+    """
+
+    def __init__(self, tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> None:
+        self.tensor = tensor  # keeps the memory alive as long as the array is
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (tensor.data_ptr(), True),
+            "typestr": words.str,
+            "shape": tuple(size for size, _ in dims),
+            "strides": tuple(stride * words.itemsize for _, stride in dims),
+        }
+
+
+def _fetcher(tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> Callable[[Any], Array]:
+    if tensor.is_cpu:
+        memory = np.asarray(_Memory(tensor, words, dims))
+        return memory.__getitem__
+    shape, steps = zip(*dims, strict=True)
+    # As integers: not every device can index every type.
+    plain = tensor.detach().view(_INTEGERS.get(words.itemsize, tensor.dtype))
+    remote = plain.as_strided(shape, steps, plain.storage_offset())
+
+    def fetch(index: Any) -> Array:
+        block = remote[index].cpu().contiguous()
+        return np.asarray(_Memory(block, words, [(block.numel(), 1)]))
+
+    return fetch

@@ -1,0 +1,184 @@
+"""Moments of one block of numbers, in float64 that neither overflows nor cancels.
+
+Everything here is sequential numpy, so that no digit depends on how many threads torch or a BLAS may use.
+Callers run it under ``np.errstate(all="ignore")``: what could overflow or be invalid is looked for first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paraminspect.analysis.statistics.mergeable import Moments, two_sum
+from paraminspect.report import Number
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Mean = tuple[float, float, float]  # its two doubles, and the sum of squared deviations from it
+
+# Sums of squares about a provisional mean are kept while cancellation costs them at most this factor: 2.3 bits.
+CANCELLATION = 4.0
+# Between these, squares of float64 and their sums stay far from both ends of the range.
+_SMALLEST, _LARGEST = 2.0**-300, 2.0**300
+_EXACT_IN_FLOAT64 = 2**53
+# Up to this many numbers a careful sum costs less than finding out whether it is needed.
+_SHORT = 4096
+# Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
+_SPIKES = 64.0
+# numpy adds in chains of sixteen: float64 holds those of float32 exactly while none is this much below the largest.
+_RANGE = 2.0**24
+
+
+def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -> Moments:
+    """Measure a flat, non-empty array of real numbers: float32, float64, or integers of 32 or 64 bits.
+
+    `origin` is a guess of the mean, which saves a pass if it is near; a bad guess costs time, not digits.
+    `work` is overwritten: at least as many float64 as there are values.
+    """
+    low, high = np.minimum.reduce(values).item(), np.maximum.reduce(values).item()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return _finite_part(values, origin, work)
+    # Comparing first is four times as fast as counting the non-zeros of floats.
+    zeros = int(np.count_nonzero(values == 0)) if low <= 0 <= high else 0
+    exponent = _exponent(low, high)
+    if origin:  # a guess from other blocks: from far outside this one, the deviations would overflow
+        origin = float(min(max(origin, low), high))
+    mean = _mean(values, low, high, exponent, origin, work)
+    # Adding 0 turns -0.0 into 0.0: which of two equal zeros a reduction returns is not defined.
+    return Moments(values.size, *mean, exponent, low + 0, high + 0, zeros)
+
+
+def weighted_moments_of(values: Array, weights: Counts) -> Moments:
+    """Measure `values`, each counted `weights` times."""
+    values, weights = values[weights > 0], weights[weights > 0]
+    finite, missing = np.isfinite(values), np.isnan(values)
+    nan = int(weights[missing].sum())
+    inf = int(weights[~finite].sum()) - nan
+    values, weights = values[finite], weights[finite]
+    if not values.size:
+        return Moments(nan=nan, inf=inf)
+    low, high = values.min().item(), values.max().item()
+    exponent = _exponent(low, high)
+    mean: Mean = (math.ldexp(low, -exponent), 0.0, 0.0)
+    if low != high:
+        mean = _weighted_mean(np.ldexp(values.astype(np.float64, copy=False), -exponent), weights)
+    zeros = int(weights[values == 0].sum())
+    return Moments(int(weights.sum()), *mean, exponent, low + 0, high + 0, zeros, nan, inf)
+
+
+def distances(values: Array, near: int) -> Floats:
+    """Return the 64-bit integers `values` less `near`, each rounded once however large it is."""
+    wrapped = values.view(np.uint64) - np.uint64(near % 2**64)
+    below = values < near
+    distance = np.where(below, np.uint64(0) - wrapped, wrapped).astype(np.float64)
+    np.negative(distance, out=distance, where=below)
+    return distance
+
+
+def _finite_part(values: Array, origin: float, work: Floats | None) -> Moments:
+    finite = values[np.isfinite(values)]
+    nan = int(np.count_nonzero(np.isnan(values)))
+    part = moments_of(finite, origin, work) if finite.size else Moments()
+    return part._replace(nan=nan, inf=values.size - finite.size - nan)
+
+
+def _exponent(low: Number, high: Number) -> int:
+    """Return e such that numbers from `low` to `high`, times 2**-e, can be squared; 0 unless they are far out."""
+    peak = max(-low, high)
+    return 0 if _SMALLEST <= peak <= _LARGEST or peak == 0 else math.frexp(peak)[1]
+
+
+def _lost_in_float(value: Number) -> float:
+    return float(value - int(float(value))) if isinstance(value, int) else 0.0
+
+
+def _mean(values: Array, low: Number, high: Number, exponent: int, origin: float, work: Floats | None) -> Mean:
+    """Return the mean and the sum of squared deviations from it, of values * 2**-exponent."""
+    if exponent:
+        values = np.ldexp(values, -exponent)
+        low, high, origin = (math.ldexp(number, -exponent) for number in (low, high, origin))
+    if low == high:
+        return float(low), _lost_in_float(low), 0.0
+    return _about_the_mean(values, low, high, origin, np.empty(values.size) if work is None else work[: values.size])
+
+
+def _about_the_mean(values: Array, low: Number, high: Number, origin: float, work: Floats) -> Mean:
+    if values.dtype.kind in "iu" and max(-low, high) > _EXACT_IN_FLOAT64:
+        return _large_integers(values, int(low), int(high), work)
+    careful = values.dtype.itemsize == 8 or values.size <= _SHORT
+    mean, doubtful = _deviations(values, low, high, origin, work, careful)
+    return _deviations(values, low, high, mean[0], work, careful=True)[0] if doubtful else mean
+
+
+def _deviations(
+    values: Array, low: Number, high: Number, origin: float, work: Floats, careful: bool
+) -> tuple[Mean, bool]:
+    """Sum the deviations from `origin` and their squares; say whether to do so again about the mean found.
+
+    About the mean this is the corrected two-pass algorithm (Chan, Golub & LeVeque 1983, eq. 1.7).
+    """
+    np.copyto(work, values)
+    if origin:
+        work -= origin
+    reach = max(high - origin, origin - low)
+    total, squares = _sums(work, reach, careful)
+    shift = total / work.size
+    m2 = squares - total * shift
+    doubtful = total * shift > CANCELLATION * m2 or not (careful or _adds_well(work, reach, squares, values, origin))
+    return (*two_sum(origin, shift), max(m2, 0.0)), doubtful
+
+
+def _adds_well(squared: Floats, reach: float, squares: float, values: Array, origin: float) -> bool:
+    """Say whether the rounding errors of a plain sum stay few and small."""
+    if squares < _SPIKES * reach * reach:
+        return False
+    # Integers are exact anyway; deviations from a distant mean are small beside it, and so are their errors.
+    if origin or values.dtype.kind != "f":
+        return True
+    return float(np.minimum.reduce(squared)) >= (reach / _RANGE) ** 2
+
+
+def _sums(work: Floats, reach: float, careful: bool) -> tuple[float, float]:
+    """Return the sum of `work`, none of it beyond `reach`, and the sum of its squares; these overwrite it."""
+    total = _careful_sum(work, reach) if careful else float(np.add.reduce(work))
+    np.multiply(work, work, out=work)
+    return total, float(np.add.reduce(work))
+
+
+def _careful_sum(work: Floats, reach: float) -> float:
+    """Add the leading bits of all numbers, which is exact, then the rest (Rump, Ogita & Oishi 2008, algorithm 3.3)."""
+    exponent = math.frexp(reach)[1] + (work.size + 2).bit_length()
+    sigma = 1.5 * 2.0**exponent  # not a power of two: numbers of either sign round alike
+    part = work + sigma
+    part -= sigma
+    leading = float(np.add.reduce(part))
+    np.subtract(work, part, out=part)
+    return leading + float(np.add.reduce(part))
+
+
+def _large_integers(values: Array, low: int, high: int, work: Floats) -> Mean:
+    """Measure 64-bit integers that float64 cannot hold, by their distances from an integer near the mean."""
+    np.copyto(work, values)
+    near = min(max(round(float(np.add.reduce(work)) / values.size), low), high)
+    total, squares = _sums(distances(values, near), float(max(high - near, near - low)), careful=True)
+    shift = total / values.size
+    mean, rest = two_sum(float(near), shift)
+    return (*two_sum(mean, rest + _lost_in_float(near)), max(squares - total * shift, 0.0))
+
+
+def _weighted_mean(values: Floats, weights: Counts) -> Mean:
+    # Careful sums throughout: in the order of bit patterns x and -x are added in different orders.
+    n = int(weights.sum())
+    origin = _careful_sum(*_with_reach(weights * values)) / n
+    deviations = values - origin
+    total = _careful_sum(*_with_reach(weights * deviations))
+    squares = _careful_sum(*_with_reach(weights * deviations * deviations))
+    return (*two_sum(origin, total / n), max(squares - total * (total / n), 0.0))
+
+
+def _with_reach(products: Floats) -> tuple[Floats, float]:
+    return products, float(np.abs(products).max())

@@ -1,0 +1,219 @@
+"""The trials: each scheme on the same model, input and seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
+from paraminspect.analysis.signal import Trace, combined, follow
+from paraminspect.errors import UserError
+from paraminspect.experiments.assemble import describe
+from paraminspect.experiments.comparison.trial_figures import summed_up
+from paraminspect.experiments.inspect import undisturbed
+from paraminspect.experiments.moments import moments_of
+from paraminspect.init.apply import apply_rules, scale_to_batch
+from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.surroundings import around, drawn
+from paraminspect.modules.bits import same_bits
+from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.subject import Batch, Subject
+from paraminspect.report import Failure, Forward, ForwardError, Trial
+from paraminspect.text.numbers import some_of
+
+_MATRIX = 2
+_WHY_NOT = ("no gradient comes back", "the input", "the signal could not be followed")
+_BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A scheme to try: what the user calls it, and all the rules of its trial.
+
+    An `optional` one that cannot fill the model is left out instead of failing; the rule `perhaps` is for parameters
+    that need not be there.
+    """
+
+    name: str
+    rules: tuple[BoundRule, ...] = ()
+    optional: bool = False
+    perhaps: BoundRule | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """The model at one width or depth; `rebuild` makes it anew from a seed that is so much later than the first."""
+
+    rebuild: Callable[[int], Subject]
+    width: int | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True)
+class _Sparing(BoundRule):
+    """A rule that leaves out some of the names it would match."""
+
+    spared: frozenset[str] = frozenset()
+
+    def matches(self, name: str) -> bool:
+        """Tell whether the glob matches a name that is not spared."""
+        return name not in self.spared and super().matches(name)
+
+
+@dataclass
+class Bench:
+    """What the trials have in common, and what was found out on the way.
+
+    `advance` is called after every run. `forward` describes the input of the first one; `classes` is their number where
+    the loss is a classifier's. `notes` are kept by what they are about. `previous` is the module of the last run, if it
+    is still there.
+    """
+
+    seeds: int
+    advance: Callable[[], None]
+    forward: Forward | None = None
+    classes: int | None = None
+    failures: dict[Failure, None] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    previous: Callable[[], nn.Module | None] = lambda: None
+
+    def trial(self, contender: Contender, size: Size) -> Trial | None:
+        """Follow the signal from every seed; what the first failing seed raises is the trial's error.
+
+        None for an optional scheme that cannot fill the model.
+        """
+        traces: list[Trace] = []
+        for later in range(self.seeds):
+            subject = size.rebuild(later)
+            if later and self.previous() is subject.module:
+                self.notes["built"] = _BUILT
+            self.previous = weakref.ref(subject.module)
+            try:
+                traces.append(self._run(subject, contender, first=later == 0))
+            except UserError as error:
+                if contender.optional:
+                    self.notes[contender.name] = f"{contender.name} is left out: {_told(error)}"
+                    return None
+                return self._failed(contender, size, _refused(error, contender))
+            if (raised := traces[-1].error) is not None:
+                return self._failed(contender, size, _failure(raised))
+            self.advance()
+        losses = [trace.loss for trace in traces]
+        signal = combined(traces)
+        for note in signal.notes:
+            if note.startswith(_WHY_NOT):
+                self.notes.setdefault(note, note)
+        return summed_up(contender.name, size.width, size.depth, signal, losses, self.classes)
+
+    def _failed(self, contender: Contender, size: Size, failure: Failure) -> Trial:
+        self.failures[failure] = None
+        return Trial(contender.name, size.width, size.depth, error=failure.message)
+
+    def _run(self, subject: Subject, contender: Contender, first: bool) -> Trace:
+        """Draw the input, initialise, follow the signal: all schemes see the input that follows the building.
+
+        Afterwards a module of the user's has the values that it came with.
+        """
+        module, make_input = subject.module, subject.make_input
+        assert make_input is not None
+        with (
+            _kept(take_inventory(module)) if subject.foreign else contextlib.nullcontext(),
+            undisturbed(module) as (inventory, mode),
+        ):
+            batch = drawn(make_input)
+            rules = [self._sparing_vectors(rule, inventory) for rule in _wanted(contender, inventory)]
+            applied = apply_rules(module, rules, subject.seed or 0)
+            applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))
+            moments = moments_of(module, applied, subject.source.kind)
+            self._note(subject, batch)
+            with self._counting(subject):
+                return follow(
+                    module,
+                    batch,
+                    subject.loss,
+                    moments,
+                    thorough=False,
+                    expect=first,
+                    contain=lambda: around(subject.foreign, mode),
+                )
+
+    def _sparing_vectors(self, rule: BoundRule, inventory: Inventory) -> BoundRule:
+        """Let ``--scheme`` leave weights of one dimension alone, the gains of norms, unless there are no others."""
+        if rule.rule.weights_or_biases != "weight":
+            return rule
+        found = [entry for entry in inventory.of_kind("parameter") if any(map(rule.matches, entry.names))]
+        vectors = [entry for entry in found if not entry.lazy and len(entry.shape) < _MATRIX]
+        if not vectors or len(vectors) == len(found):
+            return rule
+        names = some_of([entry.name for entry in vectors])
+        self.notes.setdefault("vectors", f"the schemes are for weights of two dimensions or more; as built: {names}")
+        return _Sparing(**vars(rule), spared=frozenset(name for entry in vectors for name in entry.names))
+
+    def _note(self, subject: Subject, batch: Batch) -> None:
+        """Describe the input that every scheme sees first."""
+        if self.forward is None:
+            drawn = ((tensor, one) for one in batch.given for tensor in tensors_in(one.value))
+            inputs = tuple(describe(tensor, False, one.name, one.sample) for tensor, one in drawn)
+            self.forward = Forward(inputs, loss_name=subject.loss.name, origin=batch.origin or None)
+
+    @contextlib.contextmanager
+    def _counting(self, subject: Subject) -> Iterator[None]:
+        """Let one run tell how many classes there are, where the loss is a classifier's."""
+        if self.classes is not None or subject.loss.name != "cross_entropy":
+            yield
+            return
+        hook = subject.module.register_forward_hook(lambda _module, _args, output: self._count(output))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _count(self, output: Any) -> None:
+        """Take the classes as the loss does: the last dimension of the first floating tensor."""
+        logits = next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
+        self.classes = None if logits is None else logits.shape[-1]
+
+
+@contextlib.contextmanager
+def _kept(inventory: Inventory) -> Iterator[None]:
+    """Put back the values of the parameters, of those that are one view of one memory once."""
+    held = {}
+    for entry in inventory.of_kind("parameter"):
+        tensor = entry.tensor
+        if not (entry.lazy or tensor.is_meta) and tensor.layout is torch.strided:
+            held[inventory.storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()] = tensor
+    copies = [(tensor, tensor.detach().clone()) for tensor in held.values()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, copy in copies:
+                if not same_bits(tensor, copy):
+                    tensor.copy_(copy)
+
+
+def _refused(error: UserError, contender: Contender) -> Failure:
+    return Failure(error.code, _told(error), error.where or contender.name)
+
+
+def _told(error: UserError) -> str:
+    """Return what is wrong and what to try on one line."""
+    return "; ".join([error.message, *error.hint.splitlines()])
+
+
+def _wanted(contender: Contender, inventory: Inventory) -> list[BoundRule]:
+    """Return the rules of a contender, the one for what need not be there only if it is."""
+    names = [name for entry in inventory.of_kind("parameter") for name in entry.names]
+    perhaps = contender.perhaps
+    return [rule for rule in contender.rules if rule is not perhaps or any(map(rule.matches, names))]
+
+
+def _failure(raised: ForwardError) -> Failure:
+    where = f"layer {raised.module!r}" if raised.module else raised.phase
+    return Failure(f"{raised.phase}-failed", f"the {raised.phase} failed: {raised.message}", where)

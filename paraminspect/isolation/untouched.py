@@ -1,0 +1,207 @@
+"""Leave a module, and what Python and torch keep for the whole process, as they were: looking changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import random
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from paraminspect.isolation.copy_on_write import CopyOnWrite
+from paraminspect.isolation.process_state import Restore, process_state
+from paraminspect.modules.bits import same_bits
+from paraminspect.modules.walk import attributes_of
+
+_MOST_CONTAINERS = 10_000  # of one module: what is larger is data
+_GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
+_CONTAINERS = {dict, OrderedDict, defaultdict, list, set, deque}
+_KEPT = _CONTAINERS | _GENERATORS
+_COPIED_AT_ONCE = 2**24  # bytes: running statistics, counters; a larger tensor is copied when something writes to it
+
+
+@contextlib.contextmanager
+def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterator[CopyOnWrite]:
+    """Put everything back that a forward and a backward may change, also when they raise.
+
+    Covers the attributes, hooks and mode of every module in `modules`; the values, `.grad`, `requires_grad`, type and
+    memory of every tensor in `tensors`; random number generators; torch's settings. Inside, every `.grad` is None, and
+    hooks that run after a gradient has accumulated (an optimizer in the backward) are put aside. The forward has to
+    run under the mode that is yielded: it copies a large tensor before something writes to it.
+    """
+    held = list({id(tensor): tensor for tensor in tensors}.values())
+    with torch._C.DisableTorchFunctionSubclass():
+        small = [tensor for tensor in held if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
+    copied = {id(tensor) for tensor in small}
+    mode = CopyOnWrite(tensor for tensor in held if id(tensor) not in copied)
+    undo: list[Restore] = [*process_state()]
+    with torch._C.DisableTorchFunction():
+        undo += [_tensor(tensor) for tensor in held]
+        undo += [_values(tensor) for tensor in small]
+    undo += [_attributes(module) for module in modules]
+    try:
+        yield mode
+    finally:
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            for memory, copy in mode.copies:
+                memory.copy_(copy)
+            for restore in reversed(undo):
+                restore()
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------
+
+
+def _bytes(tensor: Tensor) -> int:
+    return 0 if is_lazy(tensor) or tensor.is_nested else tensor.numel() * tensor.element_size()
+
+
+def _values(tensor: Tensor) -> Restore:
+    """Copy a tensor now; the version counter does not tell whether it was written to: BatchNorm leaves it alone."""
+    if (
+        is_lazy(tensor)
+        or tensor.is_meta
+        or tensor.is_nested
+        or tensor.is_quantized
+        or tensor.layout is not torch.strided
+    ):
+        return _nothing
+    memory, copy = tensor.data, tensor.detach().clone()
+
+    def restore() -> None:
+        if not same_bits(memory, copy):
+            memory.copy_(copy)
+
+    return restore
+
+
+def _tensor(tensor: Tensor) -> Restore:
+    """Keep the memory, the type and `requires_grad`; take `.grad` and what runs after it away until the end.
+
+    So that the backward has nothing to add to. A lazy parameter has become another by its first forward.
+    """
+    lazy, kind, leaf, requires_grad = is_lazy(tensor), type(tensor), tensor.is_leaf, tensor.requires_grad
+    memory = None if lazy else tensor.data
+    gradient = tensor.grad if leaf else None
+    if gradient is not None:
+        tensor.grad = None
+    hooks = tensor._post_accumulate_grad_hooks or {}  # they are there to change parameters
+    kept = dict(hooks)
+    hooks.clear()
+    watching, marks = tensor._backward_hooks, dict(vars(tensor))
+    watched = dict(watching or {})
+
+    def restore() -> None:
+        if memory is not None:
+            if not _same_memory(tensor, memory):
+                tensor.data = memory
+        elif not is_lazy(tensor):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            tensor.__class__ = kind
+        if tensor.requires_grad != requires_grad and tensor.is_leaf:
+            tensor.requires_grad_(requires_grad)
+        hooks.update(kept)
+        if leaf:
+            tensor.grad = gradient
+        if watching is None and tensor._backward_hooks:
+            tensor._backward_hooks = None
+        elif watching is not None and dict(watching) != watched:
+            _refill(watching, tuple(watched.items()))
+        if not _same(vars(tensor), marks):
+            _refill(vars(tensor), tuple(marks.items()))
+
+    return restore
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
+        return False
+    try:
+        return one.data_ptr() == other.data_ptr() and one.stride() == other.stride()
+    except (RuntimeError, NotImplementedError):  # sparse tensors and wrappers have no memory of their own
+        return True
+
+
+def _nothing() -> None:
+    pass
+
+
+# --- modules ---------------------------------------------------------------------------------------------------
+
+
+def _attributes(module: nn.Module) -> Restore:
+    """Keep the class and the attributes of a module, and what its plain containers hold: hooks, names, caches."""
+    kind, own = type(module), attributes_of(module)
+    attributes = own.copy()
+    held = [value for value in own.values() if type(value) in _KEPT]
+    containers = [value for value in held if type(value) in _CONTAINERS]
+    contents = [(value, ()) for value in containers if not value]  # most are: hooks that nobody registered
+    contents += _filled(value for value in containers if value)
+    generators = [_generator(value) for value in held if type(value) in _GENERATORS]
+
+    def restore() -> None:
+        if type(module) is not kind:
+            module.__class__ = kind
+        now = attributes_of(module)
+        if not _same(now, attributes):
+            now.clear()
+            now.update(attributes)
+        for container, kept in contents:
+            if kept or container:
+                _refill(container, kept)
+        for put_back in generators:
+            put_back()
+
+    return restore
+
+
+def _filled(containers: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Yield the containers, and those inside one another, each with what it holds."""
+    todo = list(containers)
+    seen: set[int] = set()
+    while todo and len(seen) < _MOST_CONTAINERS:
+        container = todo.pop()
+        if id(container) not in seen:
+            seen.add(id(container))
+            kept = _contents(container)
+            yield container, kept
+            inside = container.values() if isinstance(container, dict) else kept
+            todo += [value for value in inside if type(value) in _CONTAINERS]
+
+
+def _generator(generator: Any) -> Restore:
+    """Keep the state of a generator of random numbers that a module draws from itself."""
+    if isinstance(generator, torch.Generator):
+        return partial(generator.set_state, generator.get_state())
+    if isinstance(generator, random.Random):
+        return partial(generator.setstate, generator.getstate())
+    bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator
+    if isinstance(bits, np.random.RandomState):
+        return partial(bits.set_state, bits.get_state())
+    return partial(setattr, bits, "state", bits.state)
+
+
+def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Tell whether two sets of attributes are the same objects, in the same order."""
+    if len(now) != len(before) or not all(map(operator.is_, now.values(), before.values())):
+        return False
+    return list(now) == list(before)
+
+
+def _contents(container: Any) -> tuple[Any, ...]:
+    """Return what a container holds, in its order."""
+    return tuple(container.items() if isinstance(container, dict) else container) if container else ()
+
+
+def _refill(container: Any, kept: tuple[Any, ...]) -> None:
+    """Make a container hold what it held; it stays the same object."""
+    container.clear()
+    fill: Callable[[Any], Any] = container.extend if isinstance(container, (list, deque)) else container.update
+    fill(kept)

@@ -1,0 +1,73 @@
+"""What every source yields: a module, how to make its input, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from paraminspect.report import Source
+
+
+@dataclass(frozen=True)
+class Given:
+    """One argument of the forward: `name` is its keyword, None by position; `sample` what it was drawn from."""
+
+    value: Any
+    name: str | None = None
+    sample: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The arguments of one forward; `origin` says who chose them, e.g. ``--input`` or ``example_input_array``."""
+
+    given: tuple[Given, ...]
+    origin: str = ""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Return the positional arguments."""
+        return tuple(one.value for one in self.given if one.name is None)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Return the keyword arguments."""
+        return {one.name: one.value for one in self.given if one.name is not None}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the backward starts from: a name, and the user's function where the name is ``pkg.mod:func``."""
+
+    name: str = "sum"
+    function: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Names that are meant to be one Parameter, and who says so (``ties``, ``_tied_weights_keys``)."""
+
+    names: tuple[tuple[str, ...], ...] = ()
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module to inspect.
+
+    `make_input` draws the inputs; it is None when no input is known, and `why_no_input` then says which option to
+    pass. `foreign` says that the module's code is the user's: it runs contained, see
+    `paraminspect.isolation.user_code`.
+    """
+
+    module: nn.Module
+    source: Source
+    seed: int | None
+    make_input: Callable[[], Batch] | None
+    why_no_input: str = ""
+    loss: Loss = field(default_factory=Loss)
+    ties: Ties = field(default_factory=Ties)
+    foreign: bool = False

@@ -1,0 +1,166 @@
+"""The report as a whole: where it came from, what ran, what was found, what went wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from paraminspect.report.comparison import Comparison
+from paraminspect.report.signal import Layer, Signal
+from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
+
+SCHEMA = "paraminspect.report"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ForwardError:
+    """Say what raised: `phase` is ``forward``, ``loss`` or ``backward``; `module` the innermost one of a forward."""
+
+    module: str
+    message: str
+    phase: str = "forward"
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Record the one forward pass: what went in, what came out, the loss.
+
+    `loss` is null where it is not finite or not known; `loss_finite` tells the two apart. `origin` says who chose the
+    input: ``--input``, ``example_input_array``, ``dummy_inputs``, ``inferred``, ``given``; null for a spec's own.
+    """
+
+    input: tuple[TensorInfo, ...]
+    output: tuple[TensorInfo, ...] = ()
+    loss: float | None = None
+    loss_name: str | None = None
+    backward: bool = False
+    error: ForwardError | None = None
+    loss_finite: bool | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Hold a measured value against the expected one; `tolerance` follows from the finite size.
+
+    `where` names the parameter, or the scheme that is compared; `figure` is what was measured: ``mean``, ``std``,
+    ``bounds``, ``factor``. `measured` is null where there is no finite number.
+    """
+
+    about: str
+    verdict: str
+    measured: float | None
+    expected: float | None = None
+    tolerance: float | None = None
+    where: str | None = None
+    figure: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Name what a rule found, and where."""
+
+    rule: str
+    severity: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One entry of `errors`: the machine-readable twin of the message on stderr."""
+
+    code: str
+    message: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Prove that a change in place left gradients and graph alone.
+
+    `gradients_unchanged` compares the bits of every `.grad`; `graph_unchanged` that each parameter is the same
+    leaf object. The outputs are those of the same input before and after the change.
+    """
+
+    operation: str
+    value: float
+    parameters: tuple[str, ...]
+    gradients_unchanged: bool | None
+    graph_unchanged: bool
+    output_before: TensorInfo | None = None
+    output_after: TensorInfo | None = None
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Say where the model came from: `kind` is ``spec``, ``module`` or ``checkpoint``."""
+
+    kind: str
+    name: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Say what ran, where, in which dtype and from which seed."""
+
+    paraminspect: str
+    torch: str | None
+    python: str
+    device: str
+    dtype: str
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """Name the module's class and print it as PyTorch does."""
+
+    type: str
+    repr: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one command found."""
+
+    command: str
+    source: Source
+    environment: Environment
+    model: Model | None = None
+    parameters: tuple[Parameter, ...] = ()
+    totals: Totals = field(default_factory=Totals)
+    sharing: tuple[Sharing, ...] = ()
+    forward: Forward | None = None
+    uses: tuple[Use, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    errors: tuple[Failure, ...] = ()
+    edit: Edit | None = None
+    notes: tuple[str, ...] = ()
+    signal: Signal | None = None
+    comparison: Comparison | None = None
+    initialisation: Initialisation | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""
+        return {"schema": SCHEMA, "version": VERSION, **_plain(self)}
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses into dicts and tuples into lists; JSON has no NaN and no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return {name: _plain(item) for name, item in vars(value).items()}

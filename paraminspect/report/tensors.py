@@ -1,0 +1,204 @@
+"""The tensors of a report: their values and gradients, how they were initialised, who shares what, who uses what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Number = float | int
+Nested = Any  # a number, True/False, null, or a list of these: a tensor's elements as JSON has them
+
+
+@dataclass(frozen=True)
+class Values:
+    """Summarise the elements of one tensor.
+
+    `std` is the population value (correction 0), so ``mean**2 + std**2 == rms**2`` and one element has std 0.
+    `nan` and `inf` are counted and left out of every other figure. `histogram` counts the finite elements in
+    equal bins from `min` to `max` (of an evenly spaced sample when the tensor is large).
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    rms: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    l2: float | None = None
+    zeros: int = 0
+    nan: int = 0
+    inf: int = 0
+    histogram: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Say what gradient reached a parameter; the figures are null where no gradient was computed.
+
+    `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
+    ``disconnected`` (read, but the loss does not depend on it), ``not-run``, ``unknown`` (it arrives, but a meta
+    tensor holds no numbers).
+    """
+
+    status: str
+    mean: float | None = None
+    std: float | None = None
+    rms: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    l2: float | None = None
+    zeros: int | None = None
+    nan: int | None = None
+    inf: int | None = None
+    data: Nested = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Init:
+    """Name the scheme that set a parameter and the moments it should have.
+
+    `scheme` is ``default`` for what the layer's own constructor did. `fan_in` and `fan_out` are the fans the
+    scheme's formula used, null where it uses none. `overridden` are the earlier rules that this one replaced.
+    `expected_low` and `expected_high` bound the values, null where nothing does. `notes` say what the figures do not:
+    rows set to zero again, a weight set through its parametrisation, two rules for one Parameter, fans that mislead.
+    """
+
+    scheme: str
+    args: dict[str, Any] = field(default_factory=dict)
+    expected_mean: float | None = None
+    expected_std: float | None = None
+    fan_in: int | None = None
+    fan_out: int | None = None
+    rule: str | None = None
+    overridden: tuple[str, ...] = ()
+    expected_low: float | None = None
+    expected_high: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleApplied:
+    """Say what one rule of initialisation came to: how many tensors it filled, and how many no later rule filled."""
+
+    rule: str
+    where: str
+    matched: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Sum up what the rules did.
+
+    With `seed_per_parameter` every parameter they filled has random numbers of its own, which follow from the seed and
+    its name alone. `digest` stands for all parameters of the model, see `Parameter.digest`: the first 16 hex digits of
+    SHA-256 over a line ``name digest`` for each in the order of the model, the digests in full; null where one is.
+    `saved` is the file that the state_dict was written to. The command `init` alone has both.
+    """
+
+    rules: tuple[RuleApplied, ...] = ()
+    seed_per_parameter: bool = False
+    digest: str | None = None
+    saved: str | None = None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers.
+
+    A row of the kind ``computed`` is a weight that a parametrisation computes from parameters, filled through it.
+    `persistent` is null but for a buffer: does state_dict hold it? `note` says what a name does not: where a forgotten
+    tensor hangs, which weight a stored one computes. `digest` are the first 16 hex digits of SHA-256 over a line
+    ``dtype shape``, as ``float32 3x4``, and the elements in C order, little-endian; null where they are not known.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    module: str
+    module_type: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    numel: int | None
+    bytes: int | None
+    device: str
+    requires_grad: bool
+    identity: int
+    storage: int | None
+    values: Values | None = None
+    gradient: Gradient | None = None
+    init: Init | None = None
+    before: Values | None = None
+    data: Nested = None
+    text: str | None = None
+    note: str | None = None
+    persistent: bool | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Add up the model: parameters counted once each, `as_named` counts every name of a shared one again."""
+
+    parameters: int = 0
+    trainable: int = 0
+    frozen: int = 0
+    as_named: int = 0
+    bytes: int = 0
+    buffers: int = 0
+    buffer_bytes: int = 0
+    unregistered: int = 0
+    unknown: int = 0
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """List the names that share, and how; `modules` are the owners, `same_module` when they are one object.
+
+    `numel` and `bytes` are what is shared: of one tensor, or of the memory in common. `verdict` on a tie is ``intact``,
+    ``broken`` (declared, but not one Parameter), ``missing`` (a declared name does not exist) or ``undeclared``; null
+    where there is no tie to judge. `repair` is the line of PyTorch that makes a half or broken tie a true one.
+    `origin` is who declared a tie that is broken or missing, `missing` the names that do not exist. `storage_bytes` is
+    the size of the one storage that all of them lie in, null where there are several.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    numel: int | None
+    bytes: int | None
+    modules: tuple[str, ...] = ()
+    same_module: bool = False
+    declared: bool = False
+    verdict: str | None = None
+    repair: str | None = None
+    origin: str | None = None
+    missing: tuple[str, ...] = ()
+    storage_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Describe an input or an output of the forward."""
+
+    name: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    sample: str | None = None
+    data: Nested = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """Record one operation that read a parameter, and the gradient that this use alone contributed.
+
+    `op` is ``(not attributed)`` for what the gradient holds beyond the uses that were seen.
+    """
+
+    parameter: str
+    module: str
+    op: str
+    index: int
+    gradient: Gradient

@@ -1,0 +1,1 @@
+"""Text that anyone may see: escaped, counted, shortened, and the settings of a view."""

@@ -1,0 +1,162 @@
+"""Each formula against a numerical integral of its density."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.registry import bind
+from paraminspect.init.schemes.scheme import Moments
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
+def integrate(f, pieces):
+    """Integrate f over the pieces (low, high) by Gauss-Legendre."""
+    total = 0.0
+    for low, high in pieces:
+        x = low + (high - low) * (NODES + 1) / 2
+        total += (high - low) / 2 * float(np.sum(WEIGHTS * f(x)))
+    return total
+
+
+def by_quadrature(density, pieces, at_zero=0.0):
+    """Return (mean, std, kurtosis) of an unnormalised density, beside a probability of being exactly 0."""
+    scale = (1 - at_zero) / integrate(density, pieces)
+    mean = scale * integrate(lambda x: x * density(x), pieces)
+    second, fourth = (
+        at_zero * mean**k + scale * integrate(lambda x, k=k: (x - mean) ** k * density(x), pieces) for k in (2, 4)
+    )
+    return mean, math.sqrt(second), fourth / second**2
+
+
+def assert_close(found, expected, tolerance=1e-9):
+    assert found.std == pytest.approx(expected[1], rel=tolerance)
+    assert found.mean == pytest.approx(expected[0], rel=tolerance, abs=tolerance * expected[1])
+    assert found.kurtosis == pytest.approx(expected[2], rel=tolerance)
+
+
+def bell(mean, std):
+    return lambda x: np.exp(-0.5 * ((x - mean) / std) ** 2)
+
+
+def flat(x):
+    return np.ones_like(x)
+
+
+def test_normal():
+    assert_close(expected_moments.normal(0.3, 0.5), by_quadrature(bell(0.3, 0.5), [(-5.7, 0.3), (0.3, 6.3)]))
+    assert (expected_moments.normal(0.3, 0.5).low, expected_moments.normal(0.3, 0.5).high) == (None, None)
+
+
+def test_uniform():
+    assert_close(expected_moments.uniform(-1.0, 4.0), by_quadrature(flat, [(-1.0, 4.0)]))
+    assert (expected_moments.uniform(-1.0, 4.0).low, expected_moments.uniform(-1.0, 4.0).high) == (-1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"),
+    [
+        (0.0, 1.0, -2.0, 2.0),
+        (0.0, 0.02, -2.0, 2.0),
+        (1.0, 2.0, 0.0, 3.0),
+        (-3.0, 1.0, -2.0, 2.0),
+        (0.0, 1.0, -1e200, 0.5),
+        (0.0, 1.0, 0.1, 0.2),
+        (5.0, 3.0, -1.0, 60.0),
+    ],
+)
+def test_truncated_normal(mean, std, a, b):
+    low, high = max(a, mean - 12 * std), min(b, mean + 12 * std)
+    middle = min(max(mean, low), high)
+    pieces = [piece for piece in ((low, middle), (middle, high)) if piece[0] < piece[1]]
+    assert_close(expected_moments.truncated_normal(mean, std, a, b), by_quadrature(bell(mean, std), pieces), 1e-7)
+
+
+@given(
+    mean=st.floats(-3, 3),
+    std=st.floats(0.01, 10),
+    start=st.floats(-6, 2),
+    width=st.floats(-9, 1).map(lambda power: 10**power),
+)
+def test_truncated_normal_anywhere(mean, std, start, width):
+    a, b = mean + start * std, mean + (start + width) * std
+    if b <= a or mean > b + 2 * std:
+        return
+    found = expected_moments.truncated_normal(mean, std, a, b)
+    expected = by_quadrature(bell(mean, std), [(a, b)])
+    assert found.std == pytest.approx(expected[1], rel=1e-4)
+    assert found.mean == pytest.approx(expected[0], rel=1e-12, abs=1e-4 * expected[1])
+    if width > 0.05:
+        assert found.kurtosis == pytest.approx(expected[2], rel=1e-3)
+
+
+def test_truncated_normal_of_the_textbooks():
+    assert expected_moments.truncated_normal(0.0, 1.0, -2.0, 2.0).std == pytest.approx(0.87962566103423978, rel=1e-14)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.3, 0.02), (-5.0, 3.0)])
+def test_cut_normal(mean, std):
+    found = expected_moments.cut_normal(mean, std)
+    assert_close(found, by_quadrature(bell(mean, std), [(mean - 2 * std, mean + 2 * std)]))
+    assert (found.low, found.high) == (mean - 2 * std, mean + 2 * std)
+    assert found.std == pytest.approx(expected_moments.STD_OF_CUT_NORMAL * std, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [2.0, -0.5])
+def test_scaled(factor):
+    ends = sorted((-1.0 * factor, 4.0 * factor))
+    assert_close(expected_moments.scaled(expected_moments.uniform(-1.0, 4.0), factor), by_quadrature(flat, [ends]))
+    assert [expected_moments.scaled(expected_moments.uniform(-1.0, 4.0), factor).low, ends[1]] == ends
+    assert expected_moments.scaled(expected_moments.UNKNOWN, factor) == expected_moments.UNKNOWN
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.0, 10.0), (0.0, 1.0), (1.0, 1.5)])
+def test_textbook(low, high):
+    found = bind("textbook", {"low": low, "high": high}).moments((3, 4))
+    assert_close(found, by_quadrature(flat, [(-high, -low), (low, high)], at_zero=low / high))
+
+
+def test_textbook_variance():
+    assert bind("textbook", {}).moments((3,)).std ** 2 == pytest.approx(29 + 1 / 6, rel=1e-14)
+
+
+@pytest.mark.parametrize(("rows", "zeros"), [(10, 9), (7, 7), (1000, 900)])
+def test_sparse(rows, zeros):
+    """ceil(sparsity · rows) of each column are zero, the rest normal."""
+    found = bind("sparse", {"sparsity": 0.9, "std": 2.0}).moments((rows, 4))
+    if zeros == rows:
+        assert found == expected_moments.constant(0.0)
+        return
+    assert_close(found, by_quadrature(bell(0.0, 2.0), [(-24.0, 0.0), (0.0, 24.0)], at_zero=zeros / rows))
+
+
+@pytest.mark.parametrize(
+    ("found", "value"),
+    [
+        (expected_moments.normal(2.0, 0.0), 2.0),
+        (expected_moments.uniform(2.0, 2.0), 2.0),
+        (expected_moments.truncated_normal(0.0, 1.0, 2.0, 2.0), 2.0),
+        (expected_moments.cut_normal(2.0, 0.0), 2.0),
+        (expected_moments.scaled(expected_moments.normal(1.0, 2.0), 0.0), 0.0),
+        (expected_moments.symmetric_uniform(0.0), 0.0),
+    ],
+)
+def test_degenerate_distributions_are_constants(found, value):
+    assert found == Moments(mean=value, std=0.0, kurtosis=None, low=value, high=value)
+
+
+@pytest.mark.parametrize(
+    ("ones", "numel", "expected"),
+    [
+        (0, 4, Moments(0.0, 0.0, None, 0.0, 0.0)),
+        (1, 4, Moments(0.25, math.sqrt(0.1875), None, 0.0, 1.0)),
+        (4, 4, Moments(1.0, 0.0, None, 1.0, 1.0)),
+        (0, 0, Moments(None, None, None, None, None)),
+    ],
+)
+def test_indicator(ones, numel, expected):
+    assert expected_moments.indicator(ones, numel) == expected
