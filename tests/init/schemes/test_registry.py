@@ -107,8 +107,9 @@ def test_gain_is_torchs(nonlinearity, a):
 def test_nothing_here_imports_torch():
     code = (
         "import sys\n"
-        "from paraminspect.init import calibrate, defaults, fans, following, registry, text\n"
-        "registry.bind(*text.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
+        "from paraminspect.init import calibrate\n"
+        "from paraminspect.init.schemes import constructor_defaults, fans, next_activation, registry, scheme_text\n"
+        "registry.bind(*scheme_text.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
         "registry.bind('textbook', {}).check('w', (3,), 'float32')\n"
         "registry.bind('critical', {}).fans((3,))\n"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
@@ -289,7 +290,7 @@ def test_a_new_family_is_one_new_file(monkeypatch, tmp_path):
     monkeypatch.setattr(registry.families, "__path__", [*registry.families.__path__, str(tmp_path)])
     assert set(registry._collect()) == {*SCHEMES, "mine"}
     (tmp_path / "mine.py").write_text(text)
-    monkeypatch.delitem(sys.modules, "paraminspect.init.schemes.mine")
+    monkeypatch.delitem(sys.modules, "paraminspect.init.schemes.families.mine")
     with pytest.raises(RuntimeError, match="two families define the scheme 'textbook'"):
         registry._collect()
 
