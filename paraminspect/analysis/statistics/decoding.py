@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from paraminspect.analysis.statistics.counting import COUNTABLE, values_of
-from paraminspect.analysis.statistics.mergeable import Moments
 from paraminspect.analysis.statistics.two_pass import Array, Floats, moments_of
+from paraminspect.report.merge import Moments
 
 _NATIVE: dict[torch.dtype, np.dtype[Any]] = {
     torch.float32: np.dtype(np.float32),

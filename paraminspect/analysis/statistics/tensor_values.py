@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from paraminspect.analysis.statistics.bins import histogram_of
 from paraminspect.analysis.statistics.counting import COUNTABLE, count, values_of
 from paraminspect.analysis.statistics.decoding import WORDS, decode, magnitudes, measure_words
 from paraminspect.analysis.statistics.elements import Elements, open_elements
-from paraminspect.analysis.statistics.mergeable import Moments, merge, merge_all, repeat
 from paraminspect.analysis.statistics.parallel import Draw, share
 from paraminspect.analysis.statistics.two_pass import CANCELLATION, Array, Counts, Floats, weighted_moments_of
 from paraminspect.report import Values
+from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_of_moments
 
 SAMPLE = 4096  # elements that a histogram counts at most
 AT_ONCE = 65_536  # elements that a tensor has at most to be measured in one go
@@ -165,26 +166,9 @@ def _histogram(found: Moments, sample: Array, dtype: torch.dtype) -> tuple[int, 
 
 
 def _figures(found: Moments, dtype: torch.dtype, histogram: tuple[int, ...] | None) -> Values:
+    values = values_of_moments(found)
     if found.min is None or found.max is None:
-        return Values(nan=found.nan, inf=found.inf)
+        return values
     number = float if dtype.is_floating_point else int
-    mean, variance, exponent = found.mean + found.mean_low, found.m2 / found.n, found.exponent
-    return Values(
-        mean=_ldexp(mean, exponent),
-        std=_ldexp(math.sqrt(variance), exponent),
-        rms=_ldexp(math.sqrt(mean * mean + variance), exponent),
-        min=None if dtype.is_complex else number(found.min),
-        max=None if dtype.is_complex else number(found.max),
-        l2=_ldexp(math.sqrt(found.m2 + found.n * (mean * mean)), exponent),
-        zeros=found.zeros,
-        nan=found.nan,
-        inf=found.inf,
-        histogram=histogram,
-    )
-
-
-def _ldexp(figure: float, exponent: int) -> float:
-    try:
-        return math.ldexp(figure, exponent)
-    except OverflowError:
-        return math.inf  # the norm of numbers that are themselves in range may not be
+    low, high = (None, None) if dtype.is_complex else (number(found.min), number(found.max))
+    return replace(values, min=low, max=high, histogram=histogram)

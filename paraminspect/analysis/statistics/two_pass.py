@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis.statistics.mergeable import Moments, two_sum
 from paraminspect.report import Number
+from paraminspect.report.merge import Moments, exponent_of, two_sum
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -22,8 +22,6 @@ Mean = tuple[float, float, float]  # its two doubles, and the sum of squared dev
 
 # Sums of squares about a provisional mean are kept while cancellation costs them at most this factor: 2.3 bits.
 CANCELLATION = 4.0
-# Between these, squares of float64 and their sums stay far from both ends of the range.
-_SMALLEST, _LARGEST = 2.0**-300, 2.0**300
 _EXACT_IN_FLOAT64 = 2**53
 # Up to this many numbers a careful sum costs less than finding out whether it is needed.
 _SHORT = 4096
@@ -44,7 +42,7 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
         return _finite_part(values, origin, work)
     # Comparing first is four times as fast as counting the non-zeros of floats.
     zeros = int(np.count_nonzero(values == 0)) if low <= 0 <= high else 0
-    exponent = _exponent(low, high)
+    exponent = exponent_of(max(-low, high))
     if origin:  # a guess from other blocks: from far outside this one, the deviations would overflow
         origin = float(min(max(origin, low), high))
     mean = _mean(values, low, high, exponent, origin, work)
@@ -62,7 +60,7 @@ def weighted_moments_of(values: Array, weights: Counts) -> Moments:
     if not values.size:
         return Moments(nan=nan, inf=inf)
     low, high = values.min().item(), values.max().item()
-    exponent = _exponent(low, high)
+    exponent = exponent_of(max(-low, high))
     mean: Mean = (math.ldexp(low, -exponent), 0.0, 0.0)
     if low != high:
         mean = _weighted_mean(np.ldexp(values.astype(np.float64, copy=False), -exponent), weights)
@@ -84,12 +82,6 @@ def _finite_part(values: Array, origin: float, work: Floats | None) -> Moments:
     nan = int(np.count_nonzero(np.isnan(values)))
     part = moments_of(finite, origin, work) if finite.size else Moments()
     return part._replace(nan=nan, inf=values.size - finite.size - nan)
-
-
-def _exponent(low: Number, high: Number) -> int:
-    """Return e such that numbers from `low` to `high`, times 2**-e, can be squared; 0 unless they are far out."""
-    peak = max(-low, high)
-    return 0 if _SMALLEST <= peak <= _LARGEST or peak == 0 else math.frexp(peak)[1]
 
 
 def _lost_in_float(value: Number) -> float:

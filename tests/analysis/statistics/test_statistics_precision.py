@@ -14,10 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from paraminspect.analysis.statistics import tensor_values
-from paraminspect.analysis.statistics.mergeable import Moments, merge, merge_all, repeat
 from paraminspect.analysis.statistics.parallel import share
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.analysis.statistics.two_pass import moments_of, weighted_moments_of
+from paraminspect.report.merge import Moments, merge, merge_all, repeat
 from tests.analysis.statistics.exact_figures import assert_figures, assert_moments, is_root
 
 FLOATS = {torch.float64: 64, torch.float32: 32, torch.float16: 16}

@@ -1,12 +1,19 @@
-"""The mean and the spread of numbers, in a form that merges: one part of a tensor at a time."""
+"""The one way in which figures of parts become those of the whole: of blocks, tensors, files or processes.
+
+Mean and spread are kept as `Moments`, which merge without overflow or cancellation; `moments_of_values` and
+`values_of_moments` lead from the figures of a report to these and back, `merge_figures` does all three.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from paraminspect.report import Number
+from paraminspect.report.tensors import Gradient, Number, Values
+
+_SMALLEST, _LARGEST = 2.0**-300, 2.0**300  # between these, squares and sums of them stay far from both ends of float64
 
 
 class Moments(NamedTuple):
@@ -66,6 +73,73 @@ def repeat(part: Moments, times: int) -> Moments:
         nan=part.nan * times,
         inf=part.inf * times,
     )
+
+
+def exponent_of(peak: float) -> int:
+    """Return e such that numbers up to `peak`, times ``2**-e``, can be squared and added; 0 unless they are far out."""
+    return 0 if _SMALLEST <= peak <= _LARGEST or peak == 0 else math.frexp(peak)[1]
+
+
+def merge_figures(parts: Sequence[tuple[Values | Gradient, int]]) -> Values:
+    """Return the figures of all elements together, from those of each part and its number of elements.
+
+    A figure that is unknown of a part is unknown of the whole, and so are all histograms: their bins differ. A mean,
+    std or rms that all parts have in common is kept to the bit.
+    """
+    finite = [part for part, numel in parts if numel > (part.nan or 0) + (part.inf or 0)]
+    moments = [moments_of_values(part, numel) for part, numel in parts]
+    known = [one for one in moments if one is not None]
+    if len(known) < len(moments):
+        zeros, nan, inf = (sum(getattr(part, key) or 0 for part, _ in parts) for key in ("zeros", "nan", "inf"))
+        return Values(zeros=zeros, nan=nan, inf=inf)
+    whole = values_of_moments(merge_all(known))
+    if any(part.min is None or part.max is None for part in finite):  # complex numbers have none
+        whole = replace(whole, min=None, max=None)
+    if len({(part.mean, part.std) for part in finite}) == 1:
+        whole = replace(whole, std=finite[0].std)
+    return replace(whole, rms=finite[0].rms) if len({part.rms for part in finite}) == 1 else whole
+
+
+def moments_of_values(part: Values | Gradient, numel: int) -> Moments | None:
+    """Return the moments behind the figures of `numel` elements; None where a figure is unknown.
+
+    For example, mean 2 and std 1 of four elements become n = 4, mean 2, m2 = 4.
+    """
+    nan, inf = part.nan or 0, part.inf or 0
+    n = numel - nan - inf
+    if n <= 0:
+        return Moments(nan=nan, inf=inf)
+    if part.mean is None or part.std is None or part.rms is None:
+        return None
+    exponent = exponent_of(part.rms)
+    mean, std = math.ldexp(part.mean, -exponent), math.ldexp(part.std, -exponent)
+    low, high = (part.mean if end is None else end for end in (part.min, part.max))
+    return Moments(n, mean, 0.0, n * std * std, exponent, low, high, part.zeros or 0, nan, inf)
+
+
+def values_of_moments(found: Moments) -> Values:
+    """Return the figures of a report, without a histogram; a figure beyond the range of float64 is infinite."""
+    if found.min is None or found.max is None:
+        return Values(nan=found.nan, inf=found.inf)
+    mean, variance, exponent = found.mean + found.mean_low, found.m2 / found.n, found.exponent
+    return Values(
+        mean=_ldexp(mean, exponent),
+        std=_ldexp(math.sqrt(variance), exponent),
+        rms=_ldexp(math.sqrt(mean * mean + variance), exponent),
+        min=found.min,
+        max=found.max,
+        l2=_ldexp(math.sqrt(found.m2 + found.n * (mean * mean)), exponent),
+        zeros=found.zeros,
+        nan=found.nan,
+        inf=found.inf,
+    )
+
+
+def _ldexp(figure: float, exponent: int) -> float:
+    try:
+        return math.ldexp(figure, exponent)
+    except OverflowError:
+        return math.inf  # the norm of numbers that are themselves in range may not be
 
 
 def two_sum(a: float, b: float) -> tuple[float, float]:
