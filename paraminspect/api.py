@@ -17,7 +17,7 @@ from paraminspect.experiments.run import Request
 from paraminspect.isolation.process_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
-from paraminspect.render import html, table
+from paraminspect.render import render
 from paraminspect.render.table.folding import fold
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import example_batch, given_batch
@@ -40,10 +40,10 @@ class Inspection(Report):
         remarks = [f"note: {view.text(note)}" for note in self.notes]
         remarks += [f"error: {view.text(error.where)}: {view.text(error.message)}" for error in self.errors]
         lines = (line for remark in remarks for line in fold(remark, view, 2))
-        return "\n".join(["".join(table.render(self, view)).rstrip("\n"), *lines])
+        return "\n".join(["".join(render(self, "table", view)).rstrip("\n"), *lines])
 
     def _repr_html_(self) -> str:
-        return "".join(html.render(self, View()))
+        return "".join(render(self, "html", View()))
 
 
 def inspect(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from paraminspect.report import Report
     from paraminspect.sources.locate import Reference
     from paraminspect.spec.model import Input, Rule, Spec
-    from paraminspect.text.view import View
 
 DONE, FOUND, FAILED = 0, 1, 2
 
@@ -234,10 +233,9 @@ def finish(
     histograms: bool = False,
 ) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
+    from paraminspect.render import render
+
     chosen = Format.json if printing.json else printing.format
-    render: Callable[[Report, View], Iterator[str]] = importlib.import_module(
-        f"paraminspect.render.{chosen.value}"
-    ).render
     view = replace(
         output.view(not printing.no_color),
         values=values,
@@ -245,7 +243,7 @@ def finish(
         depth=rows.depth,
         fold=not rows.no_fold,
     )
-    output.emit(render(report, view))
+    output.emit(render(report, chosen.value, view))
     if not notes.quiet:
         for text in report.notes:
             output.note(text)
