@@ -208,7 +208,7 @@ def _placed(rebuild: Callable[[int], Subject], option: str) -> Callable[[int], S
 
 def _respecified(spec: Spec, what: str, number: int) -> Spec:
     from paraminspect.spec.footprint import check_memory
-    from paraminspect.spec.names import resolve_references
+    from paraminspect.spec.model import resolve_references
     from paraminspect.spec.resize import with_depth, with_width
 
     resized = with_width(spec, number) if what == "width" else with_depth(spec, number)

@@ -47,7 +47,7 @@ class Prepared:
         """
         from paraminspect.sources import mlp, module
         from paraminspect.sources.locate import Reference
-        from paraminspect.spec.limits import SEEDS
+        from paraminspect.spec.dtypes import SEEDS
 
         if isinstance(self.source, Reference):
             return module.load(self.source, (self.seed + later) % SEEDS, self.device, self.inputs, self.loss)
@@ -71,8 +71,7 @@ def prepare(
     from paraminspect.init.rules import bind_rules, option_rules
     from paraminspect.isolation.importing import is_reference
     from paraminspect.sources.locate import DEFAULT, Reference, find
-    from paraminspect.spec.inputs import parse_inputs
-    from paraminspect.spec.keywords import parse_keywords
+    from paraminspect.spec.inputs import parse_inputs, parse_keywords
 
     forget()
     if source is None and not notes.quiet:
@@ -157,7 +156,7 @@ def _settled(
     """Return the spec with the command line's choices in it, checked against the memory there is."""
     from paraminspect.spec.dtypes import check_device
     from paraminspect.spec.footprint import check_memory
-    from paraminspect.spec.names import resolve_references
+    from paraminspect.spec.model import resolve_references
 
     spec = replace(
         spec,
@@ -193,7 +192,7 @@ def _known(option: str, word: str | None, known: tuple[str, ...]) -> str | None:
 
 
 def _seed(seed: int) -> int:
-    from paraminspect.spec.limits import SEEDS
+    from paraminspect.spec.dtypes import SEEDS
 
     if 0 <= seed < SEEDS:
         return seed

@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from paraminspect.spec.layers import signature
-from paraminspect.spec.model import Group, Item, Layer, Ref, Repeat, Spec, numbered
-from paraminspect.spec.names import resolve_references
+from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Repeat, Spec, numbered, resolve_references
+from paraminspect.spec.signatures import signature
 
 
 def quoted(text: str) -> str:
@@ -21,7 +20,7 @@ def walk(items: tuple[Item, ...]) -> Iterator[Item]:
     """Yield every item, all levels down; what a Repeat repeats, once."""
     for item in items:
         yield item
-        if isinstance(item, (Group, Repeat)):
+        if isinstance(item, (GroupItem, Repeat)):
             yield from walk(item.layers)
 
 
@@ -29,7 +28,7 @@ def groups(items: tuple[Item, ...]) -> Iterator[tuple[Item, ...]]:
     """Yield the children of every Sequential and Residual, the outermost first."""
     yield items
     for item in walk(items):
-        if isinstance(item, Group):
+        if isinstance(item, GroupItem):
             yield item.layers
 
 
@@ -81,16 +80,16 @@ class NetworkWriter:
         copies = textwrap.indent("".join(f"{line},\n" for line in self.in_line(item.layers, prefix)), "    ")
         return f"*[layer for _ in range({item.times}) for layer in (\n{copies})]"
 
-    def child(self, name: str, item: Layer | Group | Ref, prefix: str) -> str:
+    def child(self, name: str, item: LayerItem | GroupItem | Ref, prefix: str) -> str:
         """Write one child, or the name of the layer it refers to."""
         path = f"{prefix}.{name}" if prefix else name
         if isinstance(item, Ref):
             return self.reused[self.references[prefix, name]]
-        text = self.group(item.type, item.layers, path) if isinstance(item, Group) else _layer(item)
+        text = self.group(item.type, item.layers, path) if isinstance(item, GroupItem) else _layer(item)
         return f"({self.reused[path]} := {text})" if path in self.reused else text
 
 
-def _layer(item: Layer) -> str:
+def _layer(item: LayerItem) -> str:
     types = {parameter.name: parameter.type for parameter in signature(item.type)}
     args = [_value(value, kind) for value, kind in zip(item.args, types.values(), strict=False)]
     args += [f"{key}={_value(value, types[key])}" for key, value in item.kwargs.items()]
@@ -99,6 +98,6 @@ def _layer(item: Layer) -> str:
 
 
 def _value(value: Any, kind: str) -> str:
-    if isinstance(value, Layer):
+    if isinstance(value, LayerItem):
         return _layer(value)
     return f"torch.{value}" if kind == "dtype" and isinstance(value, str) else repr(value)

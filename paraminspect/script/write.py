@@ -19,8 +19,8 @@ from paraminspect.modules import demo
 from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk
 from paraminspect.sources.mlp import build
 from paraminspect.spec.inputs import default_dtype, layer_dtypes
-from paraminspect.spec.layers import resolve
-from paraminspect.spec.model import Group, Input, Layer, Ref, Spec, Tie
+from paraminspect.spec.model import GroupItem, Input, LayerItem, Ref, Spec, Tie
+from paraminspect.spec.signatures import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,7 +120,7 @@ def _imports(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> str:
 
 def _helpers(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> Iterator[str]:
     """Yield the source of every function and class that the script needs and torch does not have."""
-    types = {item.type for item in walk(spec.layers) if isinstance(item, (Layer, Group))}
+    types = {item.type for item in walk(spec.layers) if isinstance(item, (LayerItem, GroupItem))}
     for name in ("Residual", "PlainBiasLinear"):
         if name in types:
             yield _source(getattr(demo, name))
@@ -159,7 +159,7 @@ def _build(spec: Spec) -> Iterator[str]:
 def _module(spec: Spec, path: str) -> str:
     """Write the expression for a module: net[0], net.hidden, or get_submodule where neither form is sure."""
     text = "net"
-    if any(isinstance(item, (Layer, Group, Ref)) and (item.name or "").isdigit() for item in walk(spec.layers)):
+    if any(isinstance(item, (LayerItem, GroupItem, Ref)) and (item.name or "").isdigit() for item in walk(spec.layers)):
         return f"net.get_submodule({quoted(path)})"
     for part in path.split(".") if path else []:
         if not (part.isdigit() or part.isidentifier()):
@@ -187,7 +187,9 @@ def _has_streams(rules: tuple[BoundRule, ...]) -> bool:
 
 def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
     """Tell whether a rule fills a weight with a padding row, which is to stay zero."""
-    if not any(isinstance(item, Layer) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)):
+    if not any(
+        isinstance(item, LayerItem) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)
+    ):
         return False
     padded = [target.names for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
     return any(rule.matches(name) for names in padded for name in names for rule in rules)
@@ -278,7 +280,7 @@ def _drawn(wanted: Input, spec: Spec) -> str:
 
 def _may_give_tuple(spec: Spec) -> bool:
     """Tell whether some layer returns more than one tensor, so that the last one may be it."""
-    layers = [item for item in walk(spec.layers) if isinstance(item, Layer)]
+    layers = [item for item in walk(spec.layers) if isinstance(item, LayerItem)]
     return any(
         layer.type in _TUPLES or resolve(layer.type, layer.args, layer.kwargs).get("return_indices") is True
         for layer in layers

@@ -16,9 +16,8 @@ from paraminspect.modules.subject import Batch, Given, Loss, Subject, Ties
 from paraminspect.report import Source
 from paraminspect.sources.draw import draw
 from paraminspect.spec.inputs import default_dtype
-from paraminspect.spec.layers import LAYERS, signature
-from paraminspect.spec.model import Group, Item, Layer, Ref, Spec, Tie, numbered
-from paraminspect.spec.names import resolve_references
+from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Spec, Tie, numbered, resolve_references
+from paraminspect.spec.signatures import LAYERS, signature
 
 DEMONSTRATIONS = {"PlainBiasLinear": PlainBiasLinear}
 
@@ -94,10 +93,10 @@ class _Builder:
                 f"{error.args[0]}", where=where, hint="choose another name", code="spec-bad-name"
             ) from error
 
-    def child(self, name: str, item: Layer | Group | Ref, path: str, prefix: str) -> nn.Module:
+    def child(self, name: str, item: LayerItem | GroupItem | Ref, path: str, prefix: str) -> nn.Module:
         if isinstance(item, Ref):
             module = self.built[self.references[prefix, name]]
-        elif isinstance(item, Group):
+        elif isinstance(item, GroupItem):
             module = self.group(item.type, item.layers, path)
         else:
             module = layer(item)
@@ -105,7 +104,7 @@ class _Builder:
         return module
 
 
-def layer(item: Layer) -> nn.Module:
+def layer(item: LayerItem) -> nn.Module:
     """Call the layer's class with the arguments the spec gives."""
     cls: type[nn.Module] = DEMONSTRATIONS[item.type] if item.type in DEMONSTRATIONS else getattr(nn, item.type)
     types = {parameter.name: parameter.type for parameter in signature(item.type)}
@@ -125,7 +124,7 @@ def _signature(name: str) -> str:
 
 def _argument(value: Any, kind: str) -> Any:
     """Turn what a spec can say into what the class takes: a nested layer into a module, a name into a dtype."""
-    if isinstance(value, Layer):
+    if isinstance(value, LayerItem):
         return layer(value)
     if kind == "dtype" and isinstance(value, str):
         return getattr(torch, value)

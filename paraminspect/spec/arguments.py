@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.spec.layers import LAYERS, MISSING, Param, signature
-from paraminspect.spec.nodes import Entry, Mapping, Node, Scalar, shown
-from paraminspect.spec.values import Nested, read_value
+from paraminspect.spec.argument_values import Nested, read_value
+from paraminspect.spec.signatures import LAYERS, MISSING, Param, signature
+from paraminspect.spec.tree import KeyedValue, Mapping, Node, Scalar, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def unknown_layer(name: str, where: str, path: str, extra: Iterable[str]) -> Use
     return UserError(f"{path}: unknown layer {shown(name)}", where=where, hint=hint, code="spec-unknown-layer")
 
 
-def _split(node: Node | None, ordered: list[Param]) -> tuple[tuple[Node, ...], dict[str, Entry]]:
+def _split(node: Node | None, ordered: list[Param]) -> tuple[tuple[Node, ...], dict[str, KeyedValue]]:
     """Return the arguments by position and by name."""
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return (), {}
@@ -88,7 +88,7 @@ def _too_many(layer: str, path: str, positional: tuple[Node, ...], most: int) ->
     return UserError(message, where=str(positional[most].mark), hint=_usage(layer), code="spec-too-many-arguments")
 
 
-def _check_names(layer: str, path: str, taken: list[str], named: dict[str, Entry]) -> None:
+def _check_names(layer: str, path: str, taken: list[str], named: dict[str, KeyedValue]) -> None:
     names = [param.name for param in signature(layer)]
     for key, entry in named.items():
         where = str(entry.key_mark)
@@ -103,7 +103,7 @@ def _check_names(layer: str, path: str, taken: list[str], named: dict[str, Entry
             raise UserError(message, where=where, hint="keep one of them", code="spec-argument-twice")
 
 
-def _check_missing(layer: str, path: str, where: str, given: int, named: dict[str, Entry]) -> None:
+def _check_missing(layer: str, path: str, where: str, given: int, named: dict[str, KeyedValue]) -> None:
     required = [param.name for param in signature(layer)[given:] if param.default is MISSING]
     missing = [name for name in required if name not in named]
     if missing:

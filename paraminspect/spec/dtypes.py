@@ -1,4 +1,4 @@
-"""The dtypes and the devices that a spec and the command line can name."""
+"""What torch can name and hold: dtypes, devices, the largest size, the seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from paraminspect.errors import UserError
-from paraminspect.spec.nodes import shown
+from paraminspect.spec.tree import shown
 
 DTYPES: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -45,3 +45,10 @@ def check_device(text: str, where: str, path: str = "") -> str:
     message = f"{path}: unknown device {shown(text)}" if path else f"unknown device {shown(text)}"
     hint = f"known: {', '.join(DEVICES)}, and cuda:0 for one of several"
     raise UserError(message, where=where, hint=hint, code="unknown-device")
+
+
+LARGEST: Final = 2**63 - 1
+"""The largest size, and the most bytes, of a tensor: sizes are int64."""
+
+SEEDS: Final = 2**64
+"""How many seeds there are: 0 to 2**64 - 1."""

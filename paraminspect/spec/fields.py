@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.spec.nodes import Mapping, Node, Scalar, Sequence, kind_of
+from paraminspect.spec.tree import Mapping, Node, Scalar, Sequence, kind_of
 
 
 def wrong(node: Node, path: str, expected: str, hint: str = "") -> UserError:

@@ -1,16 +1,18 @@
-"""What the input is: the spec's ``input:`` and the command line's ``--input SHAPE[:DTYPE][:SAMPLE]``."""
+"""What a network is given: the spec's ``input:``, the command line's ``--input``, and ``--arg`` for the user's code."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec import fields
 from paraminspect.spec.dtypes import DTYPES
-from paraminspect.spec.layers import resolve
-from paraminspect.spec.model import SAMPLES, Group, Input, Item, Layer, Repeat, Spec
-from paraminspect.spec.nodes import Node, Sequence
+from paraminspect.spec.model import SAMPLES, GroupItem, Input, Item, LayerItem, Repeat, Spec
+from paraminspect.spec.signatures import resolve
+from paraminspect.spec.syntax import read_yaml
+from paraminspect.spec.tree import Node, Sequence, plain, shown
 
 _RANGE = re.compile(r"-?\d{1,18}\.\.-?\d{1,18}")
 _FORM = "SHAPE[:DTYPE][:SAMPLE], e.g. 2,4 or 2,4:float32:normal or ids=2,128:int64:0..50256"
@@ -108,9 +110,9 @@ def _checked(wanted: Input) -> Input:
 def infer_input(items: tuple[Item, ...]) -> Input | None:
     """Guess the input from the first layer where it leaves no doubt: (2, in_features), or indices for an Embedding."""
     first = items[0]
-    if isinstance(first, (Group, Repeat)):
+    if isinstance(first, (GroupItem, Repeat)):
         return infer_input(first.layers)
-    if not isinstance(first, Layer):
+    if not isinstance(first, LayerItem):
         return None
     arguments = resolve(first.type, first.args, first.kwargs)
     if first.type in ("Linear", "PlainBiasLinear"):
@@ -128,9 +130,43 @@ def default_dtype(spec: Spec) -> str:
 def layer_dtypes(items: tuple[Item, ...]) -> Iterator[str]:
     """Yield the dtypes that layers have of their own, in order."""
     for item in items:
-        if isinstance(item, (Group, Repeat)):
+        if isinstance(item, (GroupItem, Repeat)):
             yield from layer_dtypes(item.layers)
-        elif isinstance(item, Layer):
+        elif isinstance(item, LayerItem):
             dtype = resolve(item.type, item.args, item.kwargs).get("dtype")
             if dtype:
                 yield str(dtype)
+
+
+# --- --arg NAME=VALUE, where VALUE is YAML ---------------------------------------------------------------
+
+
+MAX_CHARACTERS: Final = 10_000
+_ARGUMENT_FORM = "write NAME=VALUE, e.g. --arg depth=2 or --arg sizes=[4,8] or --arg name=small"
+
+
+def parse_keywords(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the value of every ``--arg``: a number, true, false, null, a text, a list or a mapping of these.
+
+    Raises UserError naming the option and what is wrong with it.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UserError(f"{shown(text)} is not an argument", where="--arg", hint=_ARGUMENT_FORM, code="bad-option")
+        if name in found:
+            raise UserError(f"{name!r} is given twice", where="--arg", hint="keep one of them", code="bad-option")
+        found[name] = _value(value, f"--arg {name}")
+    return found
+
+
+def _value(text: str, where: str) -> Any:
+    if len(text) > MAX_CHARACTERS:
+        message = f"the value has {len(text):,} characters, {MAX_CHARACTERS:,} are the most"
+        raise UserError(message, where=where, hint="name a function that takes it from a file", code="bad-option")
+    node = read_yaml(text, where)
+    if node is None:
+        hint = "null is the value None, '' in quotes is an empty text"
+        raise UserError("the value is missing", where=where, hint=hint, code="bad-option")
+    return plain(node)

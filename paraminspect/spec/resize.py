@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from paraminspect.errors import UserError
-from paraminspect.spec.layers import resolve, signature
-from paraminspect.spec.model import Group, Item, Layer, Ref, Repeat, Spec, numbered
-from paraminspect.spec.names import resolve_references
+from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Repeat, Spec, numbered, resolve_references
+from paraminspect.spec.signatures import resolve, signature
 
 _FEATURES: Final = ("in_features", "out_features")
 _CHANNELS: Final = ("in_channels", "out_channels")
@@ -110,7 +109,7 @@ class _Net:
             if isinstance(item, Ref):
                 taken, given = self.ends[self.references[prefix, name]]
                 taken.unite(width)
-            elif isinstance(item, Group):
+            elif isinstance(item, GroupItem):
                 taken, given = width, self.follow(item.layers, width, path)
                 if item.type == "Residual":
                     given.unite(width)
@@ -120,7 +119,7 @@ class _Net:
             width = given
         return width
 
-    def _through(self, layer: Layer, width: _Width, path: str) -> _Width:
+    def _through(self, layer: LayerItem, width: _Width, path: str) -> _Width:
         arguments = resolve(layer.type, layer.args, layer.kwargs)
         sizes = self.sizes[path] = {}
         if layer.type in _BLIND or (layer.type == "PReLU" and arguments["num_parameters"] == 1):
@@ -145,8 +144,8 @@ class _Net:
             self._resized(item, f"{prefix}.{name}" if prefix else name, width) for name, item in numbered(items)
         )
 
-    def _resized(self, item: Layer | Group | Ref, path: str, width: int) -> Item:
-        if isinstance(item, Group):
+    def _resized(self, item: LayerItem | GroupItem | Ref, path: str, width: int) -> Item:
+        if isinstance(item, GroupItem):
             return replace(item, layers=self.resized(item.layers, path, width))
         if isinstance(item, Ref):
             return item
@@ -154,7 +153,7 @@ class _Net:
         return _with(item, free)
 
 
-def _multiple(layer: Layer, path: str, size: int, width: _Width) -> int:
+def _multiple(layer: LayerItem, path: str, size: int, width: _Width) -> int:
     """Return how many times the width a layer takes; the first one that takes it says how much that is."""
     root = width.root()
     if root.size is None:
@@ -165,19 +164,19 @@ def _multiple(layer: Layer, path: str, size: int, width: _Width) -> int:
     return times
 
 
-def _single(size: Any, layer: Layer, path: str) -> int:
+def _single(size: Any, layer: LayerItem, path: str) -> int:
     sizes = size if isinstance(size, tuple) else (size,)
     if len(sizes) != 1:
         raise _refusal(layer, path, f"the shape {sizes} has more than a width in it")
     return int(sizes[0])
 
 
-def _refusal(layer: Layer, path: str, why: str) -> UserError:
+def _refusal(layer: LayerItem, path: str, why: str) -> UserError:
     message = f"--width: layer {path!r} ({layer.type}): {why}"
     return UserError(message, where=layer.where, hint="give a spec for each width", code="no-width")
 
 
-def _with(layer: Layer, values: dict[str, Any]) -> Layer:
+def _with(layer: LayerItem, values: dict[str, Any]) -> LayerItem:
     """Return the layer with other values for arguments that it has, by position or by name."""
     names = [parameter.name for parameter in signature(layer.type)]
     args = tuple(values.get(name, value) for name, value in zip(names, layer.args, strict=False))
@@ -188,7 +187,8 @@ def _with(layer: Layer, values: dict[str, Any]) -> Layer:
 def _in_line(items: _List) -> _List:
     """Write every Repeat out, at every level; the names of the children stay what they are."""
     return tuple(
-        replace(item, layers=_in_line(item.layers)) if isinstance(item, Group) else item for _, item in numbered(items)
+        replace(item, layers=_in_line(item.layers)) if isinstance(item, GroupItem) else item
+        for _, item in numbered(items)
     )
 
 
@@ -216,7 +216,7 @@ def with_depth(spec: Spec, depth: int) -> Spec:
 def _changed(items: _List, change: Callable[[_List], _List]) -> _List:
     """Apply a change to a list of items and to the lists in its groups."""
     return tuple(
-        replace(item, layers=_changed(item.layers, change)) if isinstance(item, Group) else item
+        replace(item, layers=_changed(item.layers, change)) if isinstance(item, GroupItem) else item
         for item in change(items)
     )
 
@@ -225,21 +225,21 @@ def _repeats(items: _List) -> list[Repeat]:
     found: list[Repeat] = []
     for item in items:
         found += [item] if isinstance(item, Repeat) else []
-        found += _repeats(item.layers) if isinstance(item, Group | Repeat) else []
+        found += _repeats(item.layers) if isinstance(item, GroupItem | Repeat) else []
     return found
 
 
-def _chains(items: _List) -> list[list[Layer]]:
+def _chains(items: _List) -> list[list[LayerItem]]:
     """Return the Linear layers of each MLP that has a hidden one: they all stand at one place of the spec."""
-    by_place: dict[str, list[Layer]] = {}
+    by_place: dict[str, list[LayerItem]] = {}
     for item in items:
-        if isinstance(item, Layer) and item.type == "Linear":
+        if isinstance(item, LayerItem) and item.type == "Linear":
             by_place.setdefault(item.where, []).append(item)
     found = [chain for chain in by_place.values() if len(chain) > 1]
-    return found + [chain for item in items if isinstance(item, Group) for chain in _chains(item.layers)]
+    return found + [chain for item in items if isinstance(item, GroupItem) for chain in _chains(item.layers)]
 
 
-def _extended(items: _List, chain: list[Layer], depth: int) -> _List:
+def _extended(items: _List, chain: list[LayerItem], depth: int) -> _List:
     """Give the MLP `depth` hidden layers, where it is among the items."""
     at = [i for i, item in enumerate(items) if any(item is linear for linear in chain)]
     if not at:

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from paraminspect.errors import UserError
-from paraminspect.spec.layers import LAYERS, resolve
-from paraminspect.spec.model import Layer
+from paraminspect.spec.model import LayerItem
+from paraminspect.spec.signatures import LAYERS, resolve
 
 Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = tuple[Shape, ...]
@@ -158,7 +158,7 @@ def _stack(shapes: Callable[[str, Arguments], Shapes], layer: str, a: Arguments)
     return _times(_nested(shapes, a[layer]), a["num_layers"]) + _nested(shapes, a["norm"])
 
 
-def _nested(shapes: Callable[[str, Arguments], Shapes], layer: Layer | None) -> Shapes:
+def _nested(shapes: Callable[[str, Arguments], Shapes], layer: LayerItem | None) -> Shapes:
     if layer is None or layer.type not in LAYERS:
         return ()
     return shapes(layer.type, resolve(layer.type, layer.args, layer.kwargs))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paraminspect.spec.dtypes import DEVICE_PATTERN, DTYPES, FLOATING
-from paraminspect.spec.items import SPECIAL
-from paraminspect.spec.kinds import ELEMENT, base_and_length, choices
-from paraminspect.spec.layers import LAYERS, MISSING, Param, signature
-from paraminspect.spec.limits import SEEDS
+from paraminspect.spec.dtypes import DEVICE_PATTERN, DTYPES, FLOATING, SEEDS
 from paraminspect.spec.model import LOSSES
-from paraminspect.spec.parse import KEYS
+from paraminspect.spec.parse import KEYS, SPECIAL
+from paraminspect.spec.signatures import ELEMENT, LAYERS, MISSING, Param, base_and_length, choices, signature
 
 Schema = dict[str, Any]
 

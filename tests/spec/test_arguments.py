@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from paraminspect.errors import UserError
 from paraminspect.spec.arguments import Bound, bind, unknown_layer
-from paraminspect.spec.layers import LAYERS
-from paraminspect.spec.nodes import Mark, Node, Scalar, Sequence, plain
+from paraminspect.spec.signatures import LAYERS
 from paraminspect.spec.syntax import parse
+from paraminspect.spec.tree import Mark, Node, Scalar, Sequence, plain
 
 MARK = Mark("s", 1, 1)
 ENCODER = "{TransformerEncoderLayer: [4, 2]}"

@@ -7,8 +7,7 @@ import torch  # only to prove the numbering agrees with nn.Sequential
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.spec.model import Group, Input, Layer, Ref, Repeat, Rule, Tie, numbered
-from paraminspect.spec.names import resolve_references
+from paraminspect.spec.model import GroupItem, Input, LayerItem, Ref, Repeat, Rule, Tie, numbered, resolve_references
 from paraminspect.spec.parse import parse_spec
 
 
@@ -35,9 +34,9 @@ device: "cuda:0"
     assert spec.name == "mlp"
     assert (spec.seed, spec.loss, spec.dtype, spec.device) == (7, "mean", "float64", "cuda:0")
     assert spec.layers == (
-        Layer("Linear", (4, 3), {}, None, "m.yaml:5:5"),
-        Layer("ReLU", (), {}, None, "m.yaml:6:5"),
-        Layer("Linear", (), {"in_features": 3, "out_features": 1}, "out", "m.yaml:7:17"),
+        LayerItem("Linear", (4, 3), {}, None, "m.yaml:5:5"),
+        LayerItem("ReLU", (), {}, None, "m.yaml:6:5"),
+        LayerItem("Linear", (), {"in_features": 3, "out_features": 1}, "out", "m.yaml:7:17"),
         Ref("out", None, "m.yaml:8:10"),
     )
     assert spec.input == Input((2, 4), "normal", "float64", None, "m.yaml:9:8")
@@ -48,7 +47,7 @@ device: "cuda:0"
 def test_json_says_the_same_as_yaml() -> None:
     text = '{"name": "n", "layers": [{"Linear": [4, 3]}, "ReLU", {"ref": 0}], "input": [2, 4]}'
     one, other = parse_spec(text, "a.json"), parse_spec(text, "a.yaml")
-    assert [type(item) for item in one.layers] == [type(item) for item in other.layers] == [Layer, Layer, Ref]
+    assert [type(item) for item in one.layers] == [type(item) for item in other.layers] == [LayerItem, LayerItem, Ref]
     assert one.input is not None
     assert other.input is not None
     assert one.input.shape == other.input.shape == (2, 4)
@@ -64,10 +63,10 @@ def test_a_named_repeat_or_mlp_becomes_a_group() -> None:
         "layers: [{name: a, Repeat: {times: 2, layers: [ReLU]}}, {name: b, MLP: {sizes: [2, 1]}}]", "s.yaml"
     )
     body, head = spec.layers
-    assert isinstance(body, Group)
+    assert isinstance(body, GroupItem)
     assert isinstance(body.layers[0], Repeat)
-    assert isinstance(head, Group)
-    assert head.layers == (Layer("Linear", (2, 1), {}, None, "s.yaml:1:67"),)
+    assert isinstance(head, GroupItem)
+    assert head.layers == (LayerItem("Linear", (2, 1), {}, None, "s.yaml:1:67"),)
 
 
 def test_children_are_numbered_as_sequential_numbers_them() -> None:

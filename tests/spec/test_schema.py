@@ -9,10 +9,10 @@ import pytest
 
 from paraminspect.errors import UserError
 from paraminspect.spec.dtypes import DTYPES, FLOATING
-from paraminspect.spec.nodes import plain
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.spec_schema import spec_schema
 from paraminspect.spec.syntax import parse
+from paraminspect.spec.tree import plain
 
 
 @pytest.fixture(scope="module")

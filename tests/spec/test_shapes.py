@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.spec.layers import LAYERS, MISSING, Param, resolve, signature
-from paraminspect.spec.model import Layer
+from paraminspect.spec.model import LayerItem
 from paraminspect.spec.shapes import MAX_TENSORS, buffer_shapes, parameter_shapes
+from paraminspect.spec.signatures import LAYERS, MISSING, Param, resolve, signature
 
 BUILT = sorted(name for name in LAYERS if hasattr(nn, name))
 
 
-def nested(type: str, *args: Any, **kwargs: Any) -> Layer:
+def nested(type: str, *args: Any, **kwargs: Any) -> LayerItem:
     """What the reader of layers returns for a layer that is an argument."""
-    return Layer(type, args, kwargs, None, "")
+    return LayerItem(type, args, kwargs, None, "")
 
 
 def build(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
     def made(value: Any) -> Any:
-        return build(value.type, value.args, value.kwargs) if isinstance(value, Layer) else value
+        return build(value.type, value.args, value.kwargs) if isinstance(value, LayerItem) else value
 
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")

@@ -1,12 +1,14 @@
-"""The closed table of layers that a spec can name, and their signatures."""
+"""The closed table of layers that a spec can name, their signatures, and the words for types in these taken apart."""
 
 from __future__ import annotations
 
 import ast
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from paraminspect.spec.layer_table import TABLE
@@ -64,3 +66,23 @@ def resolve(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[s
     parameters = signature(name)
     defaults = {p.name: p.default for p in parameters if p.default is not MISSING}
     return defaults | dict(zip((p.name for p in parameters), args, strict=False)) | dict(kwargs)
+
+
+# --- the words for types (see layer_table.py) ------------------------------------------------------------
+
+
+ELEMENT: Final[Mapping[str, str]] = MappingProxyType(
+    {"sizes": "size", "optional_sizes": "size", "counts": "count", "ints": "int", "floats": "float"}
+)
+"""The words for one thing or a list of them, and the word for the one thing."""
+
+
+def choices(word: str) -> list[str]:
+    """Return the texts that ``Literal['a', 'b']`` allows; none for any other word."""
+    return ast.literal_eval(word.removeprefix("Literal")) if word.startswith("Literal") else []
+
+
+def base_and_length(word: str) -> tuple[str, int | None]:
+    """Split ``sizes[2]`` into the word and the length; a word without one has None."""
+    found = re.fullmatch(r"(\w+)\[(\d+)\]", word)
+    return (found[1], int(found[2])) if found else (word, None)

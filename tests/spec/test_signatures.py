@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.spec.layers import LAYERS, MISSING, Param, resolve, signature
+from paraminspect.spec.signatures import LAYERS, MISSING, Param, resolve, signature
 
 OURS = {"PlainBiasLinear"}
 LEFT_OUT = {

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paraminspect.errors import UserError
-from paraminspect.spec.nodes import Mapping, Mark, Node, Scalar, Sequence, kind_of, plain
 from paraminspect.spec.syntax import guess_syntax, parse
+from paraminspect.spec.tree import Mapping, Mark, Node, Scalar, Sequence, kind_of, plain
 
 SPEC = """\
 name: mlp   # a comment

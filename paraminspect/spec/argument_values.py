@@ -8,11 +8,9 @@ from typing import Any, Final, TypeAlias
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec import fields
-from paraminspect.spec.dtypes import DTYPES, FLOATING, check_device
-from paraminspect.spec.kinds import ELEMENT, base_and_length, choices
-from paraminspect.spec.layers import Param
-from paraminspect.spec.limits import LARGEST
-from paraminspect.spec.nodes import Mapping, Node, Scalar, Sequence, Value, shown
+from paraminspect.spec.dtypes import DTYPES, FLOATING, LARGEST, check_device
+from paraminspect.spec.signatures import ELEMENT, Param, base_and_length, choices
+from paraminspect.spec.tree import Mapping, Node, Scalar, Sequence, Value, shown
 
 MAX_ENTRIES: Final = 64
 

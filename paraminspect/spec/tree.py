@@ -1,11 +1,101 @@
-"""Building the tree from what a parser meets, within bounds on depth and size."""
+"""The tree that a spec's text is read to: nodes that know their place, composed within bounds on depth and size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
-from paraminspect.spec.nodes import Entry, Mapping, Mark, Node, Scalar, Sequence, Value, kind_of, shown, syntax_error
+from paraminspect.errors import UserError
+
+Value: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a spec; `line` and `column` count from 1."""
+
+    label: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.label}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text, a number, true, false or nothing."""
+
+    value: Value
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    items: tuple[Node, ...]
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedValue:
+    """What stands under a key, and where the key stands."""
+
+    key_mark: Mark
+    value: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys, each with an entry, in the order written."""
+
+    entries: dict[str, KeyedValue]
+    mark: Mark
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def plain(node: Node) -> Any:
+    """Return a node as Python data: dict, list, str, int, float, bool or None."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return {key: plain(entry.value) for key, entry in node.entries.items()}
+
+
+def kind_of(node: Node) -> str:
+    """Return what a node is, in the words of an error message; long values are cut."""
+    if isinstance(node, Scalar):
+        return _describe(node.value)
+    return "a list" if isinstance(node, Sequence) else "a mapping"
+
+
+def _describe(value: Value) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"the {'text' if isinstance(value, str) else 'number'} {shown(value)}"
+
+
+def shown(value: str | int | float) -> str:
+    """Return the repr of a value, cut where it is long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:39]}…")
+    digits = repr(value)
+    return digits if len(digits) <= 40 else f"{digits[:39]}…"
+
+
+def syntax_error(message: str, mark: Mark, hint: str = "") -> UserError:
+    """Build the error for text that is not one document of a spec's YAML or JSON."""
+    return UserError(message, where=str(mark), hint=hint, code="spec-syntax")
+
+
+# --- building the tree from what a parser meets ----------------------------------------------------------
+
 
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
@@ -30,7 +120,7 @@ class _Open:
     start: int
     height: int = 1
     items: list[Node] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, KeyedValue] = field(default_factory=dict)
     key: tuple[str, Mark] | None = None
 
 
@@ -114,11 +204,11 @@ class Composer:
             top.key = self._as_key(node, top.entries, mark), mark
         else:
             key, key_mark = top.key
-            top.entries[key] = Entry(key_mark, node)
+            top.entries[key] = KeyedValue(key_mark, node)
             top.key = None
 
     @staticmethod
-    def _as_key(node: Node, entries: dict[str, Entry], mark: Mark) -> str:
+    def _as_key(node: Node, entries: dict[str, KeyedValue], mark: Mark) -> str:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             hint = "put the key in quotes" if isinstance(node, Scalar) and node.value is not None else ""
             raise syntax_error(f"a key must be text, not {kind_of(node)}", mark, hint)
