@@ -28,9 +28,9 @@ def _answer(argv: list[str]) -> int:
     """Run the command line; whatever comes out of it but an exit code, a broken installation included, is 2."""
     try:
         from paraminspect.cli.app import main as run
-        from paraminspect.isolation import kept_stdout
+        from paraminspect.isolation.process import reserve_stdout_for_good
 
-        kept_stdout.reserve_for_good()
+        reserve_stdout_for_good()
         return run(argv)
     except BaseException as error:
         if "--debug" in argv:

@@ -14,7 +14,7 @@ from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments import inspect as experiment
 from paraminspect.experiments.run import Request
-from paraminspect.isolation.process_state import process_kept
+from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
 from paraminspect.render import render

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from paraminspect.errors import UserError
-from paraminspect.isolation.interrupts import before_a_signal
+from paraminspect.isolation.process import before_a_signal
 
 
 def checked(path: str, suffixes: Sequence[str], option: str) -> Path:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from paraminspect.errors import UserError
-from paraminspect.isolation.interrupts import before_a_signal
-from paraminspect.isolation.kept_stdout import answer, descriptor_of
+from paraminspect.isolation.process import answer_stream, before_a_signal, descriptor_of
 from paraminspect.text.escape import clean, to_ascii
 from paraminspect.text.view import ASCII, Glyphs, View
 
@@ -56,7 +55,7 @@ def cannot_write(error: OSError) -> Exception:
 
 
 def _writable() -> TextIO:
-    stream = answer()
+    stream = answer_stream()
     if stream is None or stream.closed:
         raise UserError("standard output is closed", where="stdout", code="cannot-write")
     with contextlib.suppress(AttributeError):
@@ -79,7 +78,7 @@ def _blocks(pieces: Iterable[str]) -> Iterator[str]:
 
 def _discard() -> None:
     """Point the answer's descriptor at the null device, so that nothing more can fail while Python shuts down."""
-    descriptor = descriptor_of(answer())
+    descriptor = descriptor_of(answer_stream())
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1 if descriptor is None else descriptor)
@@ -171,7 +170,7 @@ def view(colour: bool = True) -> View:
 
     Honours NO_COLOR, TERM=dumb and COLUMNS; off a terminal the width is never guessed.
     """
-    stream = answer()
+    stream = answer_stream()
     terminal = stream is not None and not stream.closed and stream.isatty()
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return View(

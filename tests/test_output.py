@@ -15,7 +15,7 @@ import pytest
 
 from paraminspect import output
 from paraminspect.errors import UserError
-from paraminspect.isolation import kept_stdout
+from paraminspect.isolation import process
 from paraminspect.text.view import ASCII, Glyphs
 from tests.cli.conftest import environment
 
@@ -125,11 +125,11 @@ def test_what_an_encoding_lacks_is_spelled_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_reserved_stdout_is_for_the_answer_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    with kept_stdout.reserved():
+    with process.stdout_reserved():
         print("stray")
         os.write(1, b"low\n")
         output.emit(["answer\n"])
-        with kept_stdout.reserved():
+        with process.stdout_reserved():
             print("deeper")
             output.emit(["more\n"])
         print("still")
@@ -142,12 +142,12 @@ def test_reserved_stdout_is_for_the_answer_alone(capfd: pytest.CaptureFixture[st
 def test_reserving_descriptor_1_itself() -> None:
     """As a process, where sys.stdout is descriptor 1; for good, also threads left behind cannot reach it."""
     code = (
-        "import os, sys\nfrom paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
+        "import os, sys\nfrom paraminspect import output\nfrom paraminspect.isolation import process\n"
         "print('before')\n"
-        "with kept_stdout.reserved():\n    print('stray'); os.write(1, b'low\\n'); output.emit(['answer\\n'])\n"
+        "with process.stdout_reserved():\n    print('stray'); os.write(1, b'low\\n'); output.emit(['answer\\n'])\n"
         "print('between', flush=True); os.write(1, b'low between\\n')\n"
-        "kept_stdout.reserve_for_good()\n"
-        "with kept_stdout.reserved():\n    print('stray again')\n"
+        "process.reserve_stdout_for_good()\n"
+        "with process.stdout_reserved():\n    print('stray again')\n"
         "print('after', flush=True); os.write(1, b'low after\\n'); output.emit(['second\\n'])\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=environment(), timeout=60)
@@ -158,9 +158,9 @@ def test_reserving_descriptor_1_itself() -> None:
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_reserving_what_is_closed(closed: str, tmp_path: Path) -> None:
     code = (
-        "from paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
+        "from paraminspect import output\nfrom paraminspect.isolation import process\n"
         "try:\n"
-        "    with kept_stdout.reserved():\n"
+        "    with process.stdout_reserved():\n"
         "        print('stray')\n"
         "        output.emit(['answer\\n'])\n"
         "except output.UserError as error:\n"
@@ -262,9 +262,9 @@ def test_on_a_real_terminal_the_width_is_its_own_also_while_stdout_is_reserved()
     import termios
 
     code = (
-        "from paraminspect import output\nfrom paraminspect.isolation import kept_stdout\n"
-        "kept_stdout.reserve_for_good()\n"
-        "with kept_stdout.reserved():\n    pass\n"
+        "from paraminspect import output\nfrom paraminspect.isolation import process\n"
+        "process.reserve_stdout_for_good()\n"
+        "with process.stdout_reserved():\n    pass\n"
         "view = output.view()\n"
         "output.emit([f'{view.width} {view.colour}\\n'])\n"
     )

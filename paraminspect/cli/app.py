@@ -17,7 +17,7 @@ from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
 from paraminspect.cli.session import DONE, FAILED
 from paraminspect.errors import UserError
-from paraminspect.isolation.collector import collector_at_rest
+from paraminspect.isolation.process import collector_at_rest
 
 INTERRUPTED = 130
 _COMPLETE = "_PARAMINSPECT_COMPLETE"

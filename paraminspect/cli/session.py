@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from paraminspect import output
 from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.isolation.collector import collector_at_rest
+from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.user_code import forget
 
 if TYPE_CHECKING:

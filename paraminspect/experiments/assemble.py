@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paraminspect import __version__
-from paraminspect.analysis.inventory.model_inventory import count, dtype_name, names_of
+from paraminspect.analysis.inventory.model_inventory import count
 from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
 from paraminspect.analysis.passes import gradients
 from paraminspect.analysis.passes.forward_backward import loss_value
@@ -20,6 +20,8 @@ from paraminspect.experiments.run import Request, State, relative
 from paraminspect.experiments.selection import arranged
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Subject
+from paraminspect.modules.tensor_identity import dtype_name
+from paraminspect.modules.walk import names_of_parameters
 from paraminspect.report import Environment, Failure, Forward, Layer, Model, Parameter, Report, Sharing, TensorInfo, Use
 from paraminspect.sources.examples import doubt
 
@@ -73,7 +75,7 @@ def _notes(state: State, request: Request) -> tuple[str, ...]:
     if state.passes and state.passes.constant:
         notes.append(state.passes.constant)
     if request.layer is not None:
-        everywhere = {id(parameter): names for parameter, names in names_of(state.subject.module)}
+        everywhere = {id(parameter): names for parameter, names in names_of_parameters(state.subject.module)}
         for entry in state.inventory.of_kind("parameter"):
             outside = [name for name in everywhere[id(entry.tensor)] if relative(name, request.layer) is None]
             if outside:
@@ -83,7 +85,7 @@ def _notes(state: State, request: Request) -> tuple[str, ...]:
 
 
 def _environment(subject: Subject) -> Environment:
-    first = next((parameter for parameter, _ in names_of(subject.module)), None)
+    first = next((parameter for parameter, _ in names_of_parameters(subject.module)), None)
     return Environment(
         paraminspect=__version__,
         torch=str(torch.__version__),

@@ -12,7 +12,7 @@ from paraminspect.experiments.comparison.trial_figures import verdicts_of
 from paraminspect.experiments.comparison.trials import Bench, Contender, Size
 from paraminspect.experiments.inspect import inspect
 from paraminspect.experiments.run import Request
-from paraminspect.isolation.collector import collector_at_rest
+from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Comparison, Report
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.inventory.model_inventory import Entry, dtype_name
+from paraminspect.analysis.inventory.model_inventory import Entry
 from paraminspect.analysis.inventory.small_tensors import numbers_of
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.forward_backward import Passes, loss_value
@@ -22,9 +22,9 @@ from paraminspect.experiments.inspect import undisturbed
 from paraminspect.experiments.rows import nothing_selected, selected
 from paraminspect.experiments.run import Request, State, run
 from paraminspect.init.rules import BoundRule
-from paraminspect.modules.bits import same_bits
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Subject
+from paraminspect.modules.tensor_identity import dtype_name, same_bits
 from paraminspect.report import Edit, Report, TensorInfo
 
 OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {

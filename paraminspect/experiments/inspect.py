@@ -11,9 +11,8 @@ from paraminspect.analysis.inventory.model_inventory import Inventory, take_inve
 from paraminspect.experiments.assemble import assemble
 from paraminspect.experiments.run import Request, State, run
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.collector import collector_at_rest
-from paraminspect.isolation.copy_on_write import CopyOnWrite
-from paraminspect.isolation.untouched import untouched
+from paraminspect.isolation.process import collector_at_rest
+from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Report
 

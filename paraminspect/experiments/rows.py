@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import Entry, Inventory, dtype_name
+from paraminspect.analysis.inventory.model_inventory import Entry, Inventory
 from paraminspect.analysis.inventory.small_tensors import Numbers
 from paraminspect.analysis.passes import gradients
 from paraminspect.errors import UserError, did_you_mean
@@ -17,6 +17,7 @@ from paraminspect.init.applied import Applied
 from paraminspect.init.apply import constructed
 from paraminspect.init.schemes.scheme import LARGEST
 from paraminspect.init.verdicts import judge
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import Parameter, Values, Verdict
 from paraminspect.text.escape import some_names
 

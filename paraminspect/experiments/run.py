@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import Inventory, counted_by_torch, names_of, take_inventory
+from paraminspect.analysis.inventory.model_inventory import Inventory, counted_by_torch, take_inventory
 from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
 from paraminspect.analysis.passes.forward_backward import Passes, run_passes
 from paraminspect.analysis.sharing import find_sharing
@@ -24,9 +24,9 @@ from paraminspect.init.applied import Applied
 from paraminspect.init.apply import accounts, apply_rules, scale_to_batch
 from paraminspect.init.parametrised import Computed
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.surroundings import NOTHING, around, drawn
+from paraminspect.isolation.torch_state import NOTHING, around, draw_batch, torch_generators
 from paraminspect.modules.subject import Batch, Subject, Ties
-from paraminspect.modules.walk import walk
+from paraminspect.modules.walk import names_of_parameters, walk
 from paraminspect.report import Initialisation, Sharing, Values
 from paraminspect.text.escape import some_names
 
@@ -124,8 +124,8 @@ def run(
     state.sharing = _sharing(state, request)
     _sum_up(state, rules, whole, request)
     if request.forward and subject.make_input is not None:
-        state.batch = state.batch or drawn(subject.make_input)
-        state.rewind = _rewinder()
+        state.batch = state.batch or draw_batch(subject.make_input)
+        state.rewind = torch_generators()
         state.passes = run_passes(
             subject.module,
             state.batch,
@@ -154,7 +154,7 @@ def initialise(
     applied = apply_rules(subject.module, rules, subject.seed or 0)
     if needs is None or subject.make_input is None:
         return applied, None
-    batch = drawn(subject.make_input)
+    batch = draw_batch(subject.make_input)
     return scale_to_batch(subject.module, batch.args, batch.kwargs, applied, contain), batch
 
 
@@ -201,7 +201,7 @@ def _together(digests: list[tuple[str, str | None]]) -> str | None:
 def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
     """Say which parameters the forward registered or removed: the rows are what was there before."""
     before = dict.fromkeys(name for entry in whole.of_kind("parameter") for name in entry.names)
-    now = dict.fromkeys(name for _, names in names_of(module) for name in names)
+    now = dict.fromkeys(name for _, names in names_of_parameters(module) for name in names)
     new, gone = [name for name in now if name not in before], [name for name in before if name not in now]
     if new:
         yield f"the forward registered {some_names(new)}: the rows are what was there before"
@@ -213,19 +213,6 @@ def _followed(whole: Inventory, request: Request) -> tuple[Tensor, ...]:
     """Return the parameters whose uses the ledger keeps apart: the shared ones, or all of them."""
     found = whole.of_kind("parameter")
     return tuple(entry.tensor for entry in found if request.all_uses or len(entry.names) > 1)
-
-
-def _rewinder() -> Callable[[], None]:
-    """Remember every generator that is in use, and return what puts them back."""
-    cpu = torch.get_rng_state()
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-    def rewind() -> None:
-        torch.set_rng_state(cpu)
-        if gpus:
-            torch.cuda.set_rng_state_all(gpus)
-
-    return rewind
 
 
 def _scope(module: nn.Module, layer: str | None) -> nn.Module:

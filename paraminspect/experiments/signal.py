@@ -11,7 +11,7 @@ from paraminspect.experiments.moments import moments_of
 from paraminspect.experiments.run import State, initialise
 from paraminspect.init.applied import Applied
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.surroundings import around, drawn
+from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
 
@@ -55,7 +55,7 @@ def with_signal(
 def _anew(subject: Subject, rules: tuple[BoundRule, ...]) -> Trace:
     applied, batch = initialise(subject, rules, lambda: around(subject.foreign))
     assert subject.make_input is not None
-    return _followed(subject, batch or drawn(subject.make_input), applied)
+    return _followed(subject, batch or draw_batch(subject.make_input), applied)
 
 
 def _followed(

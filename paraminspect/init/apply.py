@@ -16,12 +16,13 @@ from paraminspect.init.custom import CustomScheme
 from paraminspect.init.fan_notes import fan_caveat
 from paraminspect.init.overlapping_rules import interplay
 from paraminspect.init.parametrised import Computed
-from paraminspect.init.per_parameter_seed import generators_kept, seed_of
+from paraminspect.init.per_parameter_seed import seed_of
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import scaled
 from paraminspect.init.schemes.scheme import BoundScheme
 from paraminspect.init.target import Outcome, Stored, Target, padding_rows
 from paraminspect.init.targets import targets_in
+from paraminspect.isolation.torch_state import generators_kept
 from paraminspect.report import Init, RuleApplied
 from paraminspect.spec.model import Rule
 from paraminspect.text.escape import some_names

@@ -190,7 +190,7 @@ def _forward(
 
     from paraminspect.analysis.passes.failing_module import explain
     from paraminspect.analysis.passes.running import Running
-    from paraminspect.isolation.forward import eager, room
+    from paraminspect.isolation.torch_state import eager, room
     from paraminspect.modules.walk import walk
 
     running = Running(walk(module))

@@ -237,7 +237,7 @@ def _parametrised(owner: nn.Module, prefixes: list[str]) -> Iterator[Parametrise
     from torch import nn
     from torch.nn.utils.parametrize import ParametrizationList
 
-    from paraminspect.modules.computed import PARAMETRISATIONS
+    from paraminspect.modules.hidden_weights import PARAMETRISATIONS
     from paraminspect.modules.walk import join, registered
 
     lists = dict(registered(owner, "_modules")).get("parametrizations")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def targets_in(module: nn.Module) -> list[Target]:
     """Return computed weights and Parameters in torch's order, a weight before the Parameters of its module."""
-    from paraminspect.modules.computed import notes_on
+    from paraminspect.modules.hidden_weights import notes_on
     from paraminspect.modules.walk import join, registered, walk
 
     paths = walk(module).paths

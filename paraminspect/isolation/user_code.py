@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from paraminspect.errors import UserError
-from paraminspect.isolation import kept_stdout
+from paraminspect.isolation.process import is_stdout_reserved_for_good, stdout_reserved
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def contained() -> Iterator[None]:
         for keep in (_endings, _folder, _imports, _signals, _torch_defaults, _stdin):
             undo.enter_context(keep())
         undo.enter_context(warnings.catch_warnings())
-        undo.enter_context(kept_stdout.reserved())
+        undo.enter_context(stdout_reserved())
         with _process():
             yield
 
@@ -110,7 +110,7 @@ def _endings() -> Iterator[None]:
     try:
         yield
     finally:
-        if not kept_stdout.reserved_for_good():  # threads that the user's code left behind may still call them
+        if not is_stdout_reserved_for_good():  # threads that the user's code left behind may still call them
             for place, (name, function) in product(places, real.items()):
                 setattr(place, name, function)
 

@@ -91,6 +91,15 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+def names_of_parameters(module: nn.Module) -> list[tuple[nn.Parameter, tuple[str, ...]]]:
+    """Return every Parameter of `module` once, with all its names."""
+    found: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for path, owner in walk(module).paths:
+        for name, parameter in registered(owner, "_parameters"):
+            found.setdefault(id(parameter), (parameter, []))[1].append(join(path, name))
+    return [(parameter, tuple(names)) for parameter, names in found.values()]
+
+
 class _Step(NamedTuple):
     """A module on the way from the root to where the walk is; `again` if it had a path before this one."""
 

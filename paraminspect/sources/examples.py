@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.rnn import PackedSequence
 
-from paraminspect.analysis.inventory.model_inventory import dtype_name
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Batch, Given
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.sources.draw import draw
 from paraminspect.sources.signature import Signature, listed, signature_of
 from paraminspect.spec.model import Input

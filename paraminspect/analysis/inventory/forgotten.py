@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.inventory.entry import Entry
-from paraminspect.modules.computed import computed_by
+from paraminspect.modules.hidden_weights import computed_by
 from paraminspect.modules.walk import Path, attributes_of, join, registered
 
 MOST_VALUES = 20_000

@@ -12,8 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from paraminspect.analysis.inventory.entry import Entry as Entry
 from paraminspect.analysis.inventory.forgotten import MOST_VALUES, Search
-from paraminspect.modules.computed import notes_on
-from paraminspect.modules.packed import unpacked
+from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.report import Totals
 
@@ -74,15 +73,6 @@ def take_inventory(module: nn.Module) -> Inventory:
         inventory.identity(entry.tensor)
         inventory.storage(entry.tensor)
     return inventory
-
-
-def names_of(module: nn.Module) -> list[tuple[nn.Parameter, tuple[str, ...]]]:
-    """Return every Parameter of `module` once, with all its names."""
-    found: dict[int, tuple[nn.Parameter, list[str]]] = {}
-    for path, owner in walk(module).paths:
-        for name, parameter in registered(owner, "_parameters"):
-            found.setdefault(id(parameter), (parameter, []))[1].append(join(path, name))
-    return [(parameter, tuple(names)) for parameter, names in found.values()]
 
 
 class _Slot(NamedTuple):
@@ -180,8 +170,3 @@ def counted_by_torch(module: nn.Module) -> int | None:
             return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
     except (Exception, SystemExit):  # modules that cannot be hashed, names that are no text, code of the user's
         return None
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return ``float32`` for ``torch.float32``."""
-    return str(dtype).removeprefix("torch.")

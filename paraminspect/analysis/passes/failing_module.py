@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import dtype_name
 from paraminspect.analysis.passes.running import Frame
 from paraminspect.errors import UserError
 from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import ForwardError
 
 _LONGEST = 1_000

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import dtype_name
 from paraminspect.analysis.passes.constant_loss import why_constant
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.layer_outputs import Call, Watch
@@ -21,9 +20,10 @@ from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.operands import Dispatched
 from paraminspect.analysis.passes.uses import Ledger
 from paraminspect.analysis.statistics.batched import Queue
-from paraminspect.isolation.forward import eager, recording, room
+from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Batch, Loss
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.modules.walk import Walk, registered, walk
 from paraminspect.report import ForwardError, Layer, Values
 

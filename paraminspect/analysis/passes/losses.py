@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paraminspect.analysis.inventory.model_inventory import dtype_name
 from paraminspect.errors import UserError
 from paraminspect.isolation.user_code import call
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Loss
+from paraminspect.modules.tensor_identity import dtype_name
 
 _HOW = "write it as def loss(output): return output.square().mean()"
 

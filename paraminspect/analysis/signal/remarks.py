@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from paraminspect.analysis.inventory.model_inventory import dtype_name
 from paraminspect.analysis.signal.layers import Layer
 from paraminspect.analysis.signal.nodes import Row
 from paraminspect.analysis.signal.trace import Trace
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import SignalLayer
 
 _MOST: Final = 4

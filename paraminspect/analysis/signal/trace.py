@@ -19,7 +19,7 @@ from paraminspect.analysis.signal.expect import add_expectations
 from paraminspect.analysis.signal.nodes import Graph, Node
 from paraminspect.analysis.signal.tracer import Follower
 from paraminspect.analysis.signal.weights import Drawn, Weights
-from paraminspect.isolation.forward import eager, recording, room
+from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.modules.walk import Walk, join, registered, walk

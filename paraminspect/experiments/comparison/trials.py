@@ -20,10 +20,10 @@ from paraminspect.experiments.inspect import undisturbed
 from paraminspect.experiments.moments import moments_of
 from paraminspect.init.apply import apply_rules, scale_to_batch
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.surroundings import around, drawn
-from paraminspect.modules.bits import same_bits
+from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Batch, Subject
+from paraminspect.modules.tensor_identity import same_bits
 from paraminspect.report import Failure, Forward, ForwardError, Trial
 from paraminspect.text.numbers import some_of
 
@@ -126,7 +126,7 @@ class Bench:
             _kept(take_inventory(module)) if subject.foreign else contextlib.nullcontext(),
             undisturbed(module) as (inventory, mode),
         ):
-            batch = drawn(make_input)
+            batch = draw_batch(make_input)
             rules = [self._sparing_vectors(rule, inventory) for rule in _wanted(contender, inventory)]
             applied = apply_rules(module, rules, subject.seed or 0)
             applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))

@@ -13,8 +13,9 @@ import torch.ao.nn.quantized.dynamic as dynamic
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from paraminspect.analysis.inventory.model_inventory import count, counted_by_torch, names_of, take_inventory
-from paraminspect.modules import packed
+from paraminspect.analysis.inventory.model_inventory import count, counted_by_torch, take_inventory
+from paraminspect.modules import hidden_weights as packed
+from paraminspect.modules.walk import names_of_parameters
 from tests.zoo import HEALTHY
 
 
@@ -95,7 +96,7 @@ def test_names_of_groups_the_names_of_each_parameter(build):
     expected = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         expected.setdefault(id(parameter), []).append(name)
-    assert [(id(p), [*names]) for p, names in names_of(module)] == [*expected.items()]
+    assert [(id(p), [*names]) for p, names in names_of_parameters(module)] == [*expected.items()]
 
 
 def test_one_buffer_under_two_names_is_saved_if_one_of_them_is():
