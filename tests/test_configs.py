@@ -13,6 +13,7 @@ from paraminspect.sources.locate import builtin_names
 from tests.conftest import CONFIGS, ROOT, Ran
 
 Run = Callable[..., Ran]
+Validators = dict[str, jsonschema.Draft202012Validator]
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
@@ -37,7 +38,7 @@ def test_the_readme_uses_it(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def schemas() -> dict[str, Any]:
+def validators() -> Validators:
     from paraminspect.init.schemes.registry import SCHEMES
     from paraminspect.report.report_schema import report_schema
     from paraminspect.spec.spec_schema import spec_schema
@@ -46,13 +47,13 @@ def schemas() -> dict[str, Any]:
     found = {"spec": spec_schema(arguments), "report": report_schema()}
     for schema in found.values():
         jsonschema.Draft202012Validator.check_schema(schema)
-    return found
+    return {name: jsonschema.Draft202012Validator(schema) for name, schema in found.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_satisfies_the_schema_of_specs(schemas: dict[str, Any], name: str) -> None:
+def test_it_satisfies_the_schema_of_specs(validators: Validators, name: str) -> None:
     data = YAML(typ="safe", pure=True).load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
-    jsonschema.validate(data, schemas["spec"])
+    validators["spec"].validate(data)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +66,9 @@ def test_it_satisfies_the_schema_of_specs(schemas: dict[str, Any], name: str) ->
         [],
     ],
 )
-def test_the_schema_refuses_what_the_parser_refuses(schemas: dict[str, Any], layers: list[Any]) -> None:
+def test_the_schema_refuses_what_the_parser_refuses(validators: Validators, layers: list[Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"layers": layers}, schemas["spec"])
+        validators["spec"].validate({"layers": layers})
 
 
 COMMANDS = [
@@ -83,13 +84,13 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("name", NAMES)
 def test_its_report_satisfies_the_schema_of_reports(
-    run: Run, schemas: dict[str, Any], name: str, command: tuple[str, ...]
+    run: Run, validators: Validators, name: str, command: tuple[str, ...]
 ) -> None:
-    jsonschema.validate(run(command[0], name, *command[1:], "--json").report, schemas["report"])
+    validators["report"].validate(run(command[0], name, *command[1:], "--json").report)
 
 
-def test_a_failure_satisfies_the_schema_too(run: Run, schemas: dict[str, Any]) -> None:
-    jsonschema.validate(run("show", "nope.yaml", "--json").report, schemas["report"])
+def test_a_failure_satisfies_the_schema_too(run: Run, validators: Validators) -> None:
+    validators["report"].validate(run("show", "nope.yaml", "--json").report)
 
 
 def test_the_keys_of_the_report_are_pinned(run: Run) -> None:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
@@ -38,7 +39,7 @@ from paraminspect.report import (
 from paraminspect.text.escape import clean
 from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.conftest import CPU, row
-from tests.render.test_promises import ANSI, HIDDEN, examples, hostile, swap
+from tests.render.test_promises import ANSI, HIDDEN, hostile, swap
 
 INPUT = TensorInfo(None, (64, 8), "float32", "cpu", "normal")
 ROWS = tuple(row(f"{2 * at}.weight", (8, 8)) for at in range(5))
@@ -176,10 +177,8 @@ def test_on_a_terminal_too_every_trial_has_one_line(width: int) -> None:
             assert word in line
 
 
-@examples
-@given(text=hostile)
-@pytest.mark.parametrize("form", ["table", "plain", "markdown", "csv"])
-@pytest.mark.parametrize("name", SAMPLES)
+@settings(max_examples=120)
+@given(name=st.sampled_from([*SAMPLES]), form=st.sampled_from(["table", "plain", "markdown", "csv"]), text=hostile)
 def test_no_text_of_it_steers_a_terminal(name: str, form: str, text: str) -> None:
     found = swap(SAMPLES[name](), text)
     out = rendered(form, found, View())

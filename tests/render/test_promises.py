@@ -17,7 +17,7 @@ from itertools import pairwise, takewhile
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
@@ -25,6 +25,7 @@ from rich.cells import cell_len
 from paraminspect.report import Report
 from paraminspect.text.escape import clean, to_ascii
 from paraminspect.text.view import ASCII, Glyphs, View
+from tests.render.conftest import SAMPLES
 from tests.render.expansion import expand
 
 Sample = tuple[str, Report]
@@ -61,9 +62,7 @@ NASTY = (
     "",
 )
 hostile = st.lists(st.sampled_from(NASTY) | st.text(max_size=6), max_size=4).map("".join)
-examples = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+reports = st.sampled_from([make() for make in SAMPLES.values()])
 
 
 def rendered(form: str, report: Report, view: View) -> str:
@@ -97,10 +96,9 @@ def keep_kinds(report: Report, original: Report) -> Report:
     return dataclasses.replace(report, parameters=rows)
 
 
-@examples
-@given(text=hostile, kinds=st.booleans(), form=st.sampled_from([*HUMAN, "html"]))
-def test_no_text_of_a_report_reaches_a_terminal_unescaped(sample: Sample, text: str, kinds: bool, form: str) -> None:
-    _, report = sample
+@settings(max_examples=300)
+@given(report=reports, text=hostile, kinds=st.booleans(), form=st.sampled_from([*HUMAN, "html"]))
+def test_no_text_of_a_report_reaches_a_terminal_unescaped(report: Report, text: str, kinds: bool, form: str) -> None:
     harmless = re.sub("[^\n]", "x", text)
     found, wanted = (swap(report, word) for word in (text, harmless))
     if kinds:
@@ -112,11 +110,11 @@ def test_no_text_of_a_report_reaches_a_terminal_unescaped(sample: Sample, text: 
     assert rendered("plain", found, view).isascii()
 
 
-@examples
-@given(width=st.integers(40, 250), colour=st.booleans(), text=st.none() | hostile)
-def test_no_line_is_wider_than_the_terminal(sample: Sample, width: int, colour: bool, text: str | None) -> None:
-    report = sample[1] if text is None else keep_kinds(swap(sample[1], text), sample[1])
-    out = rendered("table", report, View(width=width, colour=colour, values=True))
+@settings(max_examples=300)
+@given(report=reports, width=st.integers(40, 250), colour=st.booleans(), text=st.none() | hostile)
+def test_no_line_is_wider_than_the_terminal(report: Report, width: int, colour: bool, text: str | None) -> None:
+    shown = report if text is None else keep_kinds(swap(report, text), report)
+    out = rendered("table", shown, View(width=width, colour=colour, values=True))
     assert max(cell_len(ANSI.sub("", line)) for line in out.split("\n")) <= width
 
 
@@ -261,14 +259,14 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"
 
 
-@examples
-@given(text=hostile)
-def test_json_is_the_report(sample: Sample, text: str) -> None:
-    for report in (sample[1], swap(sample[1], text)):
-        out = rendered("json", report, View())
-        assert out.isascii() and out == out.strip() + "\n"
-        assert json.loads(out) == report.to_dict()
-        assert list(json.loads(out)) == list(report.to_dict())
+@settings(max_examples=300)
+@given(report=reports, text=st.none() | hostile)
+def test_json_is_the_report(report: Report, text: str | None) -> None:
+    shown = report if text is None else swap(report, text)
+    out = rendered("json", shown, View())
+    assert out.isascii() and out == out.strip() + "\n"
+    assert json.loads(out) == shown.to_dict()
+    assert list(json.loads(out)) == list(shown.to_dict())
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -296,10 +294,9 @@ def cells_of(markdown: str) -> list[list[list[Any]]]:
     return rows
 
 
-@examples
-@given(text=hostile)
-def test_markdown_shows_every_cell_as_it_is(sample: Sample, text: str) -> None:
-    _, report = sample
+@settings(max_examples=300)
+@given(report=reports, text=hostile)
+def test_markdown_shows_every_cell_as_it_is(report: Report, text: str) -> None:
     rows = tuple(dataclasses.replace(row, name=f"a{text}b", aliases=(text or "x",)) for row in report.parameters)
     out = rendered("markdown", dataclasses.replace(report, parameters=rows), View())
     head, *body = cells_of(out) or [[]]
@@ -312,10 +309,10 @@ def test_markdown_shows_every_cell_as_it_is(sample: Sample, text: str) -> None:
         assert count[0].content == ("–" if row.numel is None else f"{row.numel:,}")
 
 
-@examples
-@given(text=hostile)
-def test_markdown_holds_no_markup_from_a_report(sample: Sample, text: str) -> None:
-    out = rendered("markdown", swap(sample[1], text), View())
+@settings(max_examples=300)
+@given(report=reports, text=hostile)
+def test_markdown_holds_no_markup_from_a_report(report: Report, text: str) -> None:
+    out = rendered("markdown", swap(report, text), View())
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(out)
     kinds = {token.type for block in tokens for token in block.children or ()}
     assert kinds <= {"text", "code_inline", "strong_open", "strong_close"}
