@@ -40,7 +40,7 @@ def theory(
     _check(sigma_w2, depth, q0)
     name, params = _parse(activation)
     from paraminspect.render import theory as text
-    from paraminspect.theory.arguments import TheoryError
+    from paraminspect.theory.checks import TheoryError
     from paraminspect.theory.summary import summarise
 
     start = 1.0 if q0 is None else q0

@@ -14,7 +14,7 @@ from paraminspect.text.view import View
 
 if TYPE_CHECKING:
     from paraminspect.theory.fixed_points import FixedPoint
-    from paraminspect.theory.summary import Course, Summary
+    from paraminspect.theory.summary import Summary, Trajectory
 
 WIDTH = 80
 _DIGITS = 6
@@ -188,7 +188,7 @@ def _differences(point: FixedPoint) -> str:
 # --- layer by layer --------------------------------------------------------------------------------------------------
 
 
-def _pictures(course: Course, q0: float, view: View) -> list[str]:
+def _pictures(course: Trajectory, q0: float, view: View) -> list[str]:
     rows = (("q", course.propagate), ("cosine", course.cosines), (_text("gradient²", view), course.gradients))
     head = f"layers 1 to {len(course.propagate):,}, q0 = {q0:g}: two orthogonal inputs; gradient² is 1 at the last"
     return [
@@ -226,7 +226,7 @@ def _can_be_drawn(value: float, wide: bool) -> bool:
     return math.isfinite(value) and not (wide and value <= 0.0)
 
 
-def _layers(course: Course, view: View) -> list[str]:
+def _layers(course: Trajectory, view: View) -> list[str]:
     rows = [["layer", "q", "cosine", _text("gradient²", view)]]
     for number, values in enumerate(zip(course.propagate, course.cosines, course.gradients, strict=True), 1):
         rows.append([f"{number:,}", *(_shown(value, view) for value in values)])

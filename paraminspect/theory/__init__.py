@@ -5,9 +5,9 @@ negative_slope=0.1``, or any function of numpy arrays (see `activation`). σw²/
 that of the biases, q the second moment of pre-activations, φ the activation.
 
 - gains: `gain`, `torch_gain`
-- through depth: `propagate`, `cosines`, `gradient_factors`; one layer: `cosine_map`
+- through depth: `propagate`, `cosines`, `gradient_factors`
 - in the limit of depth: `fixed_point`, `critical`, `regime`, `depth_scale`
-- finite width and batch: `fluctuation`, `spread`, `tolerance`, `expected_dead`, `dead_share`
+- finite width and batch: `fluctuation`, `tolerance`, `dead_share`
 - Gaussian moments: `mean`, `second_moment`, `slope_moment`, `pair_moment`, `slope_pair_moment`, `saturated_share`, …
 
 He et al. 2015 (arXiv:1502.01852); Poole et al. 2016 (1606.05340); Schoenholz et al. 2017 (1611.01232); Hanin 2018
@@ -17,32 +17,27 @@ He et al. 2015 (arXiv:1502.01852); Poole et al. 2016 (1606.05340); Schoenholz et
 from paraminspect.theory.activations import NAMES as NAMES
 from paraminspect.theory.activations import activation as activation
 from paraminspect.theory.activations import known as known
-from paraminspect.theory.arguments import TheoryError as TheoryError
+from paraminspect.theory.checks import TheoryError as TheoryError
 from paraminspect.theory.criticality import Critical as Critical
 from paraminspect.theory.criticality import critical as critical
-from paraminspect.theory.dynamics import cosine_map as cosine_map
+from paraminspect.theory.criticality import gain as gain
+from paraminspect.theory.criticality import torch_gain as torch_gain
 from paraminspect.theory.dynamics import cosines as cosines
 from paraminspect.theory.dynamics import gradient_factors as gradient_factors
 from paraminspect.theory.dynamics import propagate as propagate
 from paraminspect.theory.finite import dead_share as dead_share
-from paraminspect.theory.finite import expected_dead as expected_dead
 from paraminspect.theory.finite import fluctuation as fluctuation
-from paraminspect.theory.finite import spread as spread
 from paraminspect.theory.finite import tolerance as tolerance
 from paraminspect.theory.fixed_points import FixedPoint as FixedPoint
 from paraminspect.theory.fixed_points import depth_scale as depth_scale
 from paraminspect.theory.fixed_points import fixed_point as fixed_point
 from paraminspect.theory.fixed_points import regime as regime
 from paraminspect.theory.form import Activation as Activation
-from paraminspect.theory.gains import gain as gain
-from paraminspect.theory.gains import torch_gain as torch_gain
-from paraminspect.theory.moments import expectation as expectation
-from paraminspect.theory.moments import fourth_moment as fourth_moment
-from paraminspect.theory.moments import fourth_slope_moment as fourth_slope_moment
-from paraminspect.theory.moments import mean as mean
-from paraminspect.theory.moments import pair_moment as pair_moment
-from paraminspect.theory.moments import response as response
-from paraminspect.theory.moments import saturated_share as saturated_share
-from paraminspect.theory.moments import second_moment as second_moment
-from paraminspect.theory.moments import slope_moment as slope_moment
-from paraminspect.theory.moments import slope_pair_moment as slope_pair_moment
+from paraminspect.theory.gaussian_moments import expectation as expectation
+from paraminspect.theory.gaussian_moments import mean as mean
+from paraminspect.theory.gaussian_moments import pair_moment as pair_moment
+from paraminspect.theory.gaussian_moments import response as response
+from paraminspect.theory.gaussian_moments import saturated_share as saturated_share
+from paraminspect.theory.gaussian_moments import second_moment as second_moment
+from paraminspect.theory.gaussian_moments import slope_moment as slope_moment
+from paraminspect.theory.gaussian_moments import slope_pair_moment as slope_pair_moment

@@ -9,17 +9,14 @@ raise TheoryError for anything else; `params` are what `activation` takes.
 from __future__ import annotations
 
 import math
-from typing import Any, overload
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from paraminspect.theory.activations import Spelled, activation
-from paraminspect.theory.arguments import cosine, count, finite
-from paraminspect.theory.fixed_points import fixed_point
-from paraminspect.theory.form import Array
-from paraminspect.theory.layer import next_cosine, next_second_moment
-from paraminspect.theory.moments import second_moment, slope_moment
+from paraminspect.theory.checks import cosine, count, finite
+from paraminspect.theory.form import Activation, Array
+from paraminspect.theory.gaussian_moments import LARGEST, SMALLEST, pair_moment, second_moment, slope_moment
 
 
 def propagate(
@@ -52,37 +49,6 @@ def gradient_factors(
     return weight * slope_moment(act, q[:-1])
 
 
-@overload
-def cosine_map(
-    which: Spelled, c: float, sigma_w2: float, sigma_b2: float = ..., q: float | None = ..., **params: Any
-) -> float: ...
-@overload
-def cosine_map(
-    which: Spelled,
-    c: npt.NDArray[Any],
-    sigma_w2: float,
-    sigma_b2: float = ...,
-    q: float | None = ...,
-    **params: Any,
-) -> Array: ...
-def cosine_map(
-    which: Spelled, c: Any, sigma_w2: float, sigma_b2: float = 0.0, q: float | None = None, **params: Any
-) -> Any:
-    """Return the cosine of two pre-activations one layer on: (σw²·E φ(u₁)φ(u₂) + σb²) / (σw²·E φ(u)² + σb²).
-
-    u₁ and u₂ have variance `q` and cosine `c`, a number or an array; without `q` it is the fixed point's, and then this
-    is Poole et al. 2016, eq. 5. For relu and σb² = 0 it is the arc-cosine kernel, (√(1−c²) + c·(π − acos c))/π, at
-    any q. An infinite q, or 0, is taken as the limit; the map is nan where nothing at all is passed on.
-    """
-    act, weight, bias = activation(which, **params), finite("sigma_w2", sigma_w2), finite("sigma_b2", sigma_b2)
-    if q is None:
-        q = fixed_point(act, sigma_w2=weight, sigma_b2=bias).q
-    if not isinstance(c, np.ndarray):
-        return next_cosine(act, cosine("c", c), q, weight, bias)
-    found = [next_cosine(act, cosine("c", float(one)), q, weight, bias) for one in c.ravel()]
-    return np.array(found, dtype=float).reshape(c.shape)
-
-
 def cosines(
     which: Spelled,
     sigma_w2: float,
@@ -95,7 +61,7 @@ def cosines(
     """Return the cosine of two inputs' pre-activations in layers 1 to `depth`, an array of shape (depth,).
 
     The inputs have second moment q0 and cosine c0, by default orthogonal. The first layer keeps the cosine but for the
-    bias both share, (σw²·q0·c0 + σb²)/q₁; every further one applies `cosine_map` at its own q. So element l, counted
+    bias both share, (σw²·q0·c0 + σb²)/q₁; every further one applies `next_cosine` at its own q. So element l, counted
     from 0, is what the activations of layer l have where σb² = 0: for He and relu .3183 .4937 .6048 at 1, 2, 3.
     """
     act, weight, bias = activation(which, **params), finite("sigma_w2", sigma_w2), finite("sigma_b2", sigma_b2)
@@ -107,3 +73,31 @@ def cosines(
     for one in q[:-1].tolist():
         found.append(next_cosine(act, found[-1], one, weight, bias) if not math.isnan(found[-1]) else math.nan)
     return np.array(found, dtype=float)
+
+
+# --- one layer -------------------------------------------------------------------------------------------
+
+
+_ROUNDING: Final = 1e-15
+
+
+def next_second_moment(moment: float, sigma_w2: float, sigma_b2: float) -> float:
+    """Return σw²·moment + σb²; weights of variance 0 pass nothing on, not even what is infinite."""
+    return sigma_w2 * moment + sigma_b2 if sigma_w2 > 0.0 else sigma_b2
+
+
+def next_cosine(act: Activation, c: float, q: float, sigma_w2: float, sigma_b2: float) -> float:
+    """Return the cosine of two pre-activations one layer on: (σw²·E φ(u₁)φ(u₂) + σb²) / (σw²·E φ(u)² + σb²).
+
+    u₁ and u₂ have variance `q` and cosine `c`; at the fixed point's q this is Poole et al. 2016, eq. 5. For relu and
+    σb² = 0 it is the arc-cosine kernel, (√(1−c²) + c·(π − acos c))/π, at any q. Without biases, or where they no longer
+    count beside an infinite q, σw² cancels. It is nan where nothing at all is passed on.
+    """
+    if sigma_w2 > 0.0 and (sigma_b2 == 0.0 or math.isinf(q)):
+        q, sigma_w2, sigma_b2 = min(max(q, SMALLEST), LARGEST), 1.0, 0.0
+    whole = next_second_moment(second_moment(act, q), sigma_w2, sigma_b2)
+    common = next_second_moment(pair_moment(act, q, c * q), sigma_w2, sigma_b2)
+    if whole <= 0.0:
+        return math.nan
+    cosine = common / whole
+    return 0.0 if abs(cosine) < _ROUNDING else min(1.0, max(-1.0, cosine))

@@ -8,11 +8,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 from paraminspect.theory.activations import Spelled, activation
-from paraminspect.theory.arguments import finite, nonnegative
+from paraminspect.theory.checks import finite, nonnegative
+from paraminspect.theory.dynamics import next_cosine, next_second_moment
 from paraminspect.theory.form import PIECEWISE_LINEAR, Activation
-from paraminspect.theory.layer import next_cosine, next_second_moment
-from paraminspect.theory.moments import LARGEST, SMALLEST, response, second_moment, slope_moment, slope_pair_moment
-from paraminspect.theory.roots import positive_root, root
+from paraminspect.theory.gaussian_moments import (
+    LARGEST,
+    SMALLEST,
+    response,
+    second_moment,
+    slope_moment,
+    slope_pair_moment,
+)
+from paraminspect.theory.numerics import positive_root, root
 
 CLOSE: Final = 1e-7
 """A relative change of q per layer that counts as none: variances of eight digits meet a half-stable q no closer."""

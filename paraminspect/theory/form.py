@@ -20,7 +20,8 @@ PIECEWISE_LINEAR = math.inf
 class Closed:
     """Hold the Gaussian moments of an activation that have closed forms.
 
-    For u₁, u₂ of variance q and covariance k: `mean` is E φ(u₁), `pair` E φ(u₁)φ(u₂), `slope_pair` E φ'(u₁)φ'(u₂).
+    For centred Gaussians u₁, u₂ of variance q and covariance k, |k| ≤ q: `mean` is E φ(u₁), `pair` E φ(u₁)φ(u₂),
+    `slope_pair` E φ'(u₁)φ'(u₂). Each is arranged so that nothing overflows or cancels from q = 0 to 1e300.
     """
 
     mean: Callable[[float], float]

@@ -9,17 +9,16 @@ from typing import Any, get_args
 import numpy as np
 
 from paraminspect.theory.activations import Spelled, activation
-from paraminspect.theory.arguments import TheoryError, finite
-from paraminspect.theory.criticality import Critical, critical
+from paraminspect.theory.checks import TheoryError, finite
+from paraminspect.theory.criticality import Critical, Keep, critical, gain, torch_gain
 from paraminspect.theory.dynamics import cosines, gradient_factors, propagate
 from paraminspect.theory.fixed_points import FixedPoint, fixed_point, regime
 from paraminspect.theory.form import Activation, Setting
-from paraminspect.theory.gains import Keep, gain, torch_gain
-from paraminspect.theory.moments import expectation, mean, second_moment, slope_moment
+from paraminspect.theory.gaussian_moments import expectation, mean, second_moment, slope_moment
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """Hold the signal in layers 1, 2, …: q, the cosine of two inputs, squared gradients beside the last layer's."""
 
     propagate: tuple[float, ...]
@@ -46,7 +45,7 @@ class Summary:
     q0: float = 1.0
     point: FixedPoint | None = None
     regime: str | None = None
-    course: Course | None = None
+    course: Trajectory | None = None
 
 
 def summarise(
@@ -113,10 +112,10 @@ def _critical(act: Activation, sigma_b2: float | None) -> tuple[Critical | None,
         return None, "; ".join(filter(None, [error.message, error.hint]))
 
 
-def _course(act: Activation, sigma_w2: float, sigma_b2: float, q0: float, depth: int) -> Course:
+def _course(act: Activation, sigma_w2: float, sigma_b2: float, q0: float, depth: int) -> Trajectory:
     q = propagate(act, sigma_w2=sigma_w2, sigma_b2=sigma_b2, depth=depth, q0=q0)
     c = cosines(act, sigma_w2=sigma_w2, sigma_b2=sigma_b2, depth=depth, q0=q0)
     factors = gradient_factors(act, sigma_w2=sigma_w2, sigma_b2=sigma_b2, depth=depth, q0=q0)
     with np.errstate(over="ignore", under="ignore"):
         gradients = np.cumprod([1.0, *factors[::-1]])[::-1] if depth else factors
-    return Course(tuple(q.tolist()), tuple(c.tolist()), tuple(gradients.tolist()))
+    return Trajectory(tuple(q.tolist()), tuple(c.tolist()), tuple(gradients.tolist()))

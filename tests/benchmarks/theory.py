@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from paraminspect import theory
-from paraminspect.theory import fixed_points, moments
+from paraminspect.theory import fixed_points, gaussian_moments
 from tests.benchmarks.timing import in_turn
 
 LAYERS = 100
@@ -46,7 +46,7 @@ def fixed(name: str) -> Callable[[], None]:
     return lambda: fixed_points.fixed_point(name, sigma_w2=1.5 * next(fresh), sigma_b2=0.05) and None
 
 
-def moment(function: moments.Moment, name: str, calls: int = 100) -> Callable[[], None]:
+def moment(function: gaussian_moments.Moment, name: str, calls: int = 100) -> Callable[[], None]:
     fresh = variances()
 
     def way() -> None:

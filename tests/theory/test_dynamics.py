@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paraminspect import theory
+from paraminspect.theory.dynamics import next_cosine
+from tests.theory.test_finite import kappa
 
 
 def test_he_keeps_two() -> None:
@@ -63,29 +65,28 @@ def test_cosines_of_orthogonal_inputs_under_he() -> None:
     assert course[[1, 2, 3, 5, 10]] == pytest.approx([0.3183, 0.4937, 0.6048, 0.7359, 0.8715], abs=5e-5)
 
 
-def test_the_cosine_map_is_the_arc_cosine_kernel() -> None:
-    c = np.linspace(-1, 1, 41)
-    expected = (np.sqrt(1 - c * c) + c * (math.pi - np.arccos(c))) / math.pi
-    for q in (None, 1e-300, 0.3, 1e300, math.inf):
-        assert theory.cosine_map("relu", c, sigma_w2=2, q=q) == pytest.approx(expected, abs=1e-15)
-    # the same by quadrature: a rectifier that theory is not told about
+def test_the_next_cosine_is_the_arc_cosine_kernel() -> None:
+    # by quadrature too: a rectifier that theory is not told about
     mine = theory.activation(lambda z: np.maximum(z, 0.0))
-    assert theory.cosine_map(mine, c, sigma_w2=2, q=0.7) == pytest.approx(expected, abs=1e-9)
+    cases = [*((theory.activation("relu"), q, 1e-15) for q in (1e-300, 0.3, 1.0, 1e300, math.inf)), (mine, 0.7, 1e-9)]
+    for c in np.linspace(-1, 1, 41).tolist():
+        expected = (math.sqrt(1 - c * c) + c * (math.pi - math.acos(c))) / math.pi
+        for act, q, error in cases:
+            assert next_cosine(act, c, q, 2.0, 0.0) == pytest.approx(expected, abs=error)
 
 
-def test_the_cosine_map_takes_numbers_and_keeps_shapes() -> None:
-    one = theory.cosine_map("tanh", 0.3, sigma_w2=1.3, sigma_b2=0.05)
-    assert isinstance(one, float)
-    grid = theory.cosine_map("tanh", np.full((2, 3), 0.3), sigma_w2=1.3, sigma_b2=0.05)
-    assert grid.tolist() == [[one] * 3] * 2
+def test_the_next_cosine_is_a_ratio_of_moments() -> None:
     q = theory.fixed_point("tanh", sigma_w2=1.3, sigma_b2=0.05).q
-    assert one == (1.3 * theory.pair_moment("tanh", q, 0.3 * q) + 0.05) / (1.3 * theory.second_moment("tanh", q) + 0.05)
+    expected = (1.3 * theory.pair_moment("tanh", q, 0.3 * q) + 0.05) / (1.3 * theory.second_moment("tanh", q) + 0.05)
+    assert next_cosine(theory.activation("tanh"), 0.3, q, 1.3, 0.05) == expected
 
 
 @given(c=st.floats(-1, 1), a=st.floats(0, 1), sigma_b2=st.floats(0, 2))
-def test_one_is_a_fixed_point_of_the_cosine_map_and_it_does_not_decrease(c: float, a: float, sigma_b2: float) -> None:
+def test_one_is_a_fixed_point_of_the_next_cosine_and_it_does_not_decrease(c: float, a: float, sigma_b2: float) -> None:
+    act = theory.activation("leaky_relu", negative_slope=a)
+
     def cosine(one: float) -> float:
-        return theory.cosine_map("leaky_relu", one, sigma_w2=1.2, sigma_b2=sigma_b2, q=1.5, negative_slope=a)
+        return next_cosine(act, one, 1.5, 1.2, sigma_b2)
 
     assert cosine(1.0) == pytest.approx(1.0, abs=1e-14)
     assert cosine(max(-1.0, c - 0.1)) <= cosine(c) + 1e-12
@@ -139,8 +140,6 @@ def test_what_is_refused(change: dict, message: str) -> None:
 @pytest.mark.parametrize("c", [1.1, -2.0, math.nan])
 def test_cosines_that_are_none(c: float) -> None:
     with pytest.raises(theory.TheoryError):
-        theory.cosine_map("relu", c, sigma_w2=2)
-    with pytest.raises(theory.TheoryError):
         theory.cosines("relu", sigma_w2=2, depth=2, c0=c)
 
 
@@ -184,10 +183,10 @@ def test_networks_of_finite_width_keep_to_the_theory(name: str, weight: float, b
     q = float(theory.propagate(act, sigma_w2=weight, sigma_b2=bias, depth=depth)[-1])
     widths = [width] * depth
     for column, backward in ((0, False), (1, True)):
-        kappa = theory.spread(act, q, backward)
-        bound = theory.tolerance(widths, seeds, kappa=max(kappa, 2.0))
+        each = kappa(act, q, backward)
+        bound = 4 * math.sqrt(max(each, 2.0) * theory.fluctuation(widths) / seeds) / depth
         # log of a mean is above the mean of logs by half the variance
-        lean = kappa * theory.fluctuation(widths) / 2 / depth
+        lean = each * theory.fluctuation(widths) / 2 / depth
         assert abs(runs[:, column].mean() / depth) <= bound + lean
     cosine = theory.cosines(act, sigma_w2=weight, sigma_b2=bias, depth=depth)[-1]
     assert runs[:, 2].mean() == pytest.approx(cosine, abs=5 * runs[:, 2].std() / math.sqrt(seeds) + 3 / width)

@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from paraminspect import theory
 
 
+def dead_share(batch: int, depth: int) -> float:
+    """The share in a layer of a healthy net: He and relu, on inputs that are orthogonal."""
+    return theory.dead_share(batch, float(theory.cosines("relu", sigma_w2=2, depth=depth)[-1]))
+
+
 @pytest.mark.parametrize(("depth", "share"), [(3, 0.0145), (5, 0.0622), (10, 0.1711), (20, 0.2861)])
 def test_dead_on_a_batch_of_64(depth: int, share: float) -> None:
-    assert theory.expected_dead(batch=64, depth=depth) == pytest.approx(share, abs=6e-5)
+    assert dead_share(batch=64, depth=depth) == pytest.approx(share, abs=6e-5)
 
 
 def test_dead_against_mpmath() -> None:
@@ -59,7 +64,7 @@ def test_dead_units_of_drawn_networks() -> None:
             h = np.maximum(z, 0)
     for layer, found in shares.items():
         error = 5 * np.std(found) / math.sqrt(len(found)) + 2e-3
-        assert np.mean(found) == pytest.approx(theory.expected_dead(batch, layer), abs=error)
+        assert np.mean(found) == pytest.approx(dead_share(batch, layer), abs=error)
 
 
 def test_fluctuation() -> None:
@@ -70,35 +75,39 @@ def test_fluctuation() -> None:
 def test_tolerance() -> None:
     assert theory.tolerance([512] * 20, seeds=3) == pytest.approx(4 * math.sqrt(5 / (512 * 20 * 3)))
     assert theory.tolerance([512] * 20, rectified=False) == pytest.approx(4 * math.sqrt(2 / (512 * 20)))
-    assert theory.tolerance([10, 40], kappa=3.0) == pytest.approx(4 * math.sqrt(3 * (0.1 + 0.025)) / 2)
+    assert theory.tolerance([10, 40]) == pytest.approx(4 * math.sqrt(5 * (0.1 + 0.025)) / 2)
+
+
+def kappa(act: theory.Activation, q: float, backward: bool) -> float:
+    """Return the variance of one layer's factor, times its width (Hanin 2018): of squared activations or gradients.
+
+    Given the layer below, the pre-activations are independent Gaussians: forward κ = E φ⁴/(E φ²)² − 1; backward the sum
+    over them is weighted by φ'², and κ = 3·E φ'⁴/(E φ'²)² − 1.
+    """
+    function = act.derivative if backward else act.phi
+    second, fourth = (theory.expectation(act, lambda z, power=power: function(z) ** power, q) for power in (2, 4))
+    return (3.0 if backward else 1.0) * fourth / second**2 - 1.0
 
 
 @pytest.mark.parametrize("q", [0.1, 1.0, 30.0])
-def test_the_spread_of_relu_is_five_and_of_a_linear_layer_two(q: float) -> None:
-    """Hanin 2018."""
-    for backward in (False, True):
-        assert theory.spread("relu", q, backward) == pytest.approx(5.0)
-        assert theory.spread("linear", q, backward) == pytest.approx(2.0)
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_tolerance_of_relu_goes_by_five_and_of_a_linear_layer_by_two(q: float, backward: bool) -> None:
+    for name, rectified in (("relu", True), ("linear", False)):
+        each = kappa(theory.activation(name), q, backward)
+        assert theory.tolerance([100], rectified=rectified) == pytest.approx(4 * math.sqrt(each / 100))
 
 
-def test_the_spread_is_what_layers_show() -> None:
+def test_kappa_is_what_layers_show() -> None:
     rng = np.random.default_rng(3)
     for name in ("relu", "tanh", "gelu"):
         act = theory.activation(name)
         width, layers = 100, 20_000
         z = rng.standard_normal((layers, width))
-        squares = (act.phi(z) ** 2).mean(axis=1)
-        assert width * squares.var() / squares.mean() ** 2 == pytest.approx(theory.spread(name), rel=0.06)
         g = rng.standard_normal((layers, width))
-        squares = ((g * act.derivative(z)) ** 2).mean(axis=1)
-        assert width * squares.var() / squares.mean() ** 2 == pytest.approx(
-            theory.spread(name, backward=True), rel=0.06
-        )
-
-
-def test_what_passes_nothing_spreads_without_bound() -> None:
-    assert theory.spread("threshold", threshold=50.0, value=0.0) == math.inf
-    assert theory.spread("tanh", 0.0) == math.inf
+        for backward, signal in ((False, act.phi(z)), (True, g * act.derivative(z))):
+            squares = (signal**2).mean(axis=1)
+            variance = squares.var() / squares.mean() ** 2
+            assert width * variance == pytest.approx(kappa(act, 1.0, backward), rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,6 @@ def test_what_passes_nothing_spreads_without_bound() -> None:
         (lambda: theory.dead_share(0, 0.5), "batch: batch must be a whole number of at least 1, got 0"),
         (lambda: theory.dead_share(8, -0.5), "c: c must be at least 0, got -0.5"),
         (lambda: theory.dead_share(8, 1.5), "c: c is a cosine, from -1 to 1, got 1.5"),
-        (lambda: theory.expected_dead(depth=0), "depth: depth must be a whole number of at least 1, got 0"),
     ],
 )
 def test_what_is_refused(call, message: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paraminspect import theory
+from paraminspect.theory.dynamics import next_cosine
 
 POINTS = [  # σw², σb², q*, χ₁ of tanh
     (1.3, 0.05, 0.315316, 0.880164),
@@ -56,10 +57,11 @@ def test_a_fixed_point_is_where_many_layers_lead(name: str, weight: float, bias:
     q = theory.propagate(name, sigma_w2=weight, sigma_b2=bias, depth=layers)
     assert found.q == pytest.approx(q[-1], rel=1e-9)
     assert found.chi1 == pytest.approx(weight * theory.slope_moment(name, found.q), rel=1e-12)
-    assert theory.cosine_map(name, found.c, sigma_w2=weight, sigma_b2=bias) == pytest.approx(found.c, abs=1e-9)
+    act = theory.activation(name)
+    assert next_cosine(act, found.c, found.q, weight, bias) == pytest.approx(found.c, abs=1e-9)
     c = 0.5
     for _ in range(300):
-        c = theory.cosine_map(name, c, sigma_w2=weight, sigma_b2=bias, q=found.q)
+        c = next_cosine(act, c, found.q, weight, bias)
     slow = 300 / found.xi_c if math.isfinite(found.xi_c) else 0.0  # the approach to criticality is a power of depth
     assert found.c == pytest.approx(c, abs=0.05 if slow < 1 else 2 * math.exp(-slow) + 1e-9)
 
@@ -71,7 +73,7 @@ def test_depth_scales_are_how_fast_it_goes(name: str, weight: float, bias: float
     h = 1e-5
     rise = theory.second_moment(name, found.q * (1 + h)) - theory.second_moment(name, found.q * (1 - h))
     assert found.xi_q == pytest.approx(-1 / math.log(weight * rise / (2 * h * found.q)), rel=1e-4)
-    below = theory.cosine_map(name, found.c - h, sigma_w2=weight, sigma_b2=bias)
+    below = next_cosine(theory.activation(name), found.c - h, found.q, weight, bias)
     factor = (found.c - below) / h
     if abs(factor - 1) > 0.01:
         assert found.xi_c == pytest.approx(-1 / math.log(factor), rel=3e-2)

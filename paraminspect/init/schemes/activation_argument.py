@@ -14,7 +14,7 @@ from paraminspect.init.schemes.scheme import AUTO
 
 if TYPE_CHECKING:
     from paraminspect.theory import Activation
-    from paraminspect.theory.gains import Keep
+    from paraminspect.theory.criticality import Keep
 
 
 def check(value: Any) -> None:

@@ -1,1 +1,1 @@
-"""The activations, a file for each kind; `activations` gathers their DEFINITIONS."""
+"""The activations, a file for each kind, with the moments that have closed forms; `activations` gathers them."""

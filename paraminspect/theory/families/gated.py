@@ -1,4 +1,4 @@
-"""Smooth rectifiers: the argument times a gate, or the logarithm of a sum of exponentials."""
+"""Smooth rectifiers (the argument times a gate, or a logarithm of exponentials), and what is small near zero."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ from typing import Final
 
 import numpy as np
 
-from paraminspect.theory import closed
-from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Definition, Form
-from paraminspect.theory.special import erf, logistic
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form
+from paraminspect.theory.numerics import erf, logistic
 
 _FAR: Final = 30.0  # the gates are 0 or 1 to the last bit beyond
 
 
 def _gelu(approximate: str) -> Form:
     return _gelu_tanh() if approximate == "tanh" else _gelu_erf()
+
+
+def _gelu_mean(q: float) -> float:
+    return q / (math.sqrt(2.0 * math.pi) * math.sqrt(1.0 + q))
+
+
+def _gelu_pair(q: float, k: float) -> float:
+    m = 1.0 + q
+    less, more = 1.0 + (q - k), 1.0 + (q + k)
+    bump = (q - k) / math.sqrt(less) * ((q + k) / math.sqrt(more)) + 2.0 * (k / m) * (
+        k / (math.sqrt(less) * math.sqrt(more))
+    )
+    return k * (0.25 + math.asin(k / m) / (2.0 * math.pi)) + bump / (2.0 * math.pi)
+
+
+def _gelu_slope_pair(q: float, k: float) -> float:
+    m = 1.0 + q
+    less, more = 1.0 + (q - k), 1.0 + (q + k)
+    lean = k / (math.sqrt(less) * math.sqrt(more))
+    return 0.25 + math.asin(k / m) / (2.0 * math.pi) + lean * (2.0 / m + 1.0 / less / more) / (2.0 * math.pi)
+
+
+_GELU: Final = Closed(_gelu_mean, _gelu_pair, _gelu_slope_pair)
+"""φ = zΦ(z), by Stein's lemma from E Φ(u₁)Φ(u₂) = 1/4 + asin(k/(1+q))/2π (Tsuchida et al. 2021, section 3.1).
+
+With m = 1+q and D = m²−k²: 2π·E φφ = k(π/2 + asin(k/m)) + (q²−k² + 2k²/m)/√D, and its derivative in k.
+"""
 
 
 def _gelu_erf() -> Form:
@@ -26,7 +52,7 @@ def _gelu_erf() -> Form:
         density = np.exp(-0.5 * np.minimum(np.abs(z), 40.0) ** 2) / math.sqrt(2.0 * math.pi)
         return gate(z) + z * density
 
-    return Form(lambda z: z * gate(z), derivative, closed=closed.GELU)
+    return Form(lambda z: z * gate(z), derivative, closed=_GELU)
 
 
 def _gelu_tanh() -> Form:
@@ -100,6 +126,32 @@ def _hardswish() -> Form:
     )
 
 
+def _hardshrink(lambd: float) -> Form:
+    return Form(
+        lambda z: np.where(np.abs(z) > lambd, z, 0.0),
+        lambda z: np.where(np.abs(z) > lambd, 1.0, 0.0),
+        tuple({-lambd, lambd}),
+        PIECEWISE_LINEAR,
+    )
+
+
+def _softshrink(lambd: float) -> Form:
+    return Form(
+        lambda z: z - np.clip(z, -lambd, lambd),
+        lambda z: np.where(np.abs(z) > lambd, 1.0, 0.0),
+        tuple({-lambd, lambd}),
+        PIECEWISE_LINEAR,
+    )
+
+
+def _lambd_fault(lambd: float) -> str:
+    return "" if lambd >= 0 else f"lambd must be at least 0, got {lambd:g}"
+
+
+def _tanhshrink() -> Form:
+    return Form(lambda z: z - np.tanh(z), lambda z: np.tanh(z) ** 2)
+
+
 DEFINITIONS: Final = (
     Definition("gelu", _gelu, {"approximate": "none"}, _gelu_fault),
     Definition("silu", _silu, others=("swish",)),
@@ -107,4 +159,7 @@ DEFINITIONS: Final = (
     Definition("softplus", _softplus, {"beta": 1.0, "threshold": 20.0}, _softplus_fault),
     Definition("logsigmoid", _logsigmoid),
     Definition("hardswish", _hardswish),
+    Definition("hardshrink", _hardshrink, {"lambd": 0.5}, _lambd_fault),
+    Definition("softshrink", _softshrink, {"lambd": 0.5}, _lambd_fault),
+    Definition("tanhshrink", _tanhshrink),
 )

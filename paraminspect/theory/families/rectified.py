@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 
-from paraminspect.theory import closed
-from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Definition, Form
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form
 
 _SELU_SCALE: Final = 1.0507009873554804934193349852946
 _SELU_ALPHA: Final = 1.6732632423543772848170429916717
+
+
+def _ratio(k: float, q: float) -> float:
+    """Return k/q, the correlation; of a vanishing pair the limit k → q."""
+    return min(1.0, max(-1.0, k / q)) if q > 0.0 else 1.0
+
+
+def _moments(slope: float) -> Closed:
+    """Return the closed forms for z where z > 0 and slope·z below; 0 is ReLU, 1 the identity.
+
+    φ = (1+a)/2·z + (1−a)/2·|z|, and E|u₁u₂| = (2/π)(√(q²−k²) + k·asin(k/q)): the arc-cosine kernel of degree 1, its
+    derivative that of degree 0 (Cho & Saul 2009, eq. 6).
+    """
+    linear, bent = ((1.0 + slope) / 2.0) ** 2, ((1.0 - slope) / 2.0) ** 2
+
+    def mean(q: float) -> float:
+        return (1.0 - slope) * math.sqrt(q) / math.sqrt(2.0 * math.pi)
+
+    def pair(q: float, k: float) -> float:
+        root = math.sqrt(max(q - k, 0.0)) * math.sqrt(max(q + k, 0.0))
+        return linear * k + bent * (root + k * math.asin(_ratio(k, q))) * (2.0 / math.pi)
+
+    def slope_pair(q: float, k: float) -> float:
+        return linear + bent * math.asin(_ratio(k, q)) * (2.0 / math.pi)
+
+    return Closed(mean, pair, slope_pair)
 
 
 def _rectifier(slope: float) -> Form:
@@ -19,7 +45,7 @@ def _rectifier(slope: float) -> Form:
         lambda z: np.where(z > 0, 1.0, slope),
         () if slope == 1.0 else (0.0,),
         PIECEWISE_LINEAR,
-        closed=closed.rectified(slope),
+        closed=_moments(slope),
     )
 
 

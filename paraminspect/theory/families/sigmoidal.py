@@ -7,9 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from paraminspect.theory import closed
-from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Definition, Form
-from paraminspect.theory.special import erf, logistic
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form
+from paraminspect.theory.numerics import erf, logistic
 
 _LEFT: Final = 1 / 20  # of the greatest slope; what is below counts as saturated
 
@@ -64,13 +63,25 @@ def _hardsigmoid() -> Form:
     )
 
 
+def _erf_pair(q: float, k: float) -> float:
+    return 2.0 / math.pi * math.asin(2.0 * (k / (1.0 + 2.0 * q)))
+
+
+def _erf_slope_pair(q: float, k: float) -> float:
+    return 4.0 / math.pi / (math.sqrt(1.0 + 2.0 * (q - k)) * math.sqrt(1.0 + 2.0 * (q + k)))
+
+
+_ERF: Final = Closed(lambda q: 0.0, _erf_pair, _erf_slope_pair)
+"""The arcsine kernel (Williams 1997, eq. 11), and by Price's theorem its derivative in k."""
+
+
 def _erf() -> Form:
     def derivative(z: Array) -> Array:
         near = np.minimum(np.abs(z), 40.0)
         bell: Array = np.exp(-near * near)
         return bell * (2.0 / math.sqrt(math.pi))
 
-    return Form(erf, derivative, saturation=_within(math.sqrt(-math.log(_LEFT))), closed=closed.ERF)
+    return Form(erf, derivative, saturation=_within(math.sqrt(-math.log(_LEFT))), closed=_ERF)
 
 
 def _atan() -> Form:
@@ -80,12 +91,25 @@ def _atan() -> Form:
     return Form(np.arctan, derivative, width=0.6, saturation=_within(math.sqrt(1 / _LEFT - 1.0)))
 
 
+def _sine_pair(q: float, k: float) -> float:
+    return math.exp(-q) * math.sinh(k) if q < 1.0 else (math.exp(k - q) - math.exp(-k - q)) / 2.0
+
+
+def _cosine_pair(q: float, k: float) -> float:
+    return (math.exp(k - q) + math.exp(-k - q)) / 2.0
+
+
+_SINE: Final = Closed(lambda q: 0.0, _sine_pair, _cosine_pair)
+_COSINE: Final = Closed(lambda q: math.exp(-q / 2.0), _cosine_pair, _sine_pair)
+"""From the characteristic function of a Gaussian: E cos u = exp(−Var[u]/2)."""
+
+
 def _sin() -> Form:
-    return Form(np.sin, np.cos, closed=closed.SINE)
+    return Form(np.sin, np.cos, closed=_SINE)
 
 
 def _cos() -> Form:
-    return Form(np.cos, lambda z: -np.sin(z), closed=closed.COSINE)
+    return Form(np.cos, lambda z: -np.sin(z), closed=_COSINE)
 
 
 DEFINITIONS: Final = (

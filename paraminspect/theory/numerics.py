@@ -1,20 +1,21 @@
-"""Expectations over one Gaussian, and over two correlated ones, of functions with known breakpoints.
-
-Gauss–Legendre on panels that end at the breakpoints, out to twelve standard deviations; for two Gaussians on axes
-turned by 45°, along which the breakpoints of both are straight lines. Smooth functions of two Gaussians take the
-trapezoidal rule, which converges exponentially there (Trefethen & Weideman 2014).
-"""
+"""Expectations over Gaussians of functions with known breakpoints, roots, and what numpy lacks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
 
 from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Form, Function
+
+# --- expectations over one Gaussian, and over two correlated ones --------------------------------------------
+#
+# Gauss–Legendre on panels that end at the breakpoints, out to twelve standard deviations; for two Gaussians on axes
+# turned by 45°, along which the breakpoints of both are straight lines. Smooth functions of two Gaussians take the
+# trapezoidal rule, which converges exponentially there (Trefethen & Weideman 2014).
 
 _REACH: Final = 12.0
 _PANELS: Final = (0.0, 1.5, 3.0, 5.0, 8.0, 12.0)
@@ -125,3 +126,59 @@ def _cells(form: Form, root: float, sign: float, a: float, b: float) -> tuple[Ar
     frame = np.broadcast_to(sorted(_mirrored(_PLANE_PANELS)), (len(y), 2 * len(_PLANE_PANELS) - 1))
     x, wx = _composite(np.sort(np.hstack([frame, turns]), axis=1), _PLANE_NODES)
     return x, wx * _density(x), y[:, None], wy * _density(y) * (2.0 if half else 1.0)
+
+
+# --- roots of a function of one variable -----------------------------------------------------------------
+
+
+_MOST_ROUNDS = 100
+
+
+def root(function: Callable[[float], float], low: float, high: float, tolerance: float = 1e-13) -> float:
+    """Return x in [low, high] with function(x) = 0, to `tolerance` of max(1, |x|).
+
+    The signs at the ends must differ; where rounding hides that they do, the end that is nearer to 0 is returned.
+    Regula falsi in the Illinois form: an end that stays for two rounds counts half (Dowell & Jarratt 1971).
+    """
+    left, right = function(low), function(high)
+    if left == 0.0 or right == 0.0 or (left > 0.0) == (right > 0.0):
+        return low if abs(left) <= abs(right) else high
+    kept = 0
+    for _ in range(_MOST_ROUNDS):
+        middle = high - right * (high - low) / (right - left)
+        value = function(middle)
+        if value == 0.0 or abs(high - low) <= tolerance * max(1.0, abs(middle)):
+            return middle
+        if (value > 0.0) == (right > 0.0):
+            high, right = middle, value
+            left = left / 2.0 if kept == 1 else left
+            kept = 1
+        else:
+            low, left = middle, value
+            right = right / 2.0 if kept == -1 else right
+            kept = -1
+    return (low + high) / 2.0
+
+
+def positive_root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return the root between two positive points, found on a logarithmic axis."""
+    return math.exp(root(lambda x: function(math.exp(x)), math.log(low), math.log(high)))
+
+
+# --- functions that numpy lacks --------------------------------------------------------------------------
+
+
+def erf(z: Array) -> Array:
+    """Return the error function of every element, as exact as the standard library's."""
+    flat = np.asarray(z, dtype=float)
+    return np.fromiter(map(math.erf, flat.ravel().tolist()), float, flat.size).reshape(flat.shape)
+
+
+def logistic(z: Array) -> Array:
+    """Return 1/(1 + exp(−z)), which a tanh gives without overflow; to 1e-16 of 1, not of itself, where it is small."""
+    return 0.5 + 0.5 * np.tanh(0.5 * z)
+
+
+def normal_cdf(x: float) -> float:
+    """Return P(ξ < x) for a standard normal ξ, exact also far in the lower tail."""
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))

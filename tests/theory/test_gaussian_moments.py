@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paraminspect import theory
-from paraminspect.theory.closed import Closed
+from paraminspect.theory.form import Closed
 
 TABLE = {  # E φ, E φ², E φ'² for z ~ N(0, 1)
     ("relu",): (0.398942, 0.500000, 0.500000),

@@ -2,9 +2,9 @@
 
 z is a centred Gaussian of variance q; u₁ and u₂ are two of them with covariance k. Every function takes an activation
 by its name, as `activation` made it, or as a function of arrays. q may be any number from 0 to infinity (then the
-limit), or an array, which gives an array of its shape. Moments in closed form are those of closed.py, the others are
-integrals to at least ten digits, of two variables to at least eight; all are cached. A negative number or NaN raises
-TheoryError.
+limit), or an array, which gives an array of its shape. Where there is a closed form (see families/) it is taken; else
+moments are integrals to at least ten digits, of two variables to at least eight. All are cached. A negative number or
+NaN raises TheoryError.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paraminspect.theory.activations import Spelled, activation
-from paraminspect.theory.arguments import TheoryError, finite, nonnegative
+from paraminspect.theory.checks import TheoryError, finite, nonnegative
 from paraminspect.theory.form import Activation, Array, Function
-from paraminspect.theory.quadrature import line, plane
-from paraminspect.theory.special import normal_cdf
+from paraminspect.theory.numerics import line, normal_cdf, plane
 
 SMALLEST: Final = 1e-290
 LARGEST: Final = 1e300
@@ -95,18 +94,6 @@ def response(act: Activation, q: float) -> float:
     start = _at_zero(act) ** 2
     rise = expectation(act, lambda z: (act.phi(z) ** 2 - start) * (z / within * z - 1.0), within)
     return rise / (2.0 * within)
-
-
-@_moment
-def fourth_moment(act: Activation, q: float) -> float:
-    """Return E φ(z)⁴, from which the fluctuations at finite width come."""
-    return expectation(act, lambda z: act.phi(z) ** 4, q) if q > 0.0 else _at_zero(act) ** 4
-
-
-@_moment
-def fourth_slope_moment(act: Activation, q: float) -> float:
-    """Return E φ'(z)⁴."""
-    return expectation(act, lambda z: act.derivative(z) ** 4, max(q, SMALLEST))
 
 
 def expectation(which: Spelled, function: Function, q: float) -> float:
