@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paraminspect import plot
-from paraminspect.plot import report as drawing
-from paraminspect.plot.picture import picture
 from paraminspect.report import Report
 
 Draw = Callable[[Report, Path], None]
@@ -20,22 +17,18 @@ Draw = Callable[[Report, Path], None]
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
-    """Draw a report into a file as usual, and return the figure that it was written from."""
+    """Draw a report as usual, but lay the figure out where it would be written to its file, and return it."""
+    figures: list[Figure] = []
+
+    def lay_out(figure: Figure, *_: object, **__: object) -> None:
+        figure.draw_without_rendering()
+        figures.append(figure)
 
     def run(report: Report, draw: Draw = plot.draw) -> Figure:
-        figures: list[Figure] = []
-
-        @contextmanager
-        def kept(path: Path, height: float) -> Iterator[Figure]:
-            with picture(path, height) as figure:
-                yield figure
-                figures.append(figure)
-
-        monkeypatch.setattr(drawing, "picture", kept)
         draw(report, tmp_path / "picture.svg")
-        figures[0].draw_without_rendering()  # places are those of its own resolution then, not the file's
-        return figures[0]
+        return figures[-1]
 
+    monkeypatch.setattr(Figure, "savefig", lay_out)
     return run
 
 

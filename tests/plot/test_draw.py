@@ -199,7 +199,9 @@ REPORTS = [
 
 
 @pytest.mark.parametrize(("report", "draw"), REPORTS)
-def test_every_text_is_on_the_picture_and_large_enough(report: Report, draw: Callable[..., None], drawn: Drawn) -> None:
+def test_every_text_is_on_the_picture_and_no_legend_covers_anything(
+    report: Report, draw: Callable[..., None], drawn: Drawn
+) -> None:
     figure = drawn(report, draw)
     whole = figure.bbox
     assert {text.get_fontname() for text in texts(figure)} == {"DejaVu Sans"}
@@ -207,13 +209,6 @@ def test_every_text_is_on_the_picture_and_large_enough(report: Report, draw: Cal
         extent = text.get_window_extent()
         assert text.get_fontsize() >= 9, text
         assert whole.x0 <= extent.x0 and extent.x1 <= whole.x1 and whole.y0 <= extent.y0 and extent.y1 <= whole.y1, text
-
-
-@pytest.mark.parametrize(("report", "draw"), REPORTS)
-def test_no_legend_covers_the_axes_and_no_axes_each_other(
-    report: Report, draw: Callable[..., None], drawn: Drawn
-) -> None:
-    figure = drawn(report, draw)
     boxes = [axes.get_window_extent() for axes in figure.axes]
     legends = [legend for area in (figure, *figure.subfigs) for legend in area.legends]
     boxes += [legend.get_window_extent() for legend in legends]
