@@ -12,8 +12,8 @@ from torch import nn
 
 from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.experiments import inspect as experiment
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
@@ -95,7 +95,7 @@ def inspect(
         all_uses=uses,
         statistics=statistics,
     )
-    return Inspection(**vars(experiment.inspect(subject, request)))
+    return Inspection(**vars(show(subject, request)))
 
 
 def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:

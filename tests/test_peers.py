@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Batch, Given, Subject
 from paraminspect.render import csv, markdown, plain, table
 from paraminspect.report import Parameter, Report, Source
@@ -24,7 +24,7 @@ def look(module: nn.Module, *inputs: Tensor, command: str = "show") -> Report:
         return Batch(tuple(map(Given, inputs)))
 
     subject = Subject(module, Source("module", "m"), 0, make_input if inputs else None, "no input")
-    return inspect(subject, Request(command, all_uses=command == "grad"))
+    return show(subject, Request(command, all_uses=command == "grad"))
 
 
 def counts(report: Report) -> dict[str, int | None]:

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.init.rules import bind_rules
 from paraminspect.report import Report
 from paraminspect.script.write import script
@@ -64,7 +64,7 @@ def _numbered(layers: list[Any]) -> Any:
 
 def report_of(spec: Spec) -> Report:
     request = Request("show", values=True)
-    return inspect(load(spec), request, bind_rules(spec.init, allow_code=False))
+    return show(load(spec), request, bind_rules(spec.init, allow_code=False))
 
 
 @given(specs())

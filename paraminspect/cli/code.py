@@ -10,16 +10,14 @@ from paraminspect.errors import UserError
 
 def code(source: SpecSource, setting: Setting, passes: Passes, rules: Rules, notes: Notes) -> int:
     """Print the same experiment as a stand-alone PyTorch script: same seed, same bits."""
-    prepared = session.prepare(source, Call(), rules, setting, notes, passes)
+    setup = session.prepare(source, Call(), rules, setting, notes, passes)
     import torch
 
     from paraminspect.script.write import script
     from paraminspect.sources.locate import Reference
 
-    if isinstance(prepared.source, Reference):
+    if isinstance(setup.source, Reference):
         message = "the script of a module is the module's own code; `code` takes a spec"
-        raise UserError(
-            message, where=prepared.source.text, hint="give a spec (.yaml, .json)", code="unsupported-source"
-        )
-    output.emit([script(prepared.source, prepared.rules, f"torch {torch.__version__}")])
+        raise UserError(message, where=setup.source.text, hint="give a spec (.yaml, .json)", code="unsupported-source")
+    output.emit([script(setup.source, setup.rules, f"torch {torch.__version__}")])
     return session.DONE

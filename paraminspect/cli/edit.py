@@ -31,10 +31,10 @@ def edit(
         message = f"one of --add, --mul and --fill is needed, got {len(given)}"
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
-    prepared = session.prepare(source, call, rules, setting, notes, passes)
-    from paraminspect.experiments import edit as experiment
+    setup = session.prepare(source, call, rules, setting, notes, passes)
+    from paraminspect.experiments.edit import edit as experiment
 
     request = session.request("edit", rows, values=values)
     ((operation, value),) = given.items()
-    report = experiment.edit(prepared.subject(), prepared.rules, request, operation, value)
+    report = experiment(setup.subject(), request, setup.rules, operation, value)
     return session.finish(report, rows, printing, notes, values)

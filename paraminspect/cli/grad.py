@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from paraminspect import output
-from paraminspect.cli import picture, session
+from paraminspect.cli import session
 from paraminspect.cli.options import (
     Call,
-    Format,
     Notes,
     Output,
     Passes,
+    Plot,
     Rows,
     Rules,
     Setting,
@@ -22,7 +22,6 @@ from paraminspect.cli.options import (
     Values,
     check_seeds,
 )
-from paraminspect.cli.picture import Plot
 
 
 @dataclass(frozen=True)
@@ -52,21 +51,12 @@ def grad(
     values: Values = False,
 ) -> int:
     """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
-    path = picture.chosen(depth.plot)
-    prepared = session.prepare(source, call, rules, setting, notes, passes)
-    from paraminspect.experiments.inspect import inspect
-    from paraminspect.experiments.run import State
-    from paraminspect.experiments.signal import with_signal
-    from paraminspect.report import Report
+    file = session.picture_file(depth.plot)
+    setup = session.prepare(source, call, rules, setting, notes, passes)
+    from paraminspect.experiments.grad import grad as experiment
 
-    quiet = notes.quiet or printing.json or printing.format is Format.json
-    with output.progress(depth.seeds, "seeds", wanted=not quiet) as advance:
-
-        def follow(report: Report, state: State) -> Report:
-            histograms = depth.histograms
-            return with_signal(report, state, prepared.rules, depth.seeds, histograms, prepared.subject, advance)
-
-        request = session.request("grad", rows, values=values, all_uses=True)
-        report = inspect(prepared.subject(), request, prepared.rules, follow)
-    report = picture.drawn(report, path, depth.histograms)
+    request = session.request("grad", rows, values=values, all_uses=True)
+    with output.progress(depth.seeds, "seeds", wanted=session.shows_progress(printing, notes)) as advance:
+        report = experiment(setup.subject, request, setup.rules, depth.seeds, depth.histograms, advance)
+    report = session.with_picture(report, file, depth.histograms)
     return session.finish(report, rows, printing, notes, values, depth.histograms)

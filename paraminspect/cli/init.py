@@ -28,12 +28,12 @@ def init(
     ] = None,
 ) -> int:
     """Show what an initialiser did: mean and std before and after, with what the scheme should give beside them."""
-    path = None if save is None else checked(save, (".safetensors",), "--save")
-    prepared = session.prepare(source, call, rules, setting, notes, Passes(input=given), backward=False)
-    if not prepared.rules:
+    file = None if save is None else checked(save, (".safetensors",), "--save")
+    setup = session.prepare(source, call, rules, setting, notes, Passes(input=given), backward=False)
+    if not setup.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
-    from paraminspect.experiments.inspect import inspect
+    from paraminspect.experiments.init import init as experiment
 
-    request = session.request("init", rows, values=values, forward=False, before=True, digests=True, save=path)
-    return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes, values)
+    request = session.request("init", rows, values=values, forward=False)
+    return session.finish(experiment(setup.subject(), request, setup.rules, file), rows, printing, notes, values)

@@ -64,6 +64,9 @@ SpecSource = Annotated[
 Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")]
 NoForward = Annotated[bool, typer.Option("--no-forward", help="Build and measure, run nothing.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Plot = Annotated[
+    str | None, typer.Option("--plot", metavar="FILE", help="Draw the signal through depth: .png or .svg.")
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,8 +18,8 @@ def share(
     no_forward: NoForward = False,
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
-    prepared = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
-    from paraminspect.experiments.inspect import inspect
+    setup = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
+    from paraminspect.experiments.show import show as experiment
 
     request = session.request("share", rows, forward=not no_forward)
-    return session.finish(inspect(prepared.subject(), request, prepared.rules), rows, printing, notes)
+    return session.finish(experiment(setup.subject(), request, setup.rules), rows, printing, notes)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from paraminspect.errors import UserError
-from paraminspect.experiments.comparison.ranking import steadiest
-from paraminspect.experiments.comparison.slopes import slopes_of
-from paraminspect.experiments.comparison.trial_figures import verdicts_of
-from paraminspect.experiments.comparison.trials import Bench, Contender, Size
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.contenders import Contender, Size
+from paraminspect.experiments.coordinate_check import slopes_of
+from paraminspect.experiments.ranking import steadiest, verdicts_of
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
+from paraminspect.experiments.trials import Bench
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Comparison, Report
@@ -54,5 +54,5 @@ def _described(subject: Subject) -> Report:
     if any(parameter.is_meta for parameter in subject.module.parameters()):
         message = "on the meta device there are no numbers to compare"
         raise UserError(message, where=name, hint="for example: --device cpu", code="no-numbers")
-    report = inspect(subject, Request("compare", forward=False, statistics=False))
+    report = show(subject, Request("compare", forward=False, statistics=False))
     return replace(report, parameters=tuple(replace(row, init=None) for row in report.parameters), verdicts=())

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import Entry
+from paraminspect.analysis.inventory.model_inventory import Entry, take_inventory
 from paraminspect.analysis.inventory.small_tensors import numbers_of
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.forward_backward import Passes, loss_value
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
-from paraminspect.experiments.assemble import assemble, describe
-from paraminspect.experiments.inspect import undisturbed
-from paraminspect.experiments.rows import nothing_selected, selected
-from paraminspect.experiments.run import Request, State, run
+from paraminspect.experiments.assembly import describe, report_of
+from paraminspect.experiments.measured import (
+    Measured,
+    Start,
+    apply_and_measure,
+    guarded,
+    run_from,
+    start_of,
+    with_new_shapes,
+)
+from paraminspect.experiments.selection import Request, Scope, scope_of
 from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.torch_state import around
+from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Subject
 from paraminspect.modules.tensor_identity import dtype_name, same_bits
@@ -33,51 +42,60 @@ OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "fill": Tensor.fill_,
 }
 
+_Outcome = tuple[list[Tensor], float | None]
+_NO_OUTCOME: _Outcome = ([], None)
 
-def edit(subject: Subject, rules: tuple[BoundRule, ...], request: Request, operation: str, value: float) -> Report:
+
+def edit(subject: Subject, request: Request, rules: tuple[BoundRule, ...], operation: str, value: float) -> Report:
     """Run the passes, change the parameters that ``request.params`` selects, run the forward again on the same input.
 
     Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
     matches no parameter, or the value does not fit the dtype.
     """
-    with undisturbed(subject.module) as (inventory, mode):
-        return _edit(run(subject, rules, request, inventory, mode), request, operation, value)
-
-
-def _edit(state: State, request: Request, operation: str, value: float) -> Report:
-    chosen = [entry for entry in state.inventory.of_kind("parameter") if selected(entry, request.params)]
-    if not chosen and request.params:
-        raise nothing_selected(state.inventory, request.params)
-    if not chosen:
-        raise UserError("the model has no parameters to edit", where=state.subject.source.name, code="no-parameters")
-    witness = _Witness(state)
-    passes = state.passes or Passes()
-    first = tensors_in(passes.output), loss_value(passes.loss)
-    _change(chosen, operation, value, state)
-    second = _forward_again(state)
-    report = assemble(state, request)
-    proof = Edit(
-        operation=operation,
-        value=value,
-        parameters=tuple(entry.name for entry in chosen),
-        gradients_unchanged=witness.gradients_unchanged(),
-        graph_unchanged=witness.graph_unchanged(),
-        output_before=_first(first[0]),
-        output_after=_first(second[0]),
-        loss_before=first[1],
-        loss_after=second[1],
-    )
+    inventory = take_inventory(subject.module)
+    scope = scope_of(subject.module, inventory, request.layer)
+    with guarded(inventory) as mode:
+        measured = apply_and_measure(subject, scope, rules, request)
+        start = start_of(measured)
+        passes = run_from(start, measured, request, mode)
+        measured = with_new_shapes(measured, request)
+        chosen = _chosen(scope, request, subject.source.name)
+        witness = _Witness(subject.module)
+        outputs, loss = _outcome(passes.output, passes.loss) if passes else _NO_OUTCOME
+        measured = _changed(measured, chosen, operation, value)
+        outputs_after, loss_after = _forward_again(subject, start, passes, mode)
+        report = report_of(measured, request, start, passes)
+        proof = Edit(
+            operation=operation,
+            value=value,
+            parameters=tuple(entry.name for entry in chosen),
+            gradients_unchanged=witness.gradients_unchanged(),
+            graph_unchanged=witness.graph_unchanged(),
+            output_before=_first(outputs),
+            output_after=_first(outputs_after),
+            loss_before=loss,
+            loss_after=loss_after,
+        )
     return replace(report, edit=proof, verdicts=())
+
+
+def _chosen(scope: Scope, request: Request, source: str) -> list[Entry]:
+    chosen = [entry for entry in scope.inventory.of_kind("parameter") if request.selects(entry.names)]
+    if not chosen and request.params:
+        raise request.nothing_selected(scope.inventory)
+    if not chosen:
+        raise UserError("the model has no parameters to edit", where=source, code="no-parameters")
+    return chosen
 
 
 class _Witness:
     """Remember every gradient's bits and every parameter's place in the graph before the change."""
 
-    def __init__(self, state: State) -> None:
-        self.parameters = list(state.subject.module.parameters())
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = list(module.parameters())
         self.gradients = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
         self.places = [self._place(p) for p in self.parameters]
-        self.module = state.subject.module
+        self.module = module
 
     @staticmethod
     def _place(parameter: Tensor) -> tuple[Any, ...]:
@@ -102,23 +120,26 @@ def _same(now: Tensor | None, then: Tensor | None) -> bool:
     return same_bits(now, then)
 
 
-def _change(chosen: list[Entry], operation: str, value: float, state: State) -> None:
-    """Change in place under no_grad, and measure right before and right after."""
+def _changed(measured: Measured, chosen: Sequence[Entry], operation: str, value: float) -> Measured:
+    """Change in place under no_grad; return what was measured with the values right before and right after."""
+    before, after, numbers = {}, dict(measured.values), dict(measured.numbers)
     for entry in chosen:
+        key = id(entry.tensor)
         if entry.lazy:
             message = f"parameter {entry.name!r} has no shape yet"
             raise UserError(message, where="--params", hint="give the layer its sizes", code="lazy-parameter")
         _check_value(entry, operation, value)
-        state.before[id(entry.tensor)] = measure(entry.tensor)
+        before[key] = measure(entry.tensor)
         try:
             with torch.no_grad():
                 OPERATIONS[operation](entry.tensor, value)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"cannot {operation} {value}: {reason}", where=entry.name, code="bad-value") from error
-        state.values[id(entry.tensor)] = measure(entry.tensor)
-        if state.numbers:
-            state.numbers[id(entry.tensor)] = numbers_of(entry.tensor)
+        after[key] = measure(entry.tensor)
+        if numbers:
+            numbers[key] = numbers_of(entry.tensor)
+    return replace(measured, before=before, values=after, numbers=numbers)
 
 
 def _check_value(entry: Entry, operation: str, value: float) -> None:
@@ -130,19 +151,23 @@ def _check_value(entry: Entry, operation: str, value: float) -> None:
         raise UserError(message, where=f"--{operation}", hint=f"the largest is {largest:g}", code="bad-value")
 
 
-def _forward_again(state: State) -> tuple[list[Tensor], float | None]:
+def _outcome(output: Any, loss: Tensor | None) -> _Outcome:
+    return tensors_in(output), loss_value(loss)
+
+
+def _forward_again(subject: Subject, start: Start | None, passes: Passes | None, mode: CopyOnWrite) -> _Outcome:
     """Return outputs and loss of the changed module on the same input, with the same random numbers."""
-    if state.batch is None or state.passes is None or state.passes.error or state.rewind is None:
-        return [], None
-    state.rewind()
+    if start is None or passes is None or passes.error:
+        return _NO_OUTCOME
+    start.rewind()
     try:
-        with torch.no_grad(), state.around():
-            output = state.subject.module(*state.batch.args, **state.batch.kwargs)
-            return tensors_in(output), loss_value(compute_loss(state.subject.loss, output))
+        with torch.no_grad(), around(subject.foreign, mode):
+            output = subject.module(*start.batch.args, **start.batch.kwargs)
+            return _outcome(output, compute_loss(subject.loss, output))
     except (Exception, SystemExit) as error:
         failed = explain(error, None, "forward").message
         message = f"the forward after the change failed: {failed}"
-        raise UserError(message, where=state.subject.source.name, code="forward-failed") from error
+        raise UserError(message, where=subject.source.name, code="forward-failed") from error
 
 
 def _first(tensors: list[Tensor]) -> TensorInfo | None:

@@ -1,11 +1,90 @@
-"""Which rows are shown, and in which order."""
+"""What is asked for: which part of a model is looked at, which rows are shown, and in which order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from torch import nn
+
+from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
+from paraminspect.errors import UserError, did_you_mean
+from paraminspect.modules.subject import Ties
+from paraminspect.modules.walk import walk
 from paraminspect.report import Number, Parameter
+from paraminspect.text.escape import some_names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked to see; without `params`, globs, it is every tensor."""
+
+    command: str
+    params: tuple[str, ...] = ()
+    layer: str | None = None
+    values: bool = False
+    forward: bool = True
+    backward: bool = True
+    all_uses: bool = False
+    statistics: bool = True
+    sort: str | None = None
+    top: int | None = None
+
+    def selects(self, names: Iterable[str]) -> bool:
+        """Tell whether a tensor of these names is shown: one of them matches one of the globs."""
+        return not self.params or any(fnmatchcase(name, glob) for name in names for glob in self.params)
+
+    def nothing_selected(self, inventory: Inventory) -> UserError:
+        """Build the error for globs that match no name."""
+        names = [name for entry in inventory.entries for name in entry.names]
+        hint = did_you_mean(self.params[0], names) or f"parameters: {some_names(names)}"
+        wanted = " or ".join(map(repr, self.params))
+        return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of a model that is looked at: all of it, or the one module that ``--layer`` names.
+
+    `inventory` lists the tensors of that part, by their names as seen from it; `whole` those of all the model.
+    """
+
+    module: nn.Module
+    inventory: Inventory
+    whole: Inventory
+    layer: str | None = None
+
+    def relative(self, path: str) -> str | None:
+        """Return a path of the model as seen from the part; None when it lies outside."""
+        if self.layer is None:
+            return path
+        if path == self.layer:
+            return ""
+        return path[len(self.layer) + 1 :] if path.startswith(f"{self.layer}.") else None
+
+    def inside(self, ties: Ties) -> Ties:
+        """Return the ties whose names all lie inside, as seen from the part."""
+        seen = (tuple(map(self.relative, tie)) for tie in ties.names)
+        names = (tuple(name for name in tie if name is not None) for tie in seen if None not in tie)
+        return Ties(tuple(names), ties.origin)
+
+
+def scope_of(module: nn.Module, whole: Inventory, layer: str | None) -> Scope:
+    """Return the part of `module` that `layer` names, all of it for None. Raises UserError for an unknown name."""
+    if layer is None:
+        return Scope(module, whole, whole)
+    children = dict(walk(module).paths)
+    if layer not in children:
+        names = [name for name in children if name]
+        hint = did_you_mean(layer, names) or f"layers: {some_names(names)}"
+        raise UserError(f"there is no layer {layer!r}", where="--layer", hint=hint, code="no-such-layer")
+    child = children[layer]
+    return Scope(child, whole if child is module else take_inventory(child), whole, layer)
+
+
+# --- the order of the rows -------------------------------------------------------------------------------------
 
 SORTS: dict[str, Callable[[Parameter], Number | None]] = {
     "numel": lambda row: row.numel,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.experiments.compare import compare
-from paraminspect.experiments.comparison.trials import Contender, Size
+from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.init.rules import bind_rules, option_rules
 from paraminspect.sources.mlp import load
 from paraminspect.spec.parse import parse_spec

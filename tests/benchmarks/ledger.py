@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.passes.forward_backward import run_passes
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import Source
 from tests.benchmarks.timing import in_turn, report
@@ -52,8 +52,8 @@ def compare(net: nn.Sequential, x: Tensor, rounds: int) -> None:
         BASE: bare,
         "passes, nothing followed": lambda: passes(()),
         "passes, every use followed": lambda: passes(tuple(net.parameters())),
-        "inspection": lambda: inspect(subject, Request("show")),
-        "inspection, every use followed": lambda: inspect(subject, Request("grad", all_uses=True)),
+        "inspection": lambda: show(subject, Request("show")),
+        "inspection, every use followed": lambda: show(subject, Request("grad", all_uses=True)),
     }
     report(in_turn(ways, rounds), BASE, {"inspection": 2.0, "inspection, every use followed": 4.0})
 

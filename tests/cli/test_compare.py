@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 from paraminspect import output
-from paraminspect.cli.compare import USUAL
+from paraminspect.experiments.contenders import USUAL
 from paraminspect.report.report_schema import report_schema
 from tests.cli.conftest import Tool, environment
 from tests.conftest import Ran

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, load_model
 from torch import nn
 
 from paraminspect import files
-from paraminspect.experiments import save
+from paraminspect.experiments import state_dict_file
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]
@@ -393,12 +393,12 @@ def test_a_full_disk_leaves_what_was_there(run: Run, tmp_path: Path, monkeypatch
     path.write_text("old")
 
     def full(*_: Any, **__: Any) -> None:
-        raise save.SafetensorError("I/O error: No space left on device (os error 28)")
+        raise state_dict_file.SafetensorError("I/O error: No space left on device (os error 28)")
 
     def flush(_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((save, "save_file", full) if how == "writing" else (files, "_flush", flush)))
+    monkeypatch.setattr(*((state_dict_file, "save_file", full) if how == "writing" else (files, "_flush", flush)))
     ran = run("init", "mlp", "--scheme", "ones", "--save", path)
     reason = "I/O error: No space left on device (os error 28)" if how == "writing" else "no space left on device"
     where = "--save: " if how == "writing" else ""

@@ -59,11 +59,11 @@ def test_ctrl_c_while_the_users_code_runs(tmp_path: Path) -> None:
 def test_ctrl_c_during_the_forward(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, time\n"
-        "import paraminspect.experiments.run as run\n"
+        "import paraminspect.experiments.measured as measured\n"
         "def forward(*args, **kwargs):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(60)\n"
-        "run.run_passes = forward\n"
+        "measured.run_passes = forward\n"
         "from paraminspect.__main__ import main\n"
         "sys.argv[1:] = ['show', 'mlp', '--json']\n"
         "main()\n"
@@ -87,10 +87,10 @@ def test_an_ignored_ctrl_c_stays_ignored(fake_torch: FakeTorch, tmp_path: Path) 
 def test_torch_is_imported_with_the_garbage_collector_at_rest(body: str, code: object, fake_torch: FakeTorch) -> None:
     check = (
         "import gc, sys\n"
-        "from paraminspect.cli import app, session\n"
-        "interrupted = app.main(['show', 'mlp']) if {interrupts} else session.import_torch()\n"
+        "from paraminspect.cli import app\nfrom paraminspect.sources import setup\n"
+        "interrupted = app.main(['show', 'mlp']) if {interrupts} else setup.import_torch()\n"
         "frozen = gc.get_freeze_count()\n"
-        "session.import_torch() if not {interrupts} else None\n"
+        "setup.import_torch() if not {interrupts} else None\n"
         "assert gc.isenabled() and gc.get_freeze_count() == frozen\n"
         "print(interrupted or ('frozen' if frozen > 1000 and not sys.modules['torch'].ENABLED else 'not'), end='')\n"
     ).replace("{interrupts}", str(code == 130))
@@ -287,7 +287,7 @@ def test_an_unexpected_exception_is_2_not_1(tmp_path: Path) -> None:
         "import paraminspect.cli.session as session\n"
         "from paraminspect.cli.app import main\n"
         "for error in (SystemExit(0), EOFError(), OSError(32, 'pipe'), GeneratorExit(), KeyError('k')):\n"
-        "    def prepare(*args):\n"
+        "    def prepare(*args, **options):\n"
         "        raise error\n"
         "    session.prepare = prepare\n"
         "    print(main(['show']))\n"

@@ -13,10 +13,9 @@ from torch.nn import functional
 
 from paraminspect.errors import UserError
 from paraminspect.experiments.compare import compare
-from paraminspect.experiments.comparison.ranking import steadiest
-from paraminspect.experiments.comparison.slopes import slopes_of
-from paraminspect.experiments.comparison.trial_figures import summed_up, verdicts_of
-from paraminspect.experiments.comparison.trials import Contender, Size
+from paraminspect.experiments.contenders import Contender, Size
+from paraminspect.experiments.coordinate_check import slopes_of
+from paraminspect.experiments.ranking import steadiest, summed_up, verdicts_of
 from paraminspect.init.rules import bind_rules, option_rules
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import (

@@ -235,11 +235,12 @@ def test_the_users_code_runs_contained():
 
 
 def test_what_watches_for_writes_of_the_forward_does_not_undo_it():
-    from paraminspect.experiments.inspect import undisturbed
+    from paraminspect.analysis.inventory.model_inventory import take_inventory
+    from paraminspect.experiments.measured import guarded
 
     net = mlp()
     chosen = fill(net, ["0.weight"])
-    with undisturbed(net) as (_, mode):
+    with guarded(take_inventory(net)) as mode:
         calibrate(net, (torch.randn(64, 30) * 9,), {}, chosen, lambda: mode)
         scaled = net[0].weight.detach().clone()
     assert torch.equal(net[0].weight, scaled)

@@ -16,8 +16,8 @@ from torch.nn.modules import module as module_hooks
 from torch.nn.parameter import is_lazy
 from torch.overrides import _get_current_function_mode_stack
 
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import Report, Source
 from tests.zoo import ZOO, Specimen
@@ -27,7 +27,7 @@ def look(specimen: Specimen, command: str = "show", **kwargs: Any) -> Report:
     given = (*map(Given, specimen.args), *(Given(value, name) for name, value in specimen.kwargs.items()))
     module = specimen.module
     subject = Subject(module, Source("module", "m"), None, lambda: Batch(given), loss=Loss(), foreign=True)
-    return inspect(subject, Request(command, **kwargs))
+    return show(subject, Request(command, **kwargs))
 
 
 def _tensor(tensor: Tensor | None) -> Any:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Source
 
 
 def look(module, foreign=True):
-    return inspect(Subject(module, Source("module", "m"), 0, None, "no input", foreign=foreign), Request("show"))
+    return show(Subject(module, Source("module", "m"), 0, None, "no input", foreign=foreign), Request("show"))
 
 
 def printing(returned):
@@ -102,6 +102,6 @@ def test_rows_say_what_they_are():
 
 
 def test_rows_that_do_not_add_up_are_refused(monkeypatch):
-    monkeypatch.setattr("paraminspect.experiments.run.counted_by_torch", lambda module: 7)
+    monkeypatch.setattr("paraminspect.experiments.measured.counted_by_torch", lambda module: 7)
     with pytest.raises(AssertionError, match="the rows add up to 8 parameters, the module has 7"):
         look(nn.Linear(3, 2))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.experiments.inspect import inspect
-from paraminspect.experiments.run import Request
+from paraminspect.experiments.selection import Request
+from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Subject, Ties
 from paraminspect.report import Source
 
@@ -45,5 +45,5 @@ def test_the_groups_of_the_rows_that_are_wanted(
     params: tuple[str, ...], layer: str | None, wanted: list[tuple[str, tuple[str, ...], str]]
 ) -> None:
     subject = Subject(module(), Source("module", "m"), 0, None, ties=TIES)
-    report = inspect(subject, Request("share", params, layer, forward=False))
+    report = show(subject, Request("share", params, layer, forward=False))
     assert [(one.kind, one.names, one.verdict) for one in report.sharing] == wanted

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paraminspect.analysis.inventory.model_inventory import take_inventory
 from paraminspect.analysis.signal import calls_of, combined, follow
-from paraminspect.experiments.inspect import undisturbed
+from paraminspect.experiments.measured import guarded
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal
 from tests.analysis.signal.following import mlp, signal, traced
@@ -24,7 +25,7 @@ from tests.zoo import ZOO, Specimen
 
 def _followed(specimen: Specimen) -> tuple[Any, Signal]:
     given = (*map(Given, specimen.args), *(Given(value, name) for name, value in specimen.kwargs.items()))
-    with undisturbed(specimen.module) as (_, mode):
+    with guarded(take_inventory(specimen.module)) as mode:
         trace = follow(specimen.module, Batch(given), None, {}, histograms=True, contain=lambda: mode)
     return trace, combined([trace])
 

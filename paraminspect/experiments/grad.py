@@ -1,74 +1,82 @@
-"""Follow the signal through the model of a run, and through the same model from later seeds."""
+"""What gradient reaches every parameter, and the signal through every layer, from one seed or from several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, Trace, calls_of, combined, follow
-from paraminspect.experiments.inspect import undisturbed
-from paraminspect.experiments.moments import moments_of
-from paraminspect.experiments.run import State, initialise
+from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.initial_values import initialise, moments_of
+from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
+from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.applied import Applied
 from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
 
-_BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
+BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
 
 
-def with_signal(
-    report: Report,
-    state: State,
-    rules: tuple[BoundRule, ...],
-    seeds: int,
-    histograms: bool,
+@collector_at_rest()
+def grad(
     rebuild: Callable[[int], Subject],
-    advance: Callable[[], None],
+    request: Request,
+    rules: tuple[BoundRule, ...] = (),
+    seeds: int = 1,
+    histograms: bool = False,
+    advance: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Add the signal to the report of a run whose forward did not fail, and what is expected to its layers.
+    """Run the passes as `show` does, then follow the signal through the module as it was before them.
 
-    The first seed is the run's own: its module, its input, its random numbers; `rebuild` makes the subject of one that
-    is so much later. `advance` is called after each.
+    `rebuild` makes the subject from a seed that is so much later than the first. The first seed's signal is that of the
+    passes: their module, input and random numbers. `advance` is called after each. Without a forward that reached
+    its end there is no signal. Raises UserError for whatever the user can put right.
     """
-    if state.batch is None or report.forward is None or (report.forward.error and report.forward.output == ()):
+    subject = rebuild(0)
+    inventory = take_inventory(subject.module)
+    scope = scope_of(subject.module, inventory, request.layer)
+    with guarded(inventory) as mode:
+        measured = apply_and_measure(subject, scope, rules, request)
+        start = start_of(measured)
+        passes = run_from(start, measured, request, mode)
+        report = report_of(with_new_shapes(measured, request), request, start, passes)
+    del passes  # with its graph, which is as large as the model
+    if start is None or report.forward is None or (report.forward.error and report.forward.output == ()):
         return report
     if any(one.device == "meta" for one in report.forward.input):
         return replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers"))
-    first = _followed(state.subject, state.batch, state.applied, histograms, state.rewind)
+    first = _followed(subject, inventory, start.batch, measured.applied, histograms, start.rewind)
     advance()
-    traces = [first]
-    notes: tuple[str, ...] = ()
+    traces, notes = [first], []
     for later in range(1, seeds):
-        subject = rebuild(later)
-        if subject.module is state.subject.module:
-            notes = (_BUILT,)
-        traces.append(_anew(subject, rules))
+        other = rebuild(later)
+        assert other.make_input is not None
+        if other.module is subject.module:
+            notes = [BUILT]
+        applied, batch = initialise(other, rules)
+        traces.append(_followed(other, take_inventory(other.module), batch or draw_batch(other.make_input), applied))
         advance()
     signal = combined(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
-    layers = _expected(report.layers, first)
+    layers = _with_expectations(report.layers, first)
     return replace(report, signal=signal, layers=layers, verdicts=(*report.verdicts, *_verdicts(signal)))
-
-
-def _anew(subject: Subject, rules: tuple[BoundRule, ...]) -> Trace:
-    applied, batch = initialise(subject, rules, lambda: around(subject.foreign))
-    assert subject.make_input is not None
-    return _followed(subject, batch or draw_batch(subject.make_input), applied)
 
 
 def _followed(
     subject: Subject,
+    inventory: Inventory,
     batch: Batch,
-    applied: dict[int, Applied],
+    applied: Mapping[int, Applied],
     histograms: bool = False,
-    rewind: Callable[[], None] | None = None,
+    rewind: Callable[[], None] = lambda: None,
 ) -> Trace:
-    moments = moments_of(subject.module, applied, subject.source.kind)
-    with undisturbed(subject.module) as (_, mode):
-        if rewind is not None:
-            rewind()
+    moments = moments_of(inventory, applied, subject.source.kind)
+    with guarded(inventory) as mode:
+        rewind()
         return follow(
             subject.module,
             batch,
@@ -79,7 +87,7 @@ def _followed(
         )
 
 
-def _expected(layers: tuple[Layer, ...], trace: Trace) -> tuple[Layer, ...]:
+def _with_expectations(layers: tuple[Layer, ...], trace: Trace) -> tuple[Layer, ...]:
     """Set what theory expects beside every call of a module; the gradient's on the scale of the run's own loss.
 
     The calls are the same ones in the same order, or nothing is said of them. Theory is about random gradients: that of

@@ -14,45 +14,23 @@ from torch import nn
 from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import Trace, combined, follow
 from paraminspect.errors import UserError
-from paraminspect.experiments.assemble import describe
-from paraminspect.experiments.comparison.trial_figures import summed_up
-from paraminspect.experiments.inspect import undisturbed
-from paraminspect.experiments.moments import moments_of
+from paraminspect.experiments.assembly import described_input, failure_of
+from paraminspect.experiments.contenders import Contender, Size
+from paraminspect.experiments.grad import BUILT
+from paraminspect.experiments.initial_values import moments_of
+from paraminspect.experiments.measured import guarded
+from paraminspect.experiments.ranking import summed_up
 from paraminspect.init.apply import apply_rules, scale_to_batch
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.modules.tensor_identity import same_bits
-from paraminspect.report import Failure, Forward, ForwardError, Trial
+from paraminspect.report import Failure, Forward, Trial
 from paraminspect.text.numbers import some_of
 
 _MATRIX = 2
 _WHY_NOT = ("no gradient comes back", "the input", "the signal could not be followed")
-_BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A scheme to try: what the user calls it, and all the rules of its trial.
-
-    An `optional` one that cannot fill the model is left out instead of failing; the rule `perhaps` is for parameters
-    that need not be there.
-    """
-
-    name: str
-    rules: tuple[BoundRule, ...] = ()
-    optional: bool = False
-    perhaps: BoundRule | None = None
-
-
-@dataclass(frozen=True)
-class Size:
-    """The model at one width or depth; `rebuild` makes it anew from a seed that is so much later than the first."""
-
-    rebuild: Callable[[int], Subject]
-    width: int | None = None
-    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,17 +70,18 @@ class Bench:
         for later in range(self.seeds):
             subject = size.rebuild(later)
             if later and self.previous() is subject.module:
-                self.notes["built"] = _BUILT
+                self.notes["built"] = BUILT
             self.previous = weakref.ref(subject.module)
             try:
                 traces.append(self._run(subject, contender, first=later == 0))
             except UserError as error:
                 if contender.optional:
-                    self.notes[contender.name] = f"{contender.name} is left out: {_told(error)}"
+                    self.notes[contender.name] = f"{contender.name} is left out: {_on_one_line(error)}"
                     return None
-                return self._failed(contender, size, _refused(error, contender))
+                failure = Failure(error.code, _on_one_line(error), error.where or contender.name)
+                return self._failed(contender, size, failure)
             if (raised := traces[-1].error) is not None:
-                return self._failed(contender, size, _failure(raised))
+                return self._failed(contender, size, failure_of(raised))
             self.advance()
         losses = [trace.loss for trace in traces]
         signal = combined(traces)
@@ -122,15 +101,14 @@ class Bench:
         """
         module, make_input = subject.module, subject.make_input
         assert make_input is not None
-        with (
-            _kept(take_inventory(module)) if subject.foreign else contextlib.nullcontext(),
-            undisturbed(module) as (inventory, mode),
-        ):
+        inventory = take_inventory(module)
+        with _values_kept(inventory) if subject.foreign else contextlib.nullcontext(), guarded(inventory) as mode:
             batch = draw_batch(make_input)
-            rules = [self._sparing_vectors(rule, inventory) for rule in _wanted(contender, inventory)]
+            rules = contender.rules_for(inventory.of_kind("parameter"))
+            rules = [self._sparing_vectors(rule, inventory) for rule in rules]
             applied = apply_rules(module, rules, subject.seed or 0)
             applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))
-            moments = moments_of(module, applied, subject.source.kind)
+            moments = moments_of(inventory, applied, subject.source.kind)
             self._note(subject, batch)
             with self._counting(subject):
                 return follow(
@@ -158,8 +136,7 @@ class Bench:
     def _note(self, subject: Subject, batch: Batch) -> None:
         """Describe the input that every scheme sees first."""
         if self.forward is None:
-            drawn = ((tensor, one) for one in batch.given for tensor in tensors_in(one.value))
-            inputs = tuple(describe(tensor, False, one.name, one.sample) for tensor, one in drawn)
+            inputs = described_input(batch, wanted=False)
             self.forward = Forward(inputs, loss_name=subject.loss.name, origin=batch.origin or None)
 
     @contextlib.contextmanager
@@ -181,7 +158,7 @@ class Bench:
 
 
 @contextlib.contextmanager
-def _kept(inventory: Inventory) -> Iterator[None]:
+def _values_kept(inventory: Inventory) -> Iterator[None]:
     """Put back the values of the parameters, of those that are one view of one memory once."""
     held = {}
     for entry in inventory.of_kind("parameter"):
@@ -198,22 +175,6 @@ def _kept(inventory: Inventory) -> Iterator[None]:
                     tensor.copy_(copy)
 
 
-def _refused(error: UserError, contender: Contender) -> Failure:
-    return Failure(error.code, _told(error), error.where or contender.name)
-
-
-def _told(error: UserError) -> str:
+def _on_one_line(error: UserError) -> str:
     """Return what is wrong and what to try on one line."""
     return "; ".join([error.message, *error.hint.splitlines()])
-
-
-def _wanted(contender: Contender, inventory: Inventory) -> list[BoundRule]:
-    """Return the rules of a contender, the one for what need not be there only if it is."""
-    names = [name for entry in inventory.of_kind("parameter") for name in entry.names]
-    perhaps = contender.perhaps
-    return [rule for rule in contender.rules if rule is not perhaps or any(map(rule.matches, names))]
-
-
-def _failure(raised: ForwardError) -> Failure:
-    where = f"layer {raised.module!r}" if raised.module else raised.phase
-    return Failure(f"{raised.phase}-failed", f"the {raised.phase} failed: {raised.message}", where)

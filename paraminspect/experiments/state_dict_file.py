@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from paraminspect.errors import UserError
 from paraminspect.files import whole
+from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.user_code import explained
+from paraminspect.modules.subject import Subject
 
 
-def save(
-    module: nn.Module, path: Path, facts: Mapping[str, Any], contain: Callable[[], AbstractContextManager[None]]
-) -> None:
-    """Write the state_dict of `module` to `path`, whole or not at all; `facts` go into the metadata, texts as they are.
+def save(subject: Subject, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the state_dict of a subject's module to `path`, whole or not at all.
 
-    What lies in one memory is written once, as ``safetensors.torch.save_model`` does it: under a name that has the
-    whole of it, the other names in the metadata with the name that was kept. Raises UserError for tensors without
-    values, for what is no tensor, and where the file cannot be written.
+    The `facts` go into the metadata, texts as they are. What lies in one memory is written once, as
+    ``safetensors.torch.save_model`` does it: under a name that has the whole of it, the other names in the metadata
+    with the name that was kept. Raises UserError for tensors without values, for what is no tensor, and where the file
+    cannot be written.
     """
-    kept, aliases = _once(_state(module, contain))
+    kept, aliases = _once(_state(subject))
     metadata = (
         {"format": "pt"}
         | aliases
@@ -45,11 +45,11 @@ def save(
             raise UserError(f"cannot write {str(path)!r}: {reason}", where="--save", code="cannot-write") from error
 
 
-def _state(module: nn.Module, contain: Callable[[], AbstractContextManager[None]]) -> dict[str, Tensor]:
+def _state(subject: Subject) -> dict[str, Tensor]:
     """Return the state_dict, for which the module's own code may run, if a file can hold it."""
     try:
-        with contain(), torch.no_grad():
-            state = dict(module.state_dict())
+        with around(subject.foreign), torch.no_grad():
+            state = dict(subject.module.state_dict())
     except (Exception, SystemExit) as error:
         raise explained("state_dict()", error) from error
     for name, tensor in state.items():

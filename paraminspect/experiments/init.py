@@ -1,0 +1,74 @@
+"""What an initialiser did: the values before and after the rules, and the state_dict that they make."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
+from paraminspect.analysis.statistics.digest import digest
+from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.measured import Weight, apply_and_measure, values_of
+from paraminspect.experiments.parameter_rows import SHOWN
+from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.experiments.state_dict_file import save
+from paraminspect.init.applied import Applied
+from paraminspect.init.apply import accounts
+from paraminspect.init.parametrised import Computed
+from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.process import collector_at_rest
+from paraminspect.modules.subject import Subject
+from paraminspect.report import Initialisation, Report
+
+
+@collector_at_rest()
+def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file: Path | None = None) -> Report:
+    """Measure, apply the rules, measure again; no forward runs but that of a scheme which goes by a batch.
+
+    The digests are those of all the model. The state_dict goes to `file`, with what it takes to make it again.
+    Raises UserError for whatever the user can put right.
+    """
+    whole = take_inventory(subject.module)
+    scope = scope_of(subject.module, whole, request.layer)
+    before = values_of(scope.inventory.entries)
+    measured = apply_and_measure(subject, scope, rules, request)
+    weights = tuple(_weights(measured.applied, request.values))
+    parameters = whole.of_kind("parameter")
+    digests = {id(entry.tensor): digest(entry.tensor) for entry in parameters}
+    together = _together([(entry.name, digests[id(entry.tensor)]) for entry in parameters])
+    apart = any(rule.seed_per_parameter for rule in rules)
+    if file is not None:
+        facts = {
+            "seed": str(subject.seed),
+            "torch": str(torch.__version__),
+            "rules": [str(rule.rule) for rule in rules],
+            "seed_per_parameter": apart,
+            "digest": together,
+        }
+        save(subject, file, facts)
+    done = Initialisation(accounts(rules, measured.applied), apart, together, None if file is None else str(file))
+    return report_of(replace(measured, initialisation=done, before=before, weights=weights, digests=digests), request)
+
+
+def _weights(applied: Mapping[int, Applied], elements: bool) -> Iterator[Weight]:
+    """Measure the weights that were set through what computes them."""
+    for key, one in applied.items():
+        weight = one.target
+        if isinstance(weight, Computed) and id(weight) == key:
+            now = weight.compute()
+            numbers = numbers_of(now) if elements else Numbers()
+            yield Weight(weight, one, now, measure(weight.before), measure(now), numbers)
+
+
+def _together(digests: list[tuple[str, str | None]]) -> str | None:
+    """Return one digest for all; None where one of them is not known, or there is none."""
+    if not digests or any(one is None for _, one in digests):
+        return None
+    lines = "".join(f"{name} {one}\n" for name, one in digests)
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:SHOWN]

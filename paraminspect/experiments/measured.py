@@ -1,0 +1,153 @@
+"""What a model holds once its rules are applied, measured before a forward can touch it; and that forward."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from paraminspect.analysis.inventory.model_inventory import Entry, Inventory, counted_by_torch
+from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
+from paraminspect.analysis.passes.forward_backward import Passes, run_passes
+from paraminspect.analysis.sharing import find_sharing
+from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.experiments.initial_values import initialise
+from paraminspect.experiments.selection import Request, Scope
+from paraminspect.init.applied import Applied
+from paraminspect.init.apply import accounts
+from paraminspect.init.parametrised import Computed
+from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
+from paraminspect.isolation.untouched import CopyOnWrite, untouched
+from paraminspect.modules.subject import Batch, Subject
+from paraminspect.report import Initialisation, Sharing, Values
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight that a rule set through what computes it; `tensor` is what it is now."""
+
+    computed: Computed
+    applied: Applied
+    tensor: Tensor
+    before: Values | None
+    values: Values | None
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a subject holds after the rules and before the forward.
+
+    The mappings are keyed by the id of a tensor that `scope` holds. `batch` is the input where a rule needed it,
+    `counted` how many parameters torch counts, `lazy` are the tensors that have no shape yet. Some commands add the
+    values `before` a change, the `weights` that were set through what computes them, the `digests`, in full.
+    """
+
+    subject: Subject
+    scope: Scope
+    applied: Mapping[int, Applied]
+    batch: Batch | None
+    values: Mapping[int, Values | None]
+    numbers: Mapping[int, Numbers]
+    sharing: tuple[Sharing, ...]
+    counted: int | None
+    lazy: frozenset[int]
+    initialisation: Initialisation | None
+    before: Mapping[int, Values | None] = field(default_factory=dict)
+    weights: tuple[Weight, ...] = ()
+    digests: Mapping[int, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a forward starts: its input, and what puts the random number generators back to where they stood."""
+
+    batch: Batch
+    rewind: Callable[[], None]
+
+
+@contextlib.contextmanager
+def guarded(inventory: Inventory) -> Iterator[CopyOnWrite]:
+    """Put back what a forward changes in the modules of `inventory`, the hidden ones too, and in the process.
+
+    Yields the mode that the forward has to run under, see `untouched`.
+    """
+    with untouched(inventory.modules.values(), (entry.tensor for entry in inventory.entries)) as mode:
+        yield mode
+
+
+def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...], request: Request) -> Measured:
+    """Apply the rules, then measure what is in `scope`.
+
+    Raises UserError for whatever the user can put right.
+    """
+    applied, batch = initialise(subject, rules)
+    entries = scope.inventory.entries
+    numbers = _numbers(entries) if request.values else {}
+    values = values_of(entries) if request.statistics else {}
+    apart = any(rule.seed_per_parameter for rule in rules)
+    return Measured(
+        subject=subject,
+        scope=scope,
+        applied=applied,
+        batch=batch,
+        values=values,
+        numbers=numbers,
+        sharing=find_sharing(scope.inventory, scope.inside(subject.ties), values),
+        counted=counted_by_torch(scope.module),
+        lazy=frozenset(id(entry.tensor) for entry in entries if entry.lazy),
+        initialisation=Initialisation(accounts(rules, applied), apart) if rules else None,
+    )
+
+
+def values_of(entries: Iterable[Entry]) -> dict[int, Values | None]:
+    """Return the figures of every tensor by its id, None for what has no shape."""
+    return {id(entry.tensor): None if entry.lazy else measure(entry.tensor) for entry in entries}
+
+
+def _numbers(entries: Iterable[Entry]) -> dict[int, Numbers]:
+    return {id(entry.tensor): Numbers() if entry.lazy else numbers_of(entry.tensor) for entry in entries}
+
+
+# --- the forward -----------------------------------------------------------------------------------------------
+
+
+def start_of(measured: Measured) -> Start | None:
+    """Draw the input, unless a rule has seen it already; None where no input is known."""
+    if measured.subject.make_input is None:
+        return None
+    batch = measured.batch or draw_batch(measured.subject.make_input)
+    return Start(batch, torch_generators())
+
+
+def run_from(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> Passes | None:
+    """Run the forward and the backward under a guard's `mode`; one that fails is recorded, not raised.
+
+    The uses that are kept apart are those of the shared parameters, or of all of them.
+    """
+    if start is None:
+        return None
+    subject, parameters = measured.subject, measured.scope.whole.of_kind("parameter")
+    return run_passes(
+        subject.module,
+        start.batch,
+        subject.loss,
+        follow=tuple(entry.tensor for entry in parameters if request.all_uses or len(entry.names) > 1),
+        backward=request.backward,
+        contain=lambda: around(subject.foreign, mode),
+    )
+
+
+def with_new_shapes(measured: Measured, request: Request) -> Measured:
+    """Measure also what had no shape before the forward and has one now."""
+    scope = measured.scope
+    new = [entry for entry in scope.inventory.entries if id(entry.tensor) in measured.lazy and not entry.lazy]
+    if not new:
+        return measured
+    values = {**measured.values, **(values_of(new) if request.statistics else {})}
+    numbers = {**measured.numbers, **(_numbers(new) if request.values else {})}
+    sharing = find_sharing(scope.inventory, scope.inside(measured.subject.ties), values)
+    return replace(measured, values=values, numbers=numbers, sharing=sharing)

@@ -1,0 +1,156 @@
+"""One row of the report for every tensor that is shown: what it is, what set it, what gradient reached it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from paraminspect.analysis.inventory.model_inventory import Entry
+from paraminspect.analysis.inventory.small_tensors import Numbers
+from paraminspect.analysis.passes import gradients
+from paraminspect.analysis.passes.forward_backward import Passes
+from paraminspect.experiments.initial_values import initialiser
+from paraminspect.experiments.measured import Measured, Weight
+from paraminspect.experiments.selection import Request, Scope
+from paraminspect.init.applied import Applied
+from paraminspect.init.schemes.scheme import LARGEST
+from paraminspect.init.verdicts import judge
+from paraminspect.modules.tensor_identity import dtype_name
+from paraminspect.report import Parameter, Values, Verdict
+
+SHOWN = 16  # hex digits of a digest
+
+
+def rows_of(
+    measured: Measured, passes: Passes | None, request: Request
+) -> tuple[tuple[Parameter, ...], tuple[Verdict, ...]]:
+    """Return the rows of the selected tensors, and whether their values are what their schemes should give.
+
+    Raises UserError when ``--params`` selects nothing.
+    """
+    scope = measured.scope
+    shown = [entry for entry in scope.inventory.entries if request.selects(entry.names)]
+    weights = {name: weight for weight in measured.weights if (name := _name_of(weight, scope, request))}
+    if request.params and not (shown or weights):
+        raise request.nothing_selected(scope.inventory)
+    applied = {id(entry.tensor): _applied(entry, measured) for entry in shown}
+    rows = [_row(entry, measured, passes, request, applied[id(entry.tensor)]) for entry in shown]
+    for name, weight in weights.items():
+        rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
+    verdicts = [*_on_entries(shown, measured, applied)]
+    if passes:
+        verdicts += gradients.verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
+    return tuple(rows), (*verdicts, *_on_weights(weights))
+
+
+def _row(
+    entry: Entry, measured: Measured, passes: Passes | None, request: Request, applied: Applied | None
+) -> Parameter:
+    tensor = entry.tensor
+    is_parameter = entry.kind == "parameter"
+    numbers = measured.numbers.get(id(tensor), Numbers())
+    digest = measured.digests.get(id(tensor))
+    inventory = measured.scope.inventory
+    with torch._C.DisableTorchFunctionSubclass():  # a tensor class of the user's has code of its own
+        return Parameter(
+            name=entry.name,
+            aliases=entry.names[1:],
+            module=entry.owner_names[0],
+            module_type=type(entry.owner).__name__,
+            kind=entry.kind,
+            shape=entry.shape,
+            dtype=dtype_name(tensor.dtype),
+            numel=entry.numel,
+            bytes=entry.bytes,
+            device=str(tensor.device),
+            requires_grad=tensor.requires_grad,
+            identity=inventory.identity(tensor),
+            storage=inventory.storage(tensor),
+            values=measured.values.get(id(tensor)),
+            gradient=gradients.gradient_of(tensor, passes, request.values) if is_parameter else None,
+            init=applied.init if applied else None,
+            before=measured.before.get(id(tensor)),
+            data=numbers.data,
+            text=numbers.text,
+            note=entry.note,
+            persistent=entry.persistent,
+            digest=None if digest is None else digest[:SHOWN],
+        )
+
+
+# --- weights that are computed ---------------------------------------------------------------------------------
+
+
+def _name_of(weight: Weight, scope: Scope, request: Request) -> str | None:
+    """Return the name of a computed weight, if it is to be shown, as seen from the layer that is shown alone."""
+    names = [name for name in map(scope.relative, weight.computed.names) if name is not None]
+    return names[0] if names and request.selects(names) else None
+
+
+def _place(rows: Sequence[Parameter], weight: Weight, scope: Scope) -> int:
+    """Return where the row of a computed weight goes: before what it is stored in."""
+    stored = set(map(scope.relative, weight.computed.stored_names))
+    return next((at for at, row in enumerate(rows) if row.name in stored), len(rows))
+
+
+def _computed(name: str, weight: Weight, scope: Scope) -> Parameter:
+    """Return the row of a weight that is computed from what is stored; its elements are counted there."""
+    tensor, computed = weight.tensor, weight.computed
+    names = map(scope.relative, computed.names)
+    return Parameter(
+        name=name,
+        aliases=tuple(other for other in names if other not in (None, name)),
+        module=name.rpartition(".")[0],
+        module_type=type(computed.owners[0][0]).__name__,
+        kind="computed",
+        shape=computed.shape,
+        dtype=computed.dtype,
+        numel=tensor.numel(),
+        bytes=tensor.numel() * tensor.element_size(),
+        device=str(tensor.device),
+        requires_grad=any(part.requires_grad for part in computed.stored),
+        identity=scope.inventory.identity(tensor),
+        storage=None,
+        values=weight.values,
+        init=weight.applied.init,
+        before=weight.before,
+        data=weight.numbers.data,
+        text=weight.numbers.text,
+        note=computed.note,
+    )
+
+
+# --- what set them, and whether it shows -----------------------------------------------------------------------
+
+
+def _applied(entry: Entry, measured: Measured) -> Applied | None:
+    """Return what set a parameter, with a note where its dtype was too small for what a rule drew."""
+    if entry.kind != "parameter" or entry.lazy or not isinstance(entry.tensor, nn.Parameter):
+        return None
+    inventory, kind = measured.scope.inventory, measured.subject.source.kind
+    applied = initialiser(entry, 0, inventory, measured.applied, kind)
+    is_rule = id(entry.tensor) in measured.applied
+    return applied.noting(_overflow(entry, measured.values.get(id(entry.tensor)))) if applied and is_rule else applied
+
+
+def _overflow(entry: Entry, values: Values | None) -> str:
+    """Say that a dtype was too small for what was drawn."""
+    dtype = dtype_name(entry.tensor.dtype)
+    if values is None or not values.inf or dtype not in LARGEST:
+        return ""
+    return f"{values.inf:,} of {entry.numel or 0:,} elements overflow: the largest {dtype} is {LARGEST[dtype]:g}"
+
+
+def _on_entries(shown: Sequence[Entry], measured: Measured, applied: Mapping[int, Applied | None]) -> Iterator[Verdict]:
+    for entry in shown:
+        done, values, numel = applied[id(entry.tensor)], measured.values.get(id(entry.tensor)), entry.numel
+        if done and done.moments and values and numel:
+            yield from judge(entry.name, numel, dtype_name(entry.tensor.dtype), values, done.moments)
+
+
+def _on_weights(weights: Mapping[str, Weight]) -> Iterator[Verdict]:
+    for name, weight in weights.items():
+        if weight.applied.moments and weight.values and weight.tensor.numel():
+            yield from judge(name, weight.tensor.numel(), weight.computed.dtype, weight.values, weight.applied.moments)

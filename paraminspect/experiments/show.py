@@ -1,0 +1,29 @@
+"""What is in a model, who shares it, and what one forward and one backward leave: the commands show and share."""
+
+from __future__ import annotations
+
+from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
+from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.process import collector_at_rest
+from paraminspect.modules.subject import Subject
+from paraminspect.report import Report
+
+
+@collector_at_rest()
+def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
+    """Apply the rules, measure, run the passes; afterwards the module is as it was, save for the rules.
+
+    Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
+    """
+    inventory = take_inventory(subject.module)
+    scope = scope_of(subject.module, inventory, request.layer)
+    if not request.forward:  # none of the module's code runs but its repr
+        return report_of(apply_and_measure(subject, scope, rules, request), request)
+    with guarded(inventory) as mode:
+        measured = apply_and_measure(subject, scope, rules, request)
+        start = start_of(measured)
+        passes = run_from(start, measured, request, mode)
+        return report_of(with_new_shapes(measured, request), request, start, passes)

@@ -1,0 +1,199 @@
+"""What is known of SOURCE before torch is imported: a spec or Python code, the options that go with it, the rules."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from paraminspect.errors import UserError, did_you_mean
+from paraminspect.init.rules import BoundRule, bind_rules, option_rules
+from paraminspect.isolation.importing import check_target, is_reference, load_attribute
+from paraminspect.isolation.process import collector_at_rest
+from paraminspect.sources.locate import Reference, find
+from paraminspect.spec.dtypes import SEEDS, check_device
+from paraminspect.spec.footprint import check_memory
+from paraminspect.spec.inputs import parse_inputs, parse_keywords
+from paraminspect.spec.model import LOSSES, Input, Spec, resolve_references
+
+if TYPE_CHECKING:
+    from paraminspect.modules.subject import Loss, Subject
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What to inspect: a spec that is known to be right, or Python code; the command line's choices.
+
+    `own_rules` are the spec's, `given_rules` those of the command line, which come after them. A spec has the other
+    choices in it already. `size_option` is the option that gave Python code the last of its arguments.
+    """
+
+    source: Spec | Reference
+    own_rules: tuple[BoundRule, ...]
+    given_rules: tuple[BoundRule, ...]
+    seed_per_parameter: bool
+    loss: Loss
+    inputs: tuple[Input, ...] = ()
+    seed: int = 0
+    device: str | None = None
+    size_option: str = "--arg"
+
+    @property
+    def rules(self) -> tuple[BoundRule, ...]:
+        """Return all the rules, in the order in which they are applied."""
+        return (*self.own_rules, *self.given_rules)
+
+    def subject(self, later: int = 0) -> Subject:
+        """Build the module from the seed, or from one that is so much `later`."""
+        from paraminspect.sources import mlp, module
+
+        if not isinstance(self.source, Reference):
+            spec = replace(self.source, seed=(self.source.seed + later) % SEEDS)
+            return replace(mlp.load(spec), loss=self.loss)
+        try:
+            return module.load(self.source, (self.seed + later) % SEEDS, self.device, self.inputs, self.loss)
+        except UserError as error:
+            if error.where != "--arg":
+                raise
+            raise UserError(error.message, where=self.size_option, hint=error.hint, code=error.code) from error
+
+    def resized(self, what: Literal["width", "depth"], number: int) -> Setup:
+        """Return this with another width or depth: another spec, or an argument of the user's code."""
+        source = self.source
+        if isinstance(source, Reference):
+            if what in source.args:
+                hint = "keep one of them"
+                raise UserError(f"{what!r} is given twice", where=f"--arg {what}", hint=hint, code="bad-option")
+            return replace(self, source=replace(source, args=source.args | {what: number}), size_option=f"--{what}")
+        from paraminspect.spec.resize import with_depth, with_width
+
+        spec = with_width(source, number) if what == "width" else with_depth(source, number)
+        check_memory(spec, backward=True)
+        resolve_references(spec)
+        return replace(self, source=spec)
+
+
+def prepare(
+    source: str,
+    *,
+    arg: Sequence[str] | None = None,
+    scheme: str | None = None,
+    bias: str | None = None,
+    rule: Sequence[str] | None = None,
+    seed_per_parameter: bool = False,
+    allow_code: bool = False,
+    seed: int | None = None,
+    device: str | None = None,
+    input: Sequence[str] | None = None,
+    loss: str | None = None,
+    backward: bool = True,
+) -> Setup:
+    """Check everything that can be checked without torch, so that a typo fails at once; then import torch.
+
+    The arguments are the options of those names, as they were typed; without `backward` none is going to run. Raises
+    UserError for whatever the user can put right.
+    """
+    found = find(source)
+    _check_seed(seed)
+    _check_loss(loss)
+    inputs = parse_inputs(input or ())
+    rules = option_rules(scheme, bias, rule or ())
+    keywords = parse_keywords(arg or ())
+    own_rules: tuple[BoundRule, ...] = ()
+    if isinstance(found, Reference):
+        found = replace(found, args=keywords)
+        bind_rules((rule for rule in rules if not is_reference(rule.scheme)), allow_code=False)
+        _begin(seed or 0, device)
+    else:
+        if keywords:
+            hint = "it is for a model in Python: file.py:attr or pkg.mod:attr"
+            raise UserError("a spec takes no arguments", where="--arg", hint=hint, code="bad-option")
+        found = replace(
+            found,
+            seed=found.seed if seed is None else seed,
+            input=_only(inputs, input or ()) or found.input,
+            loss=loss or found.loss,
+            device=found.device if device is None else check_device(device, "--device"),
+        )
+        check_memory(found, backward)
+        resolve_references(found)
+        loss, seed_per_parameter = found.loss, seed_per_parameter or found.seed_per_parameter
+        own_rules = bind_rules(found.init, allow_code, seed_per_parameter)
+    given_rules = bind_rules(rules, True, seed_per_parameter)  # code that is named on the command line may run
+    function = _function(loss)
+    import_torch()
+    from paraminspect.modules.subject import Loss
+
+    how = Loss(loss or "sum", function)
+    return Setup(found, own_rules, given_rules, seed_per_parameter, how, inputs, seed or 0, device)
+
+
+def _begin(seed: int, device: str | None) -> None:
+    """Seed torch before any code of the user's is imported: a module may be built while it is."""
+    if device is not None:
+        check_device(device, "--device")
+    import_torch()
+    sys.modules["torch"].manual_seed(seed)
+
+
+def import_torch() -> None:
+    """Import torch, and keep what that makes out of every later collection.
+
+    Raises UserError when torch is missing or broken.
+    """
+    if "torch" in sys.modules:
+        return
+    try:
+        with collector_at_rest():
+            importlib.import_module("torch")
+            gc.freeze()
+    except (ImportError, OSError) as error:
+        hint = "install it anew: https://pytorch.org/get-started/locally/"
+        raise UserError(f"torch cannot be imported: {error}", hint=hint, code="no-torch") from error
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < SEEDS:
+        hint = "for example: --seed 0"
+        raise UserError("a seed is from 0 to 2**64 - 1", where="--seed", hint=hint, code="bad-option")
+
+
+def _check_loss(name: str | None) -> None:
+    """Refuse a loss that is not known by name, unless it is one of the user's that is there to be loaded."""
+    if name is None or name in LOSSES:
+        return
+    if is_reference(name):
+        check_target(name)
+        return
+    hint = did_you_mean(name, LOSSES) or f"known: {', '.join(LOSSES)}"
+    raise UserError(f"unknown value {name!r}", where="--loss", hint=hint, code="bad-option")
+
+
+def _function(loss: str | None) -> Callable[[Any], Any] | None:
+    """Import the user's loss; None for one of torch's."""
+    if loss is None or not is_reference(loss):
+        return None
+    found = load_attribute(loss)
+    if callable(found):
+        function: Callable[[Any], Any] = found
+        return function
+    message = f"{loss} is an object of type {type(found).__name__}, not a function"
+    hint = "write it as def loss(output): return output.square().mean()"
+    raise UserError(message, where="--loss", hint=hint, code="bad-loss")
+
+
+def _only(parsed: Sequence[Input], given: Sequence[str]) -> Input | None:
+    """Return the one input that the network of a spec takes; `given` is how it was written."""
+    if not parsed:
+        return None
+    if len(parsed) > 1:
+        message = f"the network of a spec takes one input, got {len(parsed)}"
+        raise UserError(message, where="--input", hint=f"give it once: --input {given[0]}", code="bad-option")
+    if parsed[0].name is not None:
+        shape = given[0].partition("=")[2]
+        message = f"the input of a spec's network has no name, got {parsed[0].name!r}"
+        raise UserError(message, where="--input", hint=f"leave the name out: --input {shape}", code="bad-option")
+    return parsed[0]
