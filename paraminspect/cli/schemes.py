@@ -13,7 +13,8 @@ from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError
 
 if TYPE_CHECKING:
-    from paraminspect.init.schemes.scheme import BoundScheme, Shape
+    from paraminspect.init.schemes.bound_scheme import BoundScheme
+    from paraminspect.init.schemes.scheme import Shape
 
 _EXAMPLE = "write its sizes with commas between them, e.g. --shape 256,784"
 
@@ -44,7 +45,7 @@ def schemes(
 ) -> int:
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""
     from paraminspect.init.schemes.registry import SCHEMES, bind, known_name
-    from paraminspect.init.schemes.scheme_text import parse_scheme
+    from paraminspect.init.schemes.scheme import parse_scheme
     from paraminspect.render import schemes as text
 
     if name is None:

@@ -53,7 +53,7 @@ def theory(
 
 
 def _parse(text: str) -> tuple[str, dict[str, float | str]]:
-    from paraminspect.init.schemes.scheme_text import parse_scheme
+    from paraminspect.init.schemes.scheme import parse_scheme
 
     if not text.partition(":")[0].strip():
         raise UserError("no activation is named", where="theory", hint=_FORM, code="bad-activation")

@@ -11,7 +11,7 @@ from paraminspect.errors import UserError
 from paraminspect.init.applied import Applied
 from paraminspect.init.apply import apply_rules, constructed, scale_to_batch
 from paraminspect.init.rules import BoundRule
-from paraminspect.init.schemes.scheme import Moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 
@@ -48,12 +48,12 @@ def initialiser(
     return constructed(inventory.modules[path], entry.names[at], parameter)
 
 
-def moments_of(inventory: Inventory, applied: Mapping[int, Applied], kind: str) -> dict[int, Moments]:
+def moments_of(inventory: Inventory, applied: Mapping[int, Applied], kind: str) -> dict[int, ExpectedMoments]:
     """Return the moments that the values of each parameter were drawn with, by its id: what theory starts from.
 
     Of a shared one it is the first module that tells; what is not known is left out.
     """
-    found: dict[int, Moments] = {}
+    found: dict[int, ExpectedMoments] = {}
     for entry in inventory.of_kind("parameter"):
         for at in range(len(entry.names)):
             known = initialiser(entry, at, inventory, applied, kind)

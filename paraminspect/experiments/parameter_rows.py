@@ -15,7 +15,7 @@ from paraminspect.experiments.initial_values import initialiser
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.applied import Applied
-from paraminspect.init.schemes.scheme import LARGEST
+from paraminspect.init.schemes.bound_scheme import LARGEST
 from paraminspect.init.verdicts import judge
 from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import Parameter, Values, Verdict

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paraminspect.init.schemes.scheme import Moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.init.target import Target
 from paraminspect.report import Init
 
 if TYPE_CHECKING:
     from paraminspect.init.custom import CustomScheme
-    from paraminspect.init.schemes.scheme import BoundScheme
+    from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Applied:
     """
 
     init: Init
-    moments: Moments | None
+    moments: ExpectedMoments | None
     touches: tuple[Touch, ...] = ()
     target: Target | None = None
     scheme: BoundScheme | CustomScheme | None = None
@@ -45,9 +45,9 @@ class Applied:
         """Return this with one note more; nothing is added for an empty one."""
         return replace(self, init=replace(self.init, notes=(*self.init.notes, note))) if note else self
 
-    def expecting(self, moments: Moments | None) -> Applied:
+    def expecting(self, moments: ExpectedMoments | None) -> Applied:
         """Return this with other moments, None where nothing can be expected."""
-        found = moments or Moments(None, None, None, None, None)
+        found = moments or ExpectedMoments(None, None, None, None, None)
         init = replace(
             self.init,
             expected_mean=found.mean,

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.applied import Applied, Touch
-from paraminspect.init.changed import diluted
 from paraminspect.init.custom import CustomScheme
-from paraminspect.init.fan_notes import fan_caveat
 from paraminspect.init.overlapping_rules import interplay
 from paraminspect.init.parametrised import Computed
 from paraminspect.init.per_parameter_seed import seed_of
+from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
-from paraminspect.init.schemes.expected_moments import scaled
-from paraminspect.init.schemes.scheme import BoundScheme
+from paraminspect.init.schemes.expected_moments import diluted, scaled
+from paraminspect.init.schemes.fans import fan_caveat
 from paraminspect.init.target import Outcome, Stored, Target, padding_rows
 from paraminspect.init.targets import targets_in
 from paraminspect.isolation.torch_state import generators_kept
@@ -131,7 +130,7 @@ def _placed(rule: Rule, beside: bool = True) -> Iterator[None]:
 
 def _settled(module: nn.Module, fill: _Fill) -> BoundScheme | CustomScheme:
     with _placed(fill.rule.rule):
-        return fill.scheme.settled(module, fill.touch.names[0])
+        return fill.scheme.for_parameter(module, fill.touch.names[0])
 
 
 def _check(fill: _Fill) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
-from paraminspect.init.schemes.scheme import BoundScheme
+from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 if TYPE_CHECKING:
     import torch

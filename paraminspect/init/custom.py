@@ -39,7 +39,7 @@ class CustomScheme:
     def fans(self, shape: tuple[int, ...]) -> None:
         """Return None: the formula is the user's."""
 
-    def settled(self, module: nn.Module, name: str) -> CustomScheme:
+    def for_parameter(self, module: nn.Module, name: str) -> CustomScheme:
         """Return the function as it is: it has no argument that a module could decide."""
         return self
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paraminspect.init.custom import CustomScheme
-    from paraminspect.init.schemes.scheme import BoundScheme
+    from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 _POWER_ITERATIONS = 15  # as many as the constructor of spectral_norm makes
 

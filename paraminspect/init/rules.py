@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 from paraminspect.errors import UserError
 from paraminspect.init.custom import CustomScheme, load_scheme
+from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.registry import bind, is_function_reference
-from paraminspect.init.schemes.scheme import BoundScheme
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import parse_scheme
 from paraminspect.spec.model import Rule
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paraminspect.init.custom import CustomScheme
-    from paraminspect.init.schemes.scheme import BoundScheme
+    from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 
 @dataclass(frozen=True)

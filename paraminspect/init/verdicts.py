@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from paraminspect.init.schemes.scheme import Moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.report import Values, Verdict
 
 SIGMAS = 5.0  # a correct scheme is called off once in 1.7 million comparisons
@@ -13,7 +13,7 @@ FEW = 8  # below this many elements the spread says nothing about the std
 EPSILON = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 
 
-def judge(name: str, numel: int, dtype: str, values: Values, moments: Moments) -> tuple[Verdict, ...]:
+def judge(name: str, numel: int, dtype: str, values: Values, moments: ExpectedMoments) -> tuple[Verdict, ...]:
     """Compare mean and std of `numel` elements with the moments they should have.
 
     The tolerance is five standard errors: of the mean σ/√n, of the std σ·√((κ−1)/(4n)) with κ the kurtosis
@@ -34,7 +34,7 @@ def judge(name: str, numel: int, dtype: str, values: Values, moments: Moments) -
     return (*verdicts, *_bounds(name, dtype, values, moments))
 
 
-def _bounds(name: str, dtype: str, values: Values, moments: Moments) -> Iterator[Verdict]:
+def _bounds(name: str, dtype: str, values: Values, moments: ExpectedMoments) -> Iterator[Verdict]:
     """Compare the value that lies furthest out with its bound; where it lies further in, the bound is kept.
 
     The tolerance is two units in the last place of the larger bound: drawing U(a, b) as a + (b − a)·u rounds twice.
@@ -50,20 +50,20 @@ def _bounds(name: str, dtype: str, values: Values, moments: Moments) -> Iterator
     yield Verdict("scheme", f"bounds {_word(beyond <= tolerance)}", value, bound, tolerance, name, "bounds")
 
 
-def _enough(moments: Moments) -> float:
+def _enough(moments: ExpectedMoments) -> float:
     """Return from how many elements on the spread says something about the std."""
     if not moments.std:
         return 0
     return SIGMAS**2 if moments.kurtosis == 1.0 else FEW
 
 
-def _mean_error(moments: Moments, numel: int) -> float:
+def _mean_error(moments: ExpectedMoments, numel: int) -> float:
     if moments.kurtosis is None or not moments.std:
         return 0.0
     return SIGMAS * moments.std / math.sqrt(numel)
 
 
-def _std_error(moments: Moments, numel: int) -> float:
+def _std_error(moments: ExpectedMoments, numel: int) -> float:
     """Return five standard errors, and what the population std may fall short by.
 
     That is σ/(2n) on average. Where the squares do not vary (κ = 1) it is all there is: std² = rms² − mean², and

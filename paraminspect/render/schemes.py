@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from paraminspect.init.schemes.scheme import REQUIRED, Argument, BoundScheme, Gain, Scheme, Shape
+from paraminspect.init.schemes.bound_scheme import BoundScheme
+from paraminspect.init.schemes.scheme import REQUIRED, Argument, Gain, Scheme, Shape
 from paraminspect.render.json import dumps
 from paraminspect.text.escape import to_ascii
 from paraminspect.text.numbers import figure
@@ -45,7 +46,7 @@ def page_as_json(scheme: Scheme, expected: Expected | None = None) -> str:
 def _plain_shape(scheme: BoundScheme, shape: Shape) -> dict[str, Any]:
     fan_in, fan_out = scheme.fans(shape) or (None, None)
     found = scheme.moments(shape)
-    solved = {key: value for key, value in scheme.solved.items() if isinstance(value, float)}
+    solved = {key: value for key, value in scheme.solution.items() if isinstance(value, float)}
     figures = {"mean": found.mean, "std": found.std, "low": found.low, "high": found.high}
     return {"shape": list(shape), "fan_in": fan_in, "fan_out": fan_out, **solved, **figures}
 

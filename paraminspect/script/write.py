@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from paraminspect import __version__
 from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
-from paraminspect.init.schemes.scheme import LOW_PRECISION, BoundScheme, sources
+from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, sources
 from paraminspect.init.target import padding_rows
 from paraminspect.init.targets import targets_in
 from paraminspect.isolation.importing import import_statement, is_reference
@@ -200,7 +200,7 @@ def _ruled(rule: BoundRule, spec: Spec) -> str:
     scheme = rule.scheme
     if isinstance(scheme, BoundScheme) and scheme.is_open:
         net = _on_meta(spec)
-        settled = [(_attribute(spec, name), scheme.settled(net, name)) for name in _matched(net, rule).values()]
+        settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matched(net, rule).values()]
         return "\n".join(_line(replace(rule, scheme=one), attribute, spec) for attribute, one in settled)
     kind = rule.rule.weights_or_biases
     test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"

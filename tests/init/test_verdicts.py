@@ -81,7 +81,7 @@ def test_the_value_that_lies_furthest_out_is_held_against_its_bound(low, high, m
 
 
 def test_a_bound_on_one_side_alone():
-    half_open = expected_moments.Moments(None, None, None, 1.0, None)
+    half_open = expected_moments.ExpectedMoments(None, None, None, 1.0, None)
     assert judge("w", 9, "float32", Values(min=0.5, max=99.0), half_open) == (
         verdict("bounds", "off", 0.5, 1.0, 4 * LAST),
     )

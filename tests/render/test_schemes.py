@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from paraminspect.init.schemes.registry import SCHEMES, bind
-from paraminspect.init.schemes.scheme import Scheme
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import Scheme, parse_scheme
 from paraminspect.render import schemes
 from paraminspect.spec.parse import parse_spec
 from paraminspect.text.view import ASCII, View

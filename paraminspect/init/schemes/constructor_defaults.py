@@ -7,8 +7,8 @@ import re
 from typing import Final
 
 from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.init.schemes.fans import STACKED, fan_in_and_fan_out
-from paraminspect.init.schemes.scheme import Moments
 
 _OUT_PROJ: Final = "NonDynamicallyQuantizableLinear"
 _LINEAR: Final = frozenset({"Linear", _OUT_PROJ})
@@ -25,7 +25,9 @@ _NORMS: Final = frozenset(
 )
 
 
-def default_moments(module_type: str, parameter: str, shape: tuple[int, ...], fan_in: int | None) -> Moments | None:
+def default_moments(
+    module_type: str, parameter: str, shape: tuple[int, ...], fan_in: int | None
+) -> ExpectedMoments | None:
     """Return the moments that the constructor of `module_type` gives `parameter`, or None if that is not known.
 
     `module_type` is the class name, `parameter` the name within the module (``weight``, ``weight_ih_l0``); for a
@@ -54,7 +56,7 @@ def bias_fan_in(module_type: str, weight_shape: tuple[int, ...]) -> int | None:
     return weight_shape[1] if module_type == "Bilinear" else fan_in_and_fan_out(weight_shape)[0]
 
 
-def _linear(module_type: str, parameter: str, shape: tuple[int, ...], fan_in: int | None) -> Moments | None:
+def _linear(module_type: str, parameter: str, shape: tuple[int, ...], fan_in: int | None) -> ExpectedMoments | None:
     """Return U(±1/√fan_in) for weight and bias: kaiming_uniform with a = √5 comes to that bound.
 
     MultiheadAttention sets the bias of its out_proj, the one use of that class, to 0.
@@ -66,14 +68,14 @@ def _linear(module_type: str, parameter: str, shape: tuple[int, ...], fan_in: in
     return _within_root(fan_in) if parameter in ("weight", "bias") else None
 
 
-def _recurrent(module_type: str, parameter: str, shape: tuple[int, ...]) -> Moments | None:
+def _recurrent(module_type: str, parameter: str, shape: tuple[int, ...]) -> ExpectedMoments | None:
     """Return U(±1/√hidden_size) for every weight and bias; weight_hr projects (proj_size, hidden_size)."""
     if not shape or not _GATES.fullmatch(parameter):
         return None
     return _within_root(shape[-1] if parameter.startswith("weight_hr") else shape[0] // STACKED[module_type])
 
 
-def _attention(parameter: str, shape: tuple[int, ...]) -> Moments | None:
+def _attention(parameter: str, shape: tuple[int, ...]) -> ExpectedMoments | None:
     """Return Xavier's moments for the input projections, which count as one matrix when packed."""
     if parameter == "in_proj_bias":
         return expected_moments.constant(0.0)
@@ -85,6 +87,6 @@ def _attention(parameter: str, shape: tuple[int, ...]) -> Moments | None:
     return expected_moments.normal(0.0, xavier) if parameter in ("bias_k", "bias_v") else None
 
 
-def _within_root(n: int | None) -> Moments | None:
+def _within_root(n: int | None) -> ExpectedMoments | None:
     """Return the moments of U(−1/√n, 1/√n)."""
     return expected_moments.symmetric_uniform(1.0 / math.sqrt(3.0 * n)) if n else None

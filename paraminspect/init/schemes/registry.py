@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.schemes import families
-from paraminspect.init.schemes.scheme import REQUIRED, Argument, BoundScheme, Scheme
+from paraminspect.init.schemes.bound_scheme import BoundScheme
+from paraminspect.init.schemes.scheme import REQUIRED, Argument, Scheme
 
 ELSEWHERE: Final = {
     "default": "that is what compare calls the model as it is built: leave the scheme out",

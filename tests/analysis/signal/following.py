@@ -10,20 +10,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from paraminspect.analysis.signal import Trace, combined, follow
-from paraminspect.init.schemes.expected_moments import constant, normal, uniform
-from paraminspect.init.schemes.scheme import Moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments, constant, normal, uniform
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal, SignalLayer
 
 
-def traced(module: nn.Module, *args: Any, drawn: Mapping[int, Moments] | None = None, **kwargs: Any) -> Trace:
+def traced(module: nn.Module, *args: Any, drawn: Mapping[int, ExpectedMoments] | None = None, **kwargs: Any) -> Trace:
     """Follow the signal with nothing known of the weights, unless told."""
     options = {name: kwargs.pop(name) for name in ("thorough", "histograms", "expect", "contain") if name in kwargs}
     given = (*map(Given, args), *(Given(value, name) for name, value in kwargs.items()))
     return follow(module, Batch(given), None, drawn or {}, **options)
 
 
-def signal(module: nn.Module, *args: Any, drawn: Mapping[int, Moments] | None = None, **kwargs: Any) -> Signal:
+def signal(module: nn.Module, *args: Any, drawn: Mapping[int, ExpectedMoments] | None = None, **kwargs: Any) -> Signal:
     """Return the signal of one run, which must not have failed."""
     trace = traced(module, *args, drawn=drawn, **kwargs)
     assert trace.error is None, trace.error
@@ -42,12 +41,12 @@ def rms(tensor: Tensor) -> float:
 
 def draw(
     module: nn.Module, gain: float = 2.0, bias: float = 0.0, shift: float = 0.0, flat: bool = False
-) -> dict[int, Moments]:
+) -> dict[int, ExpectedMoments]:
     """Draw weights of variance gain/fan_in and biases of mean `shift` and variance `bias`; say what they are.
 
     The gains of norms, and slopes, stay as they were built.
     """
-    found: dict[int, Moments] = {}
+    found: dict[int, ExpectedMoments] = {}
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
             fan_in, _ = nn.init._calculate_fan_in_and_fan_out(parameter)
@@ -59,7 +58,7 @@ def draw(
     return found
 
 
-def _draw(parameter: Tensor, mean: float, std: float, flat: bool) -> Moments:
+def _draw(parameter: Tensor, mean: float, std: float, flat: bool) -> ExpectedMoments:
     reach = math.sqrt(3.0) * std
     if std == 0:
         nn.init.constant_(parameter, mean)

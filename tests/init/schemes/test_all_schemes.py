@@ -8,10 +8,10 @@ from torch import nn
 
 from paraminspect import theory
 from paraminspect.errors import UserError
-from paraminspect.init.schemes.expected_moments import UNKNOWN
+from paraminspect.init.schemes.bound_scheme import BoundScheme
+from paraminspect.init.schemes.expected_moments import UNKNOWN, ExpectedMoments
 from paraminspect.init.schemes.registry import SCHEMES, bind
-from paraminspect.init.schemes.scheme import BoundScheme, Moments
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import parse_scheme
 
 ANY = [(), (3,), (3, 5), (16, 16), (4, 3, 3, 3), (0, 3)]
 MATRICES = [(3, 5), (64, 16), (16, 64), (1, 1), (4, 3, 3, 3), (2, 3, 2, 2, 2)]
@@ -324,7 +324,7 @@ def test_fans(text, fans):
 
 
 def test_moments_of_known_cases():
-    assert bound("eye").moments((2, 3)) == Moments(1 / 3, math.sqrt(2 / 9), None, 0.0, 1.0)
+    assert bound("eye").moments((2, 3)) == ExpectedMoments(1 / 3, math.sqrt(2 / 9), None, 0.0, 1.0)
     assert bound("xavier_normal").moments((4, 4)).std == 0.5
     assert bound("kaiming_normal").moments((7, 8)).std == pytest.approx(0.5)
     assert bound("kaiming_normal:mode=fan_out").moments((8, 7)).std == pytest.approx(0.5)

@@ -8,7 +8,7 @@ from torch import nn
 
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import SCHEMES, bind
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import parse_scheme
 
 GAINS = {
     "relu": (1.414214, 1.414214, 1.414214),
@@ -62,8 +62,8 @@ def slope(function):
 
 @pytest.mark.parametrize(("text", "function"), FUNCTIONS.items(), ids=FUNCTIONS)
 def test_gains_are_those_of_torchs_function(text, function):
-    second = bound(f"gain_normal:nonlinearity={text}").solved["gain"]
-    gradient = bound(f"gain_normal:nonlinearity={text},keep=gradient").solved["gain"]
+    second = bound(f"gain_normal:nonlinearity={text}").solution["gain"]
+    gradient = bound(f"gain_normal:nonlinearity={text},keep=gradient").solution["gain"]
     assert second == pytest.approx(trapezoid(lambda z: function(z) ** 2) ** -0.5, rel=1e-6)
     assert gradient == pytest.approx(trapezoid(lambda z: slope(function)(z) ** 2) ** -0.5, rel=1e-4)
 
@@ -103,7 +103,7 @@ CRITICAL = {
 @pytest.mark.parametrize(("text", "variances"), CRITICAL.items(), ids=CRITICAL)
 def test_critical_points(text, variances):
     scheme = bound(f"critical:nonlinearity={text}")
-    assert [*scheme.solved.values()] == pytest.approx(variances, abs=1e-6)
+    assert [*scheme.solution.values()] == pytest.approx(variances, abs=1e-6)
     assert scheme.moments((7, 50)).std == pytest.approx(math.sqrt(variances[0] / 50), abs=1e-6)
     assert scheme.moments((7,)).std == pytest.approx(math.sqrt(variances[1]), abs=1e-6)
 
@@ -131,23 +131,23 @@ def test_a_bias_without_variance_is_zero():
 def test_auto_is_settled_by_the_model():
     net = nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(0.2), nn.Linear(3, 2))
     scheme = bound("critical")
-    first, last = scheme.settled(net, "0.weight"), scheme.settled(net, "2.bias")
+    first, last = scheme.for_parameter(net, "0.weight"), scheme.for_parameter(net, "2.bias")
     assert (str(first), str(last)) == (
         "critical:nonlinearity=leaky_relu:negative_slope=0.2",
         "critical:nonlinearity=linear",
     )
-    assert (scheme.is_open, first.is_open, first.settled(net, "2.weight")) == (True, False, first)
+    assert (scheme.is_open, first.is_open, first.for_parameter(net, "2.weight")) == (True, False, first)
     assert bound(str(first)) == first
     curved = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
-    settled = [str(bound("critical:sigma_b2=0.05").settled(curved, name)) for name in ("0.weight", "2.weight")]
+    settled = [str(bound("critical:sigma_b2=0.05").for_parameter(curved, name)) for name in ("0.weight", "2.weight")]
     assert settled == ["critical:nonlinearity=tanh,sigma_b2=0.05", "critical:nonlinearity=linear"]
     normal = bound("normal")
-    assert normal.settled(net, "0.weight") is normal and not normal.is_open
+    assert normal.for_parameter(net, "0.weight") is normal and not normal.is_open
 
 
 def test_where_the_model_does_not_tell_the_hint_is_what_to_write():
     with pytest.raises(UserError) as caught:
-        bound("gain_normal").settled(nn.ModuleList([nn.Linear(4, 3)]), "0.weight")
+        bound("gain_normal").for_parameter(nn.ModuleList([nn.Linear(4, 3)]), "0.weight")
     assert str(caught.value) == (
         "gain_normal cannot tell which activation follows '0.weight'\n"
         "  say which, e.g. gain_normal:nonlinearity=tanh; it sees the layers of an nn.Sequential"

@@ -9,10 +9,10 @@ from torch import nn
 
 from paraminspect.errors import UserError
 from paraminspect.init.schemes import recipes, registry
-from paraminspect.init.schemes.families.kaiming import gain
+from paraminspect.init.schemes.bound_scheme import sources
+from paraminspect.init.schemes.families.fan_scaling import gain
 from paraminspect.init.schemes.registry import SCHEMES, bind, canonical_name
-from paraminspect.init.schemes.scheme import REQUIRED, Argument, Scheme, sources
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import REQUIRED, Argument, Scheme, parse_scheme
 
 TORCH = sorted(name for name in nn.init.__all__ if name.endswith("_"))
 ALL = "'paraminspect schemes' lists them all"
@@ -63,12 +63,12 @@ def test_arguments_are_the_functions_own(scheme):
 
 @pytest.mark.parametrize("text", ["gain_normal:nonlinearity=tanh", "gain_uniform:nonlinearity=tanh"])
 def test_what_a_scheme_solves_for_is_what_its_function_takes(text):
-    assert list(bind(*parse_scheme(text, "")).solved) == [name for name, _ in parameters(recipes.gain_normal_)]
+    assert list(bind(*parse_scheme(text, "")).solution) == [name for name, _ in parameters(recipes.gain_normal_)]
 
 
 def test_the_critical_variances_are_what_its_function_takes():
-    assert list(bind("critical", {"nonlinearity": "tanh"}).solved) == [n for n, _ in parameters(recipes.critical_)]
-    assert bind("lsuv", {}).solved == {}
+    assert list(bind("critical", {"nonlinearity": "tanh"}).solution) == [n for n, _ in parameters(recipes.critical_)]
+    assert bind("lsuv", {}).solution == {}
 
 
 @pytest.mark.parametrize("scheme", [s for s in SCHEMES.values() if s.fallback and not s.solve], ids=lambda s: s.name)
@@ -108,8 +108,8 @@ def test_nothing_here_imports_torch():
     code = (
         "import sys\n"
         "from paraminspect.init import calibrate\n"
-        "from paraminspect.init.schemes import constructor_defaults, fans, next_activation, registry, scheme_text\n"
-        "registry.bind(*scheme_text.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
+        "from paraminspect.init.schemes import activation, constructor_defaults, fans, registry, scheme\n"
+        "registry.bind(*scheme.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
         "registry.bind('textbook', {}).check('w', (3,), 'float32')\n"
         "registry.bind('critical', {}).fans((3,))\n"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paraminspect.init.schemes.registry import bind
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import parse_scheme
 
 STD, KURTOSIS = 0.87962566103423978, 2.3655367
 """Of a standard normal cut at ±2: m₂ = 1 − 4φ(2)/(2Φ(2) − 1), m₄ = 3·m₂ − 16φ(2)/(2Φ(2) − 1)."""

@@ -1,14 +1,15 @@
-"""Signal propagation: the variance that an activation keeps exactly, and the point between order and chaos."""
+"""Signal propagation: the variance that an activation keeps exactly, the edge of chaos, and µP's last layer."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Final
 
-from paraminspect.init.schemes import activation_argument, expected_moments
-from paraminspect.init.schemes.families.kaiming import torchs_gain
+from paraminspect.init.schemes import activation, expected_moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
+from paraminspect.init.schemes.families.fan_scaling import torchs_gain
 from paraminspect.init.schemes.fans import MODES, fan, fan_in_and_fan_out
-from paraminspect.init.schemes.scheme import AUTO, Args, Argument, Gain, Moments, Scheme, Shape
+from paraminspect.init.schemes.scheme import AUTO, Args, Argument, Gain, Scheme, Shape
 
 _FAMILY: Final = "signal propagation"
 _SHOWN: Final = ("relu", "leaky_relu", "tanh", "sigmoid", "selu", "elu", "gelu", "silu", "softplus", "mish")
@@ -17,7 +18,7 @@ _NONLINEARITY: Final = Argument(
     "str",
     AUTO,
     "e.g. gelu or elu:alpha=0.5; auto is the activation that follows the layer",
-    check=activation_argument.check,
+    check=activation.check,
 )
 _GAIN: Final = (
     _NONLINEARITY,
@@ -39,11 +40,11 @@ _WHICH: Final = (
 
 
 def _solve_gain(args: Args) -> dict[str, Any]:
-    return {"gain": activation_argument.gain(args["nonlinearity"], args["keep"]), "mode": args["mode"]}
+    return {"gain": activation.gain(args["nonlinearity"], args["keep"]), "mode": args["mode"]}
 
 
 def _gain_std(shape: Shape, args: Args) -> float:
-    return activation_argument.gain(args["nonlinearity"], args["keep"]) / math.sqrt(fan(shape, args["mode"]))
+    return activation.gain(args["nonlinearity"], args["keep"]) / math.sqrt(fan(shape, args["mode"]))
 
 
 def _gains() -> tuple[Gain, ...]:
@@ -51,8 +52,8 @@ def _gains() -> tuple[Gain, ...]:
     return tuple(
         Gain(
             name,
-            activation_argument.gain(name, "second_moment"),
-            activation_argument.gain(name, "gradient"),
+            activation.gain(name, "second_moment"),
+            activation.gain(name, "gradient"),
             torchs_gain(name, 0.01),
         )
         for name in _SHOWN
@@ -60,14 +61,18 @@ def _gains() -> tuple[Gain, ...]:
 
 
 def _solve_critical(args: Args) -> dict[str, Any]:
-    sigma_w2, sigma_b2 = activation_argument.critical(args["nonlinearity"], args["sigma_b2"])
+    sigma_w2, sigma_b2 = activation.critical(args["nonlinearity"], args["sigma_b2"])
     return {"sigma_w2": sigma_w2, "sigma_b2": sigma_b2}
 
 
-def _critical(shape: Shape, args: Args) -> Moments:
+def _critical(shape: Shape, args: Args) -> ExpectedMoments:
     found = _solve_critical(args)
     variance = found["sigma_b2"] if len(shape) == 1 else found["sigma_w2"] / fan_in_and_fan_out(shape)[0]
     return expected_moments.normal(0.0, math.sqrt(variance))
+
+
+def _readout(shape: Shape, args: Args) -> ExpectedMoments:
+    return expected_moments.normal(0.0, args["gain"] * math.sqrt(args["base_width"]) / fan_in_and_fan_out(shape)[0])
 
 
 SCHEMES = (
@@ -129,5 +134,27 @@ SCHEMES = (
         recipe="critical_",
         solve=_solve_critical,
         shape_hint="restrict the rule to weights and biases, e.g. params: '0.*'",
+    ),
+    Scheme(
+        name="mup_readout",
+        family="readout",
+        summary="Draw the last layer from a normal distribution whose variance falls with the square of the width.",
+        formula="std = gain · √base_width / fan_in; at fan_in = base_width LeCun's gain / √fan_in",
+        source="Yang, Hu et al. 2021, Tensor Programs V, table 3",
+        arguments=(
+            Argument("gain", "float", 1.0, "a factor for every element", at_least=0),
+            Argument("base_width", "float", 1.0, "the fan_in at which nothing is changed", above=0),
+        ),
+        example="base_width=64",
+        notes=(
+            "This is initialisation's part of µP. The other layers keep variance 1 / fan_in, and the learning rates "
+            "follow the width. The paper itself advises a readout of zeros: --rule 'LAST.weight=zeros', LAST being the "
+            "last layer.",
+        ),
+        moments=_readout,
+        min_ndim=2,
+        uses_fans=True,
+        recipe="mup_readout_",
+        shape_hint="restrict the rule to the last layer's weight, e.g. params: '2.weight'",
     ),
 )

@@ -3,18 +3,19 @@
 import math
 
 from paraminspect.init.schemes import expected_moments
-from paraminspect.init.schemes.scheme import REQUIRED, Args, Argument, Moments, Scheme, Shape
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
+from paraminspect.init.schemes.scheme import REQUIRED, Args, Argument, Scheme, Shape
 
 
-def _eye(shape: Shape, args: Args) -> Moments:
+def _eye(shape: Shape, args: Args) -> ExpectedMoments:
     return expected_moments.indicator(min(shape), math.prod(shape))
 
 
-def _identity(shape: Shape, args: Args) -> Moments:
+def _identity(shape: Shape, args: Args) -> ExpectedMoments:
     return expected_moments.scaled(_eye(shape, args), args["gain"])
 
 
-def _dirac(shape: Shape, args: Args) -> Moments:
+def _dirac(shape: Shape, args: Args) -> ExpectedMoments:
     ones = args["groups"] * min(shape[0] // args["groups"], shape[1])
     return expected_moments.indicator(ones, math.prod(shape))
 
@@ -25,7 +26,7 @@ def _dirac_misfit(shape: Shape, args: Args) -> str:
     return "needs a kernel of at least one element" if 0 in shape[2:] else ""
 
 
-def orthogonal_moments(shape: Shape, args: Args) -> Moments:
+def orthogonal_moments(shape: Shape, args: Args) -> ExpectedMoments:
     """Return mean 0 and the exact rms: the squares of min(rows, cols) unit vectors over rows · cols elements.
 
     The elements are uncorrelated, so that their mean varies as that of independent ones; a kurtosis of 1 says that
@@ -35,16 +36,16 @@ def orthogonal_moments(shape: Shape, args: Args) -> Moments:
     if numel == 0:
         return expected_moments.UNKNOWN
     rank = min(shape[0], numel // shape[0])
-    return Moments(0.0, gain * math.sqrt(rank / numel), 1.0, -gain, gain)
+    return ExpectedMoments(0.0, gain * math.sqrt(rank / numel), 1.0, -gain, gain)
 
 
-def _sparse(shape: Shape, args: Args) -> Moments:
+def _sparse(shape: Shape, args: Args) -> ExpectedMoments:
     """Mix zeros with N(0, std²): the variance is kept·std², the kurtosis 3/kept, kept being the share drawn."""
     rows = shape[0]
     kept = 1.0 - math.ceil(args["sparsity"] * rows) / rows if rows else 1.0
     if kept == 0.0 or args["std"] == 0.0:
         return expected_moments.constant(0.0)
-    return Moments(0.0, math.sqrt(kept) * args["std"], 3.0 / kept, None, None)
+    return ExpectedMoments(0.0, math.sqrt(kept) * args["std"], 3.0 / kept, None, None)
 
 
 SCHEMES = (

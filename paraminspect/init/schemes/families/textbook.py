@@ -2,16 +2,17 @@
 
 import math
 
-from paraminspect.init.schemes.scheme import Args, Argument, Moments, Scheme, Shape
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
+from paraminspect.init.schemes.scheme import Args, Argument, Scheme, Shape
 
 
-def _moments(shape: Shape, args: Args) -> Moments:
+def _moments(shape: Shape, args: Args) -> ExpectedMoments:
     """Mix zeros with ±U(low, high): with r = low/high, E w² = high²·(1 − r³)/3 and E w⁴ = high⁴·(1 − r⁵)/5."""
     high = args["high"]
     r = args["low"] / high
     second = (1.0 - r**3) / 3.0
     fourth = (1.0 - r**5) / 5.0
-    return Moments(0.0, high * math.sqrt(second), fourth / second**2, -high, high)
+    return ExpectedMoments(0.0, high * math.sqrt(second), fourth / second**2, -high, high)
 
 
 def _conflict(args: Args) -> str:

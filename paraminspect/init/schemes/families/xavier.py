@@ -4,8 +4,9 @@ import math
 from typing import Final
 
 from paraminspect.init.schemes import expected_moments
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.init.schemes.fans import fan_in_and_fan_out
-from paraminspect.init.schemes.scheme import Args, Argument, Moments, Scheme, Shape
+from paraminspect.init.schemes.scheme import Args, Argument, Scheme, Shape
 
 _SOURCE: Final = "Glorot & Bengio 2010, eq. 12 and 16"
 _GAIN: Final = Argument("gain", "float", 1.0, "a factor for the activation that follows: relu √2, tanh 5/3", at_least=0)
@@ -16,11 +17,11 @@ def xavier_std(shape: Shape, args: Args) -> float:
     return float(args["gain"]) * math.sqrt(2.0 / sum(fan_in_and_fan_out(shape)))
 
 
-def _normal(shape: Shape, args: Args) -> Moments:
+def _normal(shape: Shape, args: Args) -> ExpectedMoments:
     return expected_moments.normal(0.0, xavier_std(shape, args))
 
 
-def _uniform(shape: Shape, args: Args) -> Moments:
+def _uniform(shape: Shape, args: Args) -> ExpectedMoments:
     return expected_moments.symmetric_uniform(xavier_std(shape, args))
 
 

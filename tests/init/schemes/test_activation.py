@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.init.schemes.next_activation import following_activation
+from paraminspect.init.schemes.activation import following_activation
 from paraminspect.modules.demo import Residual
 
 SLOPE = nn.LeakyReLU(0.2)
@@ -105,7 +105,7 @@ ELEMENTWISE = [
 def test_theory_knows_what_it_says(layer):
     """The function that theory has under that spelling is the layer's own."""
     from paraminspect import theory
-    from paraminspect.init.schemes.scheme_text import parse_scheme
+    from paraminspect.init.schemes.scheme import parse_scheme
 
     text = following_activation(nn.Sequential(nn.Linear(1, 1), layer), "0.weight")
     name, args = parse_scheme(text.replace(";", ","), "")

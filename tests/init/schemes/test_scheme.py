@@ -4,7 +4,7 @@ import pytest
 
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import is_function_reference
-from paraminspect.init.schemes.scheme_text import parse_scheme
+from paraminspect.init.schemes.scheme import parse_scheme
 
 EXAMPLE = "\n  write name or name:argument=value,argument=value, e.g. normal:std=0.01"
 
