@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from paraminspect.cli.help import PAGES
 from paraminspect.sources.locate import builtin_names
 from tests.conftest import CONFIGS, ROOT, Ran
 
@@ -32,9 +33,11 @@ def test_it_runs_and_is_sound(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_readme_uses_it(name: str) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"configs/{name}.yaml" in text or f" {name}\n" in text
+def test_the_readme_or_a_page_of_help_uses_it(name: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [page.read_text(encoding="utf-8") for page in PAGES.glob("*.md")]
+    assert f"`{name}`" in readme
+    assert any(f"configs/{name}.yaml" in text or f" {name}\n" in text for text in [readme, *pages])
 
 
 @pytest.fixture(scope="module")

@@ -1,40 +1,48 @@
-"""What the README shows is what happens: every console block is run, and its output compared.
+"""What the README and the help pages show is what happens: every console block is run, and its output compared.
 
-PARAMINSPECT_ACCEPT=1 writes the outputs into the README instead.
+PARAMINSPECT_ACCEPT=1 writes the outputs into the pages instead.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from paraminspect.cli.app import main
+from paraminspect.cli.commands import COMMANDS
+from paraminspect.cli.help import PAGES, TOPICS
 from tests.conftest import CONFIGS, ROOT
 
-README = ROOT / "README.md"
 ACCEPT = bool(os.environ.get("PARAMINSPECT_ACCEPT"))
 BLOCK = re.compile(
     r"(?:<!-- (?P<kind>terminal|file|write) (?P<what>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL
 )
-TEXT = README.read_text(encoding="utf-8")
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(PAGES / f"{topic}.md" for topic in TOPICS)]
+TEXTS = {path: path.read_text(encoding="utf-8") for path in FILES}
+BLOCKS = [(path, match) for path, text in TEXTS.items() for match in BLOCK.finditer(text)]
+CONSOLE = [(path, match) for path, match in BLOCKS if match["language"] == "console"]
 PINNED = re.search(r"^torch==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
-CONSOLE = [match for match in BLOCK.finditer(TEXT) if match["language"] == "console"]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder to run in: the configs, the files that the README writes, a `paraminspect` on the PATH."""
+    """Make a folder to run in: the configs, the files that the pages write, a `paraminspect` on the PATH."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(CONFIGS, folder / "configs")
-    for match in BLOCK.finditer(TEXT):
+    for _, match in BLOCKS:
         if match["kind"] == "write":
             (folder / match["what"]).write_text(match["body"], encoding="utf-8")
     (folder / "bin").mkdir()
@@ -44,37 +52,67 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(command: str, home: Path, width: str | None = None) -> str:
-    """Run a shell command and return its stdout; with a width, as a terminal without colour would show it."""
+# --- running what stands behind a dollar sign ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """One shell line: our own command line, run in this process, and what it is piped into, if anything."""
+
+    argv: list[str]
+    pipe: str
+
+
+def ours(line: str) -> Line | None:
+    """Take ``paraminspect … | filter`` apart; None for any other shell syntax, which is for the shell."""
+    words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
+    bar = words.index("|") if "|" in words else len(words)
+    if words[0] != "paraminspect" or set("".join(words[:bar])) & set("<>;&$"):
+        return None
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|")
+    lexer.whitespace_split = True
+    own = [*lexer]
+    at = own.index("|") if "|" in own else len(own)
+    return Line(own[1:at], line.partition(" | ")[2] if at < len(own) else "")
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def in_process(argv: list[str], width: str | None) -> str:
+    """Run a command line here; with a width, as a terminal of that many columns would show it."""
+    raw, errors = io.BytesIO(), io.StringIO()
+    kind = Terminal if width else io.TextIOWrapper
+    stream = kind(raw, encoding="utf-8", write_through=True)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(errors):
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", width) if width else patch.delenv("COLUMNS", raising=False)
+        main(argv)
+    assert errors.getvalue() == ""
+    return raw.getvalue().decode("utf-8")
+
+
+def in_bash(command: str, home: Path, text: str | None = None) -> str:
+    """Run a shell command, `text` on its stdin, and return its stdout."""
     env = os.environ | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    if width:
-        return on_a_terminal(command, home, env, int(width))
-    done = subprocess.run(["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=home, env=env, input=text, capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""
     return done.stdout
 
 
-def on_a_terminal(command: str, home: Path, env: dict[str, str], width: int) -> str:
-    """Run `command` with stdout on a pseudo-terminal of that width."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    env = {**env, "COLUMNS": str(width), "TERM": "xterm"}
-    process = subprocess.Popen(["bash", "-c", command], cwd=home, env=env, stdout=theirs, stderr=subprocess.PIPE)
-    os.close(theirs)
-    pieces = []
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # Linux says EIO when the other side is closed
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    os.close(ours)
-    _, errors = process.communicate()
-    assert errors == b""
-    return b"".join(pieces).decode().replace("\r\n", "\n")
+def output_of(command: str, home: Path, width: str | None) -> str:
+    line = ours(command)
+    if line is None:
+        return in_bash(command, home)
+    text = in_process(line.argv, None if line.pipe else width)
+    return in_bash(line.pipe, home, text) if line.pipe else text
 
 
 def same_versions(text: str) -> str:
@@ -88,74 +126,108 @@ def needs(command: str) -> None:
 
 
 def transcript(body: str, home: Path, width: str | None) -> str:
-    """Run the `$` lines of a block and return it with what they print now."""
-    lines = []
-    for line in body.splitlines():
-        if line.startswith("$ "):
-            needs(line)
-            lines.append(f"{line}\n{same_versions(shell(line[2:], home, width))}")
-    return "".join(lines)
+    """Run the `$` lines of a block, each with the lines it goes on in, and return them with what they print now."""
+    pieces = []
+    for command in re.findall(r"^\$ (.*(?:(?<=\\)\n.*)*)", body, re.MULTILINE):
+        needs(command)
+        text = same_versions(output_of(command.replace("\\\n", " "), home, width))
+        pieces.append(f"$ {command}\n{text}")
+    return "".join(pieces)
 
 
-def accept(old: str, new: str) -> None:
-    README.write_text(README.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+def accept(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
 
 @pytest.mark.skipif(not torch.__version__.startswith(PINNED), reason=f"the transcripts are torch {PINNED}'s")
-@pytest.mark.parametrize("match", CONSOLE, ids=[m["body"].splitlines()[0][2:60] for m in CONSOLE])
-def test_a_transcript(match: re.Match[str], home: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "match"), CONSOLE, ids=[f"{path.stem}: {m['body'].splitlines()[0][2:60]}" for path, m in CONSOLE]
+)
+def test_a_transcript(path: Path, match: re.Match[str], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
     now = transcript(match["body"], home, match["what"])
     if ACCEPT:
-        accept(match[0], match[0].replace(match["body"], now))
+        accept(path, match[0], match[0].replace(match["body"], now))
     else:
         assert match["body"] == now
 
 
-def test_quoted_files_are_the_files(home: Path) -> None:
-    quoted = [match for match in BLOCK.finditer(TEXT) if match["kind"] == "file"]
+def test_a_transcript_is_taken_apart_as_a_shell_would() -> None:
+    assert ours("paraminspect show a.yaml --params '*.w|b' -q | tail -3 | head -1") == Line(
+        ["show", "a.yaml", "--params", "*.w|b", "-q"], "tail -3 | head -1"
+    )
+    assert ours("paraminspect schema spec") == Line(["schema", "spec"], "")
+    assert ours("echo {} | paraminspect show -") is None
+    assert ours("paraminspect show - 2>&1") is None
+
+
+# --- what is quoted -----------------------------------------------------------------------------------------------
+
+
+def test_quoted_files_are_the_files() -> None:
+    quoted = [(path, match) for path, match in BLOCKS if match["kind"] == "file"]
     assert quoted
-    for match in quoted:
+    for path, match in quoted:
         now = (ROOT / match["what"]).read_text(encoding="utf-8")
         if ACCEPT:
-            accept(match[0], match[0].replace(f"```yaml\n{match['body']}```", f"```yaml\n{now}```"))
+            accept(path, match[0], match[0].replace(f"```yaml\n{match['body']}```", f"```yaml\n{now}```"))
         else:
             assert match["body"] == now
 
 
 def test_the_shell_script_reads_the_json(home: Path) -> None:
     needs("jq")
-    (script,) = [match["body"] for match in BLOCK.finditer(TEXT) if match["language"] == "bash"]
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=home,
-        env=os.environ | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"19 parameters, loss 0\.97396\d*\n", done.stdout)
+    (script,) = [match["body"] for path, match in BLOCKS if match["language"] == "bash" and path.name == "README.md"]
+    assert re.fullmatch(r"19 parameters, loss 0\.97396\d*\n", in_bash(script, home))
 
 
-def test_the_python_does_what_it_says(home: Path) -> None:
-    examples = [m["body"] for m in BLOCK.finditer(TEXT) if m["language"] == "python" and m["kind"] is None]
+def test_the_python_does_what_it_says() -> None:
+    examples = [match["body"] for _, match in BLOCKS if match["language"] == "python" and match["kind"] is None]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 1), "inputs": torch.ones(3, 2)}
     for example in examples:
         exec(example, namespace)
     assert namespace["report"].totals.parameters == 3
+    assert namespace["unused"] == []
     assert namespace["gain"] == pytest.approx(1.4811, abs=5e-5)
     assert (namespace["point"].sigma_w2, namespace["point"].q) == pytest.approx((1.760955, 0.570048), abs=1e-6)
     assert namespace["chi1"] == pytest.approx(1.1335, abs=5e-5)
     assert [*namespace["q"]] == pytest.approx([1, 0.5, 0.25, 0.125, 0.0625])
 
 
-def test_every_benchmark_it_names_exists() -> None:
-    named = re.findall(r"tests\.benchmarks\.(\w+)", TEXT)
+def test_every_benchmark_that_is_named_exists() -> None:
+    named = re.findall(r"tests\.benchmarks\.(\w+)", TEXTS[ROOT / "CONTRIBUTING.md"])
     there = {path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
     assert set(named) == there - {"__init__", "timing"}
 
 
 def test_every_command_is_documented() -> None:
-    from paraminspect.cli.commands import COMMANDS
+    assert [name for name in COMMANDS if f"paraminspect {name}" not in TEXTS[ROOT / "README.md"]] == []
 
-    assert [name for name in COMMANDS if f"paraminspect {name}" not in TEXT] == []
+
+def test_the_front_page_is_short() -> None:
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 320
+
+
+# --- the pages of the manual --------------------------------------------------------------------------------------
+
+
+def test_every_page_is_a_topic() -> None:
+    assert {path.stem for path in PAGES.glob("*.md")} == set(TOPICS)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_page_fits_a_terminal(topic: str) -> None:
+    """Its own words do; a transcript of a pipe may be as wide as the pipe's output."""
+    page = BLOCK.sub("", TEXTS[PAGES / f"{topic}.md"])
+    assert max(map(len, page.splitlines())) <= 80
+    assert page.startswith(f"# {topic}: ")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_help_prints_a_page_without_markup(topic: str) -> None:
+    text = in_process(["help", topic], None)
+    assert text.startswith(f"{topic}: ")
+    assert "```" not in text and "<!--" not in text
+    for path, match in CONSOLE:
+        if path.stem == topic:
+            assert all(f"    {line}".rstrip() in text for line in match["body"].splitlines())

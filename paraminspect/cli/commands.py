@@ -10,6 +10,7 @@ from paraminspect.cli.code import code
 from paraminspect.cli.compare import compare
 from paraminspect.cli.edit import edit
 from paraminspect.cli.grad import grad
+from paraminspect.cli.help import help
 from paraminspect.cli.init import init
 from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
@@ -39,4 +40,5 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "schemes": Entry(schemes, "The initialisation schemes, with formulas."),
     "theory": Entry(theory, "What an activation does to a signal through depth."),
     "schema": Entry(schema, "The JSON Schema of a spec or of the report."),
+    "help": Entry(help, "The manual: specs, schemes, gradients, sharing, scripts."),
 }

@@ -43,6 +43,7 @@ Commands:
   schemes  The initialisation schemes, with formulas.
   theory   What an activation does to a signal through depth.
   schema   The JSON Schema of a spec or of the report.
+  help     The manual: specs, schemes, gradients, sharing, scripts.
 
   Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
   a check found something, 2 could not do it, 130 interrupted, 141 the reader
@@ -94,6 +95,28 @@ def test_without_a_word_it_is_on_stderr_and_the_code_is_2(run: Run) -> None:
     ran = run()
     assert (ran.code, ran.out, ran.err) == (2, "", ROOT)
     assert run("--debug").err == ROOT
+
+
+CONTENTS = """\
+spec       a network in YAML or JSON
+modules    any PyTorch module, by its place in a file or a package
+init       schemes, rules, and what is judged
+gradients  what reaches each parameter, and through which use
+signal     does it survive its way through the layers?
+sharing    who is one object with whom, and what that does
+python     the same from Python
+scripts    formats, exit codes, the JSON report
+
+paraminspect help TOPIC prints a page, paraminspect COMMAND --help the options.
+"""
+
+
+def test_the_pages_of_the_manual(run: Run) -> None:
+    assert run("help") == Ran(0, CONTENTS, "")
+    ran = run("help", "shraing")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "error: TOPIC: no help on 'shraing'\n  did you mean 'sharing'?\n"
+    assert "known: spec, modules, " in run("help", "show").err
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -161,6 +184,7 @@ COMPLETED = {
     "compare --scheme de": ["default"],
     "init --lo": [],
     "schema ": ["spec", "report"],
+    "help s": ["spec", "signal", "sharing", "scripts"],
     "--show-completion ": ["bash", "zsh", "fish", "powershell"],
 }
 
