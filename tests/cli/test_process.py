@@ -209,23 +209,51 @@ def test_what_a_model_prints_is_not_the_answer(tool: Tool, model: None) -> None:
     assert sorted(ran.stderr.split()) == [b"build", b"forward", b"import"]
 
 
-@pytest.mark.parametrize("does", ENDS)
-def test_a_factory_that_ends_the_process_is_2_with_a_message(does: str, tool: Tool, model: None) -> None:
-    ran = tool("show", "model.py:make", "--arg", f"does={json.dumps(does)}", input=b"yes", stdin=None)
-    assert (ran.returncode, ran.stdout) == (2, b"")
-    said = [line for line in ran.stderr.decode().splitlines() if line.startswith("error: ")]
-    assert len(said) == 1
-    assert said[0].endswith(f"model.py:16: model.py:make {ENDS[does]}")
+FORKED = """\
+import json, os, sys
+import torch
+from paraminspect.__main__ import main
+for at, argv in enumerate(json.loads(sys.argv[1])):
+    if not os.fork():
+        for descriptor, name in (1, "out"), (2, "err"):
+            os.dup2(os.open(f"{at}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv[1:] = argv
+        main()
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
 
 
-@pytest.mark.parametrize("does", [does for does in ENDS if "input" not in does])
-def test_a_forward_that_ends_the_process_is_2_with_the_table(does: str, tool: Tool, model: None) -> None:
-    ran = tool("show", "model.py:Net", "--arg", f"does={json.dumps(does)}", "--json")
-    assert ran.returncode == 2
-    report = json.loads(ran.stdout)
-    assert [row["name"] for row in report["parameters"]] == ["layer.weight", "layer.bias"]
-    (error,) = report["errors"]
-    assert error["code"] == "forward-failed"
+def forked(folder: Path, *commands: tuple[str, ...]) -> list[tuple[int, bytes, bytes]]:
+    """Run the tool in a process for each command line, all of them children of one that has imported torch."""
+    program = [sys.executable, "-c", FORKED, json.dumps(commands)]
+    ran = subprocess.run(
+        program, input=b"yes", capture_output=True, check=False, cwd=folder, env=environment(), timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    codes = map(int, ran.stdout.split())
+    return [
+        (code, *((folder / f"{at}.{name}").read_bytes() for name in ("out", "err"))) for at, code in enumerate(codes)
+    ]
+
+
+def test_a_factory_that_ends_the_process_is_2_with_a_message(tmp_path: Path, model: None) -> None:
+    commands = [("show", "model.py:make", "--arg", f"does={json.dumps(does)}") for does in ENDS]
+    for end, (code, out, err) in zip(ENDS.values(), forked(tmp_path, *commands), strict=True):
+        assert (code, out) == (2, b"")
+        said = [line for line in err.decode().splitlines() if line.startswith("error: ")]
+        assert len(said) == 1
+        assert said[0].endswith(f"model.py:16: model.py:make {end}")
+
+
+def test_a_forward_that_ends_the_process_is_2_with_the_table(tmp_path: Path, model: None) -> None:
+    ends = [does for does in ENDS if "input" not in does]
+    commands = [("show", "model.py:Net", "--arg", f"does={json.dumps(does)}", "--json") for does in ends]
+    for _, (code, out, _) in zip(ends, forked(tmp_path, *commands), strict=True):
+        assert code == 2
+        report = json.loads(out)
+        assert [row["name"] for row in report["parameters"]] == ["layer.weight", "layer.bias"]
+        (error,) = report["errors"]
+        assert error["code"] == "forward-failed"
 
 
 # --- words and locales that are not UTF-8 -----------------------------------------------------------------------
