@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,21 @@ class Ran:
 def _a_process_of_its_own() -> None:
     """Every test is a run of its own: what an earlier one's code set for its later code is not in force."""
     user_code.forget()
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let the processes of a test hear Ctrl-C and the end of the terminal, as those of a terminal do.
+
+    What runs in the background of a script, or under nohup, is started with these signals ignored, and so is
+    every process that it starts.
+    """
+    ignored = [one for one in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_IGN]
+    for one in ignored:
+        signal.signal(one, signal.SIG_DFL)
+    yield
+    for one in ignored:
+        signal.signal(one, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -140,6 +140,7 @@ with whole(Path("a.png")) as temporary:
 """
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(
     ("name", "how", "code"),
     [

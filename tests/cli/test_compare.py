@@ -360,6 +360,7 @@ def test_off_a_terminal_there_is_no_bar(capfd: pytest.CaptureFixture[str], monke
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("heard")
 def test_interrupted_it_ends_with_130_and_a_clean_line(net: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -46,16 +46,19 @@ def signalled(argv: list[str], number: int, env: dict[str, str], cwd: Path) -> t
     return process.returncode, out, err
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_torch_is_imported(number: int, code: int, fake_torch: FakeTorch, tmp_path: Path) -> None:
     assert signalled(["show", "mlp"], number, fake_torch(ASLEEP), tmp_path) == (code, b"", b"")
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_while_the_users_code_runs(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ASLEEP, encoding="utf-8")
     assert signalled(["init", "mlp", "--scheme", "slow.py:f"], signal.SIGINT, {}, tmp_path) == (130, b"", b"")
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_during_the_forward(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, time\n"
