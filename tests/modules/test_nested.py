@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn.utils.rnn import pack_sequence
 
+from paraminspect.modules import nested
 from paraminspect.modules.nested import tensors_in
 
 A, B, C = (torch.full((2,), float(n)) for n in range(3))
@@ -157,12 +158,14 @@ def test_a_set_is_in_the_order_of_computation() -> None:
         assert [t[0].item() for t in tensors_in(set(computed))] == list(range(20))
 
 
-def test_what_is_too_large_for_an_output_ends() -> None:
+def test_what_is_too_large_for_an_output_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nested, "_MOST", 1_000)
+
     class Endless(list[Any]):
         pass
 
     chain: list[Any] = Endless()
-    many = [Endless() for _ in range(1_000_001)]
+    many = [Endless() for _ in range(1_001)]
     many[0].append(A)
     many[-1].append(B)
     chain.extend(many)
