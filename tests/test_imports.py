@@ -138,7 +138,7 @@ def test_the_reader_reads() -> None:
     assert "paraminspect.experiments.show" in imports("paraminspect.cli.show", inside=True)
     assert "torch" in top("paraminspect.experiments.measured")
     assert "torch" in top("paraminspect.init.schemes.recipes")
-    assert "torch" in top("paraminspect.init.custom", inside=True)
+    assert "torch" in top("paraminspect.init.custom_scheme", inside=True)
     assert len(MODULES) > 80
 
 

@@ -11,7 +11,7 @@ from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.initial_values import initialise, moments_of
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
 from paraminspect.experiments.selection import Request, scope_of
-from paraminspect.init.applied import Applied
+from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import around, draw_batch
@@ -70,7 +70,7 @@ def _followed(
     subject: Subject,
     inventory: Inventory,
     batch: Batch,
-    applied: Mapping[int, Applied],
+    applied: Mapping[int, FillRecord],
     histograms: bool = False,
     rewind: Callable[[], None] = lambda: None,
 ) -> Trace:

@@ -18,9 +18,9 @@ from paraminspect.experiments.measured import Weight, apply_and_measure, values_
 from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.state_dict_file import save
-from paraminspect.init.applied import Applied
 from paraminspect.init.apply import accounts
-from paraminspect.init.parametrised import Computed
+from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
@@ -56,11 +56,11 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
     return report_of(replace(measured, initialisation=done, before=before, weights=weights, digests=digests), request)
 
 
-def _weights(applied: Mapping[int, Applied], elements: bool) -> Iterator[Weight]:
+def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weight]:
     """Measure the weights that were set through what computes them."""
     for key, one in applied.items():
         weight = one.target
-        if isinstance(weight, Computed) and id(weight) == key:
+        if isinstance(weight, ComputedWeight) and id(weight) == key:
             now = weight.compute()
             numbers = numbers_of(now) if elements else Numbers()
             yield Weight(weight, one, now, measure(weight.before), measure(now), numbers)

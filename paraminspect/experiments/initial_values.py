@@ -8,15 +8,16 @@ from torch import nn
 
 from paraminspect.analysis.inventory.model_inventory import Entry, Inventory
 from paraminspect.errors import UserError
-from paraminspect.init.applied import Applied
-from paraminspect.init.apply import apply_rules, constructed, scale_to_batch
+from paraminspect.init.apply import apply_rules, constructed
+from paraminspect.init.calibration import scale_to_batch
+from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 
 
-def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, Applied], Batch | None]:
+def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, FillRecord], Batch | None]:
     """Apply the rules, on a batch where one of them needs it: the very one that the forward then runs on.
 
     Keyed by the id of the Parameter, see `apply_rules`. Raises UserError when a batch is needed and no input is known.
@@ -33,8 +34,8 @@ def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, 
 
 
 def initialiser(
-    entry: Entry, at: int, inventory: Inventory, applied: Mapping[int, Applied], kind: str
-) -> Applied | None:
+    entry: Entry, at: int, inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
+) -> FillRecord | None:
     """Return what set a parameter, as seen from the module that holds it under its name number `at`.
 
     That is the rule that touched it, else torch's constructor. `kind` is that of the source: only the network of a
@@ -48,7 +49,7 @@ def initialiser(
     return constructed(inventory.modules[path], entry.names[at], parameter)
 
 
-def moments_of(inventory: Inventory, applied: Mapping[int, Applied], kind: str) -> dict[int, ExpectedMoments]:
+def moments_of(inventory: Inventory, applied: Mapping[int, FillRecord], kind: str) -> dict[int, ExpectedMoments]:
     """Return the moments that the values of each parameter were drawn with, by its id: what theory starts from.
 
     Of a shared one it is the first module that tells; what is not known is left out.

@@ -15,9 +15,9 @@ from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.initial_values import initialise
 from paraminspect.experiments.selection import Request, Scope
-from paraminspect.init.applied import Applied
 from paraminspect.init.apply import accounts
-from paraminspect.init.parametrised import Computed
+from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
@@ -29,8 +29,8 @@ from paraminspect.report import Initialisation, Sharing, Values
 class Weight:
     """A weight that a rule set through what computes it; `tensor` is what it is now."""
 
-    computed: Computed
-    applied: Applied
+    computed: ComputedWeight
+    applied: FillRecord
     tensor: Tensor
     before: Values | None
     values: Values | None
@@ -48,7 +48,7 @@ class Measured:
 
     subject: Subject
     scope: Scope
-    applied: Mapping[int, Applied]
+    applied: Mapping[int, FillRecord]
     batch: Batch | None
     values: Mapping[int, Values | None]
     numbers: Mapping[int, Numbers]

@@ -14,9 +14,9 @@ from paraminspect.analysis.passes.forward_backward import Passes
 from paraminspect.experiments.initial_values import initialiser
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
-from paraminspect.init.applied import Applied
+from paraminspect.init.fill_record import FillRecord
+from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes.bound_scheme import LARGEST
-from paraminspect.init.verdicts import judge
 from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import Parameter, Values, Verdict
 
@@ -46,7 +46,7 @@ def rows_of(
 
 
 def _row(
-    entry: Entry, measured: Measured, passes: Passes | None, request: Request, applied: Applied | None
+    entry: Entry, measured: Measured, passes: Passes | None, request: Request, applied: FillRecord | None
 ) -> Parameter:
     tensor = entry.tensor
     is_parameter = entry.kind == "parameter"
@@ -125,14 +125,16 @@ def _computed(name: str, weight: Weight, scope: Scope) -> Parameter:
 # --- what set them, and whether it shows -----------------------------------------------------------------------
 
 
-def _applied(entry: Entry, measured: Measured) -> Applied | None:
+def _applied(entry: Entry, measured: Measured) -> FillRecord | None:
     """Return what set a parameter, with a note where its dtype was too small for what a rule drew."""
     if entry.kind != "parameter" or entry.lazy or not isinstance(entry.tensor, nn.Parameter):
         return None
     inventory, kind = measured.scope.inventory, measured.subject.source.kind
     applied = initialiser(entry, 0, inventory, measured.applied, kind)
     is_rule = id(entry.tensor) in measured.applied
-    return applied.noting(_overflow(entry, measured.values.get(id(entry.tensor)))) if applied and is_rule else applied
+    return (
+        applied.with_note(_overflow(entry, measured.values.get(id(entry.tensor)))) if applied and is_rule else applied
+    )
 
 
 def _overflow(entry: Entry, values: Values | None) -> str:
@@ -143,7 +145,9 @@ def _overflow(entry: Entry, values: Values | None) -> str:
     return f"{values.inf:,} of {entry.numel or 0:,} elements overflow: the largest {dtype} is {LARGEST[dtype]:g}"
 
 
-def _on_entries(shown: Sequence[Entry], measured: Measured, applied: Mapping[int, Applied | None]) -> Iterator[Verdict]:
+def _on_entries(
+    shown: Sequence[Entry], measured: Measured, applied: Mapping[int, FillRecord | None]
+) -> Iterator[Verdict]:
     for entry in shown:
         done, values, numel = applied[id(entry.tensor)], measured.values.get(id(entry.tensor)), entry.numel
         if done and done.moments and values and numel:

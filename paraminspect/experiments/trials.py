@@ -20,7 +20,8 @@ from paraminspect.experiments.grad import BUILT
 from paraminspect.experiments.initial_values import moments_of
 from paraminspect.experiments.measured import guarded
 from paraminspect.experiments.ranking import summed_up
-from paraminspect.init.apply import apply_rules, scale_to_batch
+from paraminspect.init.apply import apply_rules
+from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.nested import tensors_in

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from paraminspect.errors import UserError
-from paraminspect.init.custom import CustomScheme, load_scheme
+from paraminspect.init.custom_scheme import CustomScheme, load_scheme
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.registry import bind, is_function_reference
 from paraminspect.init.schemes.scheme import parse_scheme
@@ -36,6 +37,11 @@ class BoundRule:
         if self.rule.weights_or_biases:
             return self.rule.weights_or_biases in name.rpartition(".")[2]
         return fnmatchcase(name, self.rule.params)
+
+
+def seed_of(seed: int, name: str) -> int:
+    """Return the 64 bits, from SHA-256, that seed the stream of the parameter that first goes by `name`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode(errors="surrogatepass")).digest()[:8], "little")
 
 
 def option_rules(scheme: str | None, bias: str | None, rules: Iterable[str]) -> tuple[Rule, ...]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from paraminspect.init.custom import CustomScheme
+    from paraminspect.init.custom_scheme import CustomScheme
     from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 

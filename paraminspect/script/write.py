@@ -13,7 +13,7 @@ from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, sources
 from paraminspect.init.target import padding_rows
-from paraminspect.init.targets import targets_in
+from paraminspect.init.target_search import targets_in
 from paraminspect.isolation.importing import import_statement, is_reference
 from paraminspect.modules import demo
 from paraminspect.script.network import NetworkWriter, groups, is_named, quoted, walk

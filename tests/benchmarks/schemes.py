@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from paraminspect.init.calibrate import calibrate
+from paraminspect.init.calibration import calibrate
 from paraminspect.init.schemes.registry import bind
 from tests.benchmarks.timing import in_turn, report
 

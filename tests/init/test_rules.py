@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.init.apply import accounts, apply_rules, scale_to_batch
+from paraminspect.init.apply import accounts, apply_rules
+from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.report import RuleApplied
 

@@ -60,7 +60,7 @@ class BoundScheme:
 
     @property
     def needs_batch(self) -> bool:
-        """Tell whether the weights are to be scaled on a batch once they are filled, see `init.calibrate`."""
+        """Tell whether the weights are to be scaled on a batch once they are filled, see `init.calibration`."""
         return self.scheme.needs_batch
 
     @property

@@ -77,7 +77,7 @@ class Scheme:
 
     `activation` names the argument that may be ``auto``, the activation that follows the layer; where none follows,
     the arguments in `unless_linear` are left out. `biases` says that what has one dimension is filled as a bias.
-    `needs_batch` says that filling is the first of two steps, the second being `paraminspect.init.calibrate`.
+    `needs_batch` says that filling is the first of two steps, the second being `paraminspect.init.calibration`.
     """
 
     name: str

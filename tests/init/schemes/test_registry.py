@@ -107,7 +107,7 @@ def test_gain_is_torchs(nonlinearity, a):
 def test_nothing_here_imports_torch():
     code = (
         "import sys\n"
-        "from paraminspect.init import calibrate\n"
+        "from paraminspect.init import calibration\n"
         "from paraminspect.init.schemes import activation, constructor_defaults, fans, registry, scheme\n"
         "registry.bind(*scheme.parse_scheme('kaiming_normal:mode=fan_out', '')).moments((3, 4))\n"
         "registry.bind('textbook', {}).check('w', (3,), 'float32')\n"

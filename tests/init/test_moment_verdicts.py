@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.registry import bind
-from paraminspect.init.verdicts import judge
 from paraminspect.report import Values, Verdict
 
 NORMAL = expected_moments.normal(0.0, 2.0)

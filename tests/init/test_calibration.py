@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.init.calibrate import Calibration, calibrate
+from paraminspect.init.calibration import Calibration, calibrate
 from paraminspect.init.schemes.registry import bind
 from paraminspect.modules.demo import Residual
 

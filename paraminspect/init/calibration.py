@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
+from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.schemes.bound_scheme import BoundScheme
+from paraminspect.init.schemes.expected_moments import scaled
+from paraminspect.init.target import Stored
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +25,37 @@ if TYPE_CHECKING:
 
 _INPUT = "draw the input from another distribution, e.g. --input 64,784:float32:normal, or give it more samples"
 _PARAMETRISED = ".parametrizations."
+
+
+def scale_to_batch(
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    applied: Mapping[int, FillRecord],
+    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> dict[int, FillRecord]:
+    """Run the second step of the schemes that go by what layers return on a batch (lsuv), where they came last.
+
+    `contain` is what the module's code runs inside. Raises UserError as `calibrate` does.
+    """
+    chosen = {key: one for key, one in applied.items() if one.scheme and one.scheme.needs_batch}
+    weights = [
+        (one.fills[-1].names[0], one.target.parameter, one.scheme)
+        for one in chosen.values()
+        if isinstance(one.target, Stored) and isinstance(one.scheme, BoundScheme)
+    ]
+    done = calibrate(module, args, kwargs, weights, contain) if weights else ()
+    return {**applied, **{key: _scaled(chosen[key], found) for key, found in zip(chosen, done, strict=True)}}
+
+
+def _scaled(applied: FillRecord, found: Calibration) -> FillRecord:
+    """Expect the moments times the factor, and say where it comes from."""
+    scale = ""
+    if found.before is not None and found.after is not None:
+        steps = "1 step" if found.steps == 1 else f"{found.steps} steps"
+        scale = f"scaled by {found.scale:.4g} in {steps}: std of the output {found.before:.4g}, then {found.after:.4g}"
+    expected = applied.with_moments(applied.moments and scaled(applied.moments, found.scale))
+    return expected.with_note(scale).with_note(found.note)
 
 
 @dataclass(frozen=True)

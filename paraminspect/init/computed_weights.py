@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from paraminspect.init.custom import CustomScheme
+    from paraminspect.init.custom_scheme import CustomScheme
     from paraminspect.init.schemes.bound_scheme import BoundScheme
 
 _POWER_ITERATIONS = 15  # as many as the constructor of spectral_norm makes
 
 
 @dataclass(frozen=True, eq=False)
-class Computed:
+class ComputedWeight:
     """A weight that `how` computes from `stored`, which go by `stored_names`."""
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class Computed:
 
 
 @dataclass(frozen=True, eq=False)
-class Parametrised(Computed):
+class Parametrised(ComputedWeight):
     """A weight computed by the modules of a ``ParametrizationList``."""
 
     steps: Any
@@ -147,7 +147,7 @@ class Parametrised(Computed):
 
 
 @dataclass(frozen=True, eq=False)
-class WeightNormed(Computed):
+class WeightNormed(ComputedWeight):
     """A weight of torch's older ``nn.utils.weight_norm``: a hook sets it before every forward."""
 
     hook: Any
@@ -171,7 +171,7 @@ class WeightNormed(Computed):
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralNormed(Computed):
+class SpectralNormed(ComputedWeight):
     """A weight of torch's older ``nn.utils.spectral_norm``."""
 
     hook: Any
@@ -196,7 +196,7 @@ class SpectralNormed(Computed):
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned(Computed):
+class Pruned(ComputedWeight):
     """A weight of ``nn.utils.prune``: a mask times what is stored."""
 
     hook: Any
@@ -221,67 +221,6 @@ class Pruned(Computed):
         masked = getattr(owner, f"{leaf}_mask") == 0
         zeros = 0.0 if masked.is_meta or not masked.numel() else masked.sum().item() / masked.numel()
         return Outcome(zeros, notes=(f"set under the mask of pruning, which keeps {zeros:.1%} at zero",))
-
-
-def computed_weights(paths: Sequence[tuple[str, nn.Module]]) -> Iterator[Computed]:
-    """Yield the computed weights of the modules at `paths` whose computation is known, each once with all its names."""
-    prefixes: dict[int, tuple[nn.Module, list[str]]] = {}
-    for path, module in paths:
-        prefixes.setdefault(id(module), (module, []))[1].append(path)
-    for module, found in prefixes.values():
-        yield from _parametrised(module, found)
-        yield from _hooked(module, found)
-
-
-def _parametrised(owner: nn.Module, prefixes: list[str]) -> Iterator[Parametrised]:
-    from torch import nn
-    from torch.nn.utils.parametrize import ParametrizationList
-
-    from paraminspect.modules.hidden_weights import PARAMETRISATIONS
-    from paraminspect.modules.walk import join, registered
-
-    lists = dict(registered(owner, "_modules")).get("parametrizations")
-    for leaf, steps in registered(lists, "_modules") if isinstance(lists, nn.ModuleDict) else ():
-        if isinstance(steps, ParametrizationList) and any(registered(steps, "_parameters")):
-            keys = ["original"] if steps.is_tensor else [f"original{number}" for number in range(steps.ntensors)]
-            kinds = [type(step).__name__ for step in steps]
-            yield Parametrised(
-                names=tuple(join(prefix, leaf) for prefix in prefixes),
-                owners=((owner, leaf),) * len(prefixes),
-                how=" and ".join(PARAMETRISATIONS.get(kind, kind) for kind in kinds),
-                stored=tuple(getattr(steps, key) for key in keys),
-                stored_names=tuple(join(prefixes[0], f"parametrizations.{leaf}.{key}") for key in keys),
-                steps=steps,
-            )
-
-
-def _hooked(owner: nn.Module, prefixes: list[str]) -> Iterator[Computed]:
-    from torch.nn.utils.prune import BasePruningMethod
-    from torch.nn.utils.spectral_norm import SpectralNorm
-    from torch.nn.utils.weight_norm import WeightNorm
-
-    from paraminspect.modules.walk import attributes_of, join, registered
-
-    kinds: tuple[tuple[Any, Any, str, str, tuple[str, ...]], ...] = (
-        (WeightNorm, WeightNormed, "weight_norm", "name", ("_g", "_v")),
-        (SpectralNorm, SpectralNormed, "spectral_norm", "name", ("_orig",)),
-        (BasePruningMethod, Pruned, "pruning", "_tensor_name", ("_orig",)),
-    )
-    hooks: Any = attributes_of(owner).get("_forward_pre_hooks") or {}
-    parameters = dict(registered(owner, "_parameters"))
-    for hook in hooks.values():
-        for kind, target, how, attribute, endings in kinds:
-            leaf = attributes_of(hook).get(attribute) if isinstance(hook, kind) else None
-            keys = [f"{leaf}{ending}" for ending in endings]
-            if leaf is not None and all(key in parameters for key in keys):
-                yield target(
-                    names=tuple(join(prefix, leaf) for prefix in prefixes),
-                    owners=((owner, leaf),) * len(prefixes),
-                    how=how,
-                    stored=tuple(parameters[key] for key in keys),
-                    stored_names=tuple(join(prefixes[0], key) for key in keys),
-                    hook=hook,
-                )
 
 
 @contextlib.contextmanager
