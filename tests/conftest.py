@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,10 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _a_process_of_its_own() -> None:
-    """Every test is a run of its own: what an earlier one's code set for its later code is not in force."""
+    """Every test is a run of its own: nothing that earlier ones set or drew is in force."""
     user_code.forget()
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
