@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect import __version__
-from paraminspect.analysis.inventory.model_inventory import Inventory, count
-from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
+from paraminspect.analysis.inventory import Inventory, count
 from paraminspect.analysis.passes import gradients
 from paraminspect.analysis.passes.forward_backward import Passes, loss_value
+from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
 from paraminspect.experiments.selection import Request, Scope, arranged

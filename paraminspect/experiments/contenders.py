@@ -13,7 +13,7 @@ from paraminspect.isolation.importing import check_target, is_reference
 from paraminspect.spec.model import Rule
 
 if TYPE_CHECKING:
-    from paraminspect.analysis.inventory.model_inventory import Entry
+    from paraminspect.analysis.inventory import TensorEntry
     from paraminspect.modules.subject import Subject
     from paraminspect.sources.setup import Setup
 
@@ -34,7 +34,7 @@ class Contender:
     optional: bool = False
     perhaps: BoundRule | None = None
 
-    def rules_for(self, parameters: Sequence[Entry]) -> list[BoundRule]:
+    def rules_for(self, parameters: Sequence[TensorEntry]) -> list[BoundRule]:
         """Return the rules, the one for what need not be there only where one of the parameters is for it."""
         names = [name for entry in parameters for name in entry.names]
         return [rule for rule in self.rules if rule is not self.perhaps or any(map(rule.matches, names))]

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import Entry, take_inventory
-from paraminspect.analysis.inventory.small_tensors import numbers_of
+from paraminspect.analysis.inventory import TensorEntry, take_inventory
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.forward_backward import Passes, loss_value
 from paraminspect.analysis.passes.losses import compute_loss
+from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import describe, report_of
@@ -79,7 +79,7 @@ def edit(subject: Subject, request: Request, rules: tuple[BoundRule, ...], opera
     return replace(report, edit=proof, verdicts=())
 
 
-def _chosen(scope: Scope, request: Request, source: str) -> list[Entry]:
+def _chosen(scope: Scope, request: Request, source: str) -> list[TensorEntry]:
     chosen = [entry for entry in scope.inventory.of_kind("parameter") if request.selects(entry.names)]
     if not chosen and request.params:
         raise request.nothing_selected(scope.inventory)
@@ -120,7 +120,7 @@ def _same(now: Tensor | None, then: Tensor | None) -> bool:
     return same_bits(now, then)
 
 
-def _changed(measured: Measured, chosen: Sequence[Entry], operation: str, value: float) -> Measured:
+def _changed(measured: Measured, chosen: Sequence[TensorEntry], operation: str, value: float) -> Measured:
     """Change in place under no_grad; return what was measured with the values right before and right after."""
     before, after, numbers = {}, dict(measured.values), dict(measured.numbers)
     for entry in chosen:
@@ -142,7 +142,7 @@ def _changed(measured: Measured, chosen: Sequence[Entry], operation: str, value:
     return replace(measured, before=before, values=after, numbers=numbers)
 
 
-def _check_value(entry: Entry, operation: str, value: float) -> None:
+def _check_value(entry: TensorEntry, operation: str, value: float) -> None:
     """Refuse what the parameter's dtype cannot hold, as the schemes do."""
     dtype = entry.tensor.dtype
     largest = torch.finfo(dtype).max if dtype.is_floating_point else math.inf

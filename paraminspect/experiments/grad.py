@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
+from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, Trace, calls_of, combined, follow
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.initial_values import initialise, moments_of

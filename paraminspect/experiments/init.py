@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
-from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
-from paraminspect.analysis.statistics.digest import digest
+from paraminspect.analysis.inventory import take_inventory
+from paraminspect.analysis.statistics.contents import Numbers, digest, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.measured import Weight, apply_and_measure, values_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import Entry, Inventory
+from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.errors import UserError
 from paraminspect.init.apply import apply_rules, constructed
 from paraminspect.init.calibration import scale_to_batch
@@ -34,7 +34,7 @@ def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, 
 
 
 def initialiser(
-    entry: Entry, at: int, inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
+    entry: TensorEntry, at: int, inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
 ) -> FillRecord | None:
     """Return what set a parameter, as seen from the module that holds it under its name number `at`.
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from paraminspect.analysis.inventory.model_inventory import Entry, Inventory, counted_by_torch
-from paraminspect.analysis.inventory.small_tensors import Numbers, numbers_of
+from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_torch
 from paraminspect.analysis.passes.forward_backward import Passes, run_passes
 from paraminspect.analysis.sharing import find_sharing
+from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.initial_values import initialise
 from paraminspect.experiments.selection import Request, Scope
@@ -103,12 +103,12 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     )
 
 
-def values_of(entries: Iterable[Entry]) -> dict[int, Values | None]:
+def values_of(entries: Iterable[TensorEntry]) -> dict[int, Values | None]:
     """Return the figures of every tensor by its id, None for what has no shape."""
     return {id(entry.tensor): None if entry.lazy else measure(entry.tensor) for entry in entries}
 
 
-def _numbers(entries: Iterable[Entry]) -> dict[int, Numbers]:
+def _numbers(entries: Iterable[TensorEntry]) -> dict[int, Numbers]:
     return {id(entry.tensor): Numbers() if entry.lazy else numbers_of(entry.tensor) for entry in entries}
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import Entry
-from paraminspect.analysis.inventory.small_tensors import Numbers
+from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes import gradients
 from paraminspect.analysis.passes.forward_backward import Passes
+from paraminspect.analysis.statistics.contents import Numbers
 from paraminspect.experiments.initial_values import initialiser
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
@@ -46,7 +46,7 @@ def rows_of(
 
 
 def _row(
-    entry: Entry, measured: Measured, passes: Passes | None, request: Request, applied: FillRecord | None
+    entry: TensorEntry, measured: Measured, passes: Passes | None, request: Request, applied: FillRecord | None
 ) -> Parameter:
     tensor = entry.tensor
     is_parameter = entry.kind == "parameter"
@@ -125,7 +125,7 @@ def _computed(name: str, weight: Weight, scope: Scope) -> Parameter:
 # --- what set them, and whether it shows -----------------------------------------------------------------------
 
 
-def _applied(entry: Entry, measured: Measured) -> FillRecord | None:
+def _applied(entry: TensorEntry, measured: Measured) -> FillRecord | None:
     """Return what set a parameter, with a note where its dtype was too small for what a rule drew."""
     if entry.kind != "parameter" or entry.lazy or not isinstance(entry.tensor, nn.Parameter):
         return None
@@ -137,7 +137,7 @@ def _applied(entry: Entry, measured: Measured) -> FillRecord | None:
     )
 
 
-def _overflow(entry: Entry, values: Values | None) -> str:
+def _overflow(entry: TensorEntry, values: Values | None) -> str:
     """Say that a dtype was too small for what was drawn."""
     dtype = dtype_name(entry.tensor.dtype)
     if values is None or not values.inf or dtype not in LARGEST:
@@ -146,7 +146,7 @@ def _overflow(entry: Entry, values: Values | None) -> str:
 
 
 def _on_entries(
-    shown: Sequence[Entry], measured: Measured, applied: Mapping[int, FillRecord | None]
+    shown: Sequence[TensorEntry], measured: Measured, applied: Mapping[int, FillRecord | None]
 ) -> Iterator[Verdict]:
     for entry in shown:
         done, values, numel = applied[id(entry.tensor)], measured.values.get(id(entry.tensor)), entry.numel

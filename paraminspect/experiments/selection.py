@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
+from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.modules.subject import Ties
 from paraminspect.modules.walk import walk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
 from paraminspect.experiments.selection import Request, scope_of

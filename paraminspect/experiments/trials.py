@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import Inventory, take_inventory
+from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import Trace, combined, follow
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of

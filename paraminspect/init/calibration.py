@@ -223,7 +223,7 @@ def _forward(
     import torch
 
     from paraminspect.analysis.passes.failing_module import explain
-    from paraminspect.analysis.passes.running import Running
+    from paraminspect.analysis.passes.running_modules import Running
     from paraminspect.isolation.torch_state import eager, room
     from paraminspect.modules.walk import walk
 

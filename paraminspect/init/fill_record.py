@@ -118,8 +118,8 @@ _Named = tuple["torch.Tensor", str]
 
 def _in_common(module: nn.Module) -> Iterator[tuple[_Named, _Named]]:
     """Yield the pairs of different Parameters that have bytes in common."""
-    from paraminspect.analysis.sharing.memory import memory_of
     from paraminspect.analysis.sharing.relations import Relations
+    from paraminspect.analysis.sharing.tensor_memory import memory_of
     from paraminspect.modules.walk import names_of_parameters
 
     named = [(parameter, names[0]) for parameter, names in names_of_parameters(module)]

@@ -235,7 +235,7 @@ def test_the_users_code_runs_contained():
 
 
 def test_what_watches_for_writes_of_the_forward_does_not_undo_it():
-    from paraminspect.analysis.inventory.model_inventory import take_inventory
+    from paraminspect.analysis.inventory import take_inventory
     from paraminspect.experiments.measured import guarded
 
     net = mlp()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.running import Frame
+from paraminspect.analysis.passes.running_modules import Frame
 from paraminspect.errors import UserError
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.tensor_identity import dtype_name

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.constant_loss import why_constant
 from paraminspect.analysis.passes.failing_module import explain
-from paraminspect.analysis.passes.layer_outputs import Call, Watch
-from paraminspect.analysis.passes.leaves import spared
-from paraminspect.analysis.passes.losses import compute_loss
+from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import Dispatched
+from paraminspect.analysis.passes.running_modules import LayerCall, Watch
 from paraminspect.analysis.passes.uses import Ledger
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.torch_state import eager, recording, room
@@ -40,7 +38,7 @@ class Passes:
     loss: Tensor | None = None
     backward: bool = False
     error: ForwardError | None = None
-    calls: list[Call] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
     ledger: Ledger | None = None
     gradients: dict[int, Values | None] = field(default_factory=dict)
     constant: str | None = None
@@ -153,3 +151,36 @@ def arrived(parameter: Tensor, passes: Passes) -> Tensor | None:
 def reads(passes: Passes) -> set[int]:
     """Return the ids of the parameters that the forward read."""
     return passes.ledger.read if passes.ledger else set()
+
+
+@contextlib.contextmanager
+def spared(loss: Tensor, own: set[int]) -> Iterator[None]:
+    """Give every leaf that `loss` depends on its `.grad` back, save for those whose id is in `own`."""
+    others = [leaf for leaf in leaves_of(loss) if id(leaf) not in own]
+    before = [leaf.grad for leaf in others]
+    for leaf in others:
+        leaf.grad = None
+    try:
+        yield
+    finally:
+        for leaf, grad in zip(others, before, strict=True):
+            leaf.grad = grad
+
+
+def leaves_of(loss: Tensor) -> list[Tensor]:
+    """Return the leaves that a backward from `loss` accumulates gradients in, each once."""
+    if loss.grad_fn is None:
+        return [loss] if loss.requires_grad else []
+    found: dict[int, Tensor] = {}
+    todo: list[Any] = [loss.grad_fn]
+    seen = {loss.grad_fn}
+    while todo:
+        node = todo.pop()
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor):
+            found[id(leaf)] = leaf
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return list(found.values())

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from paraminspect.analysis.inventory.small_tensors import numbers_of
-from paraminspect.analysis.passes.contributions import largest
+from paraminspect.analysis.passes.contributions import NOTHING, dense, described, largest, summarise
 from paraminspect.analysis.passes.forward_backward import Passes, arrived, reads
-from paraminspect.analysis.passes.gradient_summary import NOTHING, dense, described, summarise
 from paraminspect.analysis.passes.uses import Ledger, Record
+from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.report import Gradient, Use, Verdict
 
 REST = "(not attributed)"

@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from paraminspect.analysis.inventory.small_tensors import SMALL
-from paraminspect.analysis.passes.contributions import Account, Grads, peak
-from paraminspect.analysis.passes.gradient_summary import dense, described
-from paraminspect.analysis.passes.layer_outputs import Watch
+from paraminspect.analysis.passes.contributions import Account, Grads, dense, described, peak
 from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
+from paraminspect.analysis.passes.running_modules import Watch
+from paraminspect.analysis.statistics.contents import SMALL
 from paraminspect.report import Gradient, Values
 
 _alias = torch.ops.aten.alias.default  # unlike view_as, it also takes sparse gradients

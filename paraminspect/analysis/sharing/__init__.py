@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from paraminspect.analysis.sharing.find import find_sharing as find_sharing
+from paraminspect.analysis.sharing.sharing_groups import find_sharing as find_sharing

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.statistics.decoding import WORDS
-from paraminspect.analysis.statistics.elements import Array, open_elements
-from paraminspect.analysis.statistics.strides import blocks
+from paraminspect.analysis.statistics.elements import Array, blocks, open_elements
+from paraminspect.analysis.statistics.number_formats import WORDS
 from paraminspect.report import Values
 
 BLOCK = 2**18  # elements that are in memory a second time, for a tensor that is not contiguous

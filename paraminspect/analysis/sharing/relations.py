@@ -3,13 +3,117 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-from paraminspect.analysis.sharing.layout import common
-from paraminspect.analysis.sharing.memory import Memory, Piece
-from paraminspect.analysis.sharing.overlap import candidates
-from paraminspect.analysis.sharing.sets import Sets
+import numpy as np
+
+from paraminspect.analysis.sharing.byte_sets import Layout, common, list_runs
+from paraminspect.analysis.sharing.tensor_memory import Memory, Piece
+
+
+class DisjointSets:
+    """Disjoint sets of the numbers below `count`, to be joined."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = list(range(count))
+
+    def find(self, one: int) -> int:
+        """Return the number that stands for the set of `one`."""
+        while self._parents[one] != one:
+            self._parents[one] = one = self._parents[self._parents[one]]
+        return one
+
+    def join(self, one: int, other: int) -> bool:
+        """Make one set of two; tell whether they were two."""
+        one, other = sorted((self.find(one), self.find(other)))
+        self._parents[other] = one
+        return one != other
+
+    def groups(self) -> list[list[int]]:
+        """Return the sets, each in order, ordered by their first number."""
+        found: dict[int, list[int]] = {}
+        for one in range(len(self._parents)):
+            found.setdefault(self.find(one), []).append(one)
+        return list(found.values())
+
+
+PAIRS_EACH = 64  # all pairs are compared as long as there are at most so many for each set
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs of indices to compare, and groups that would take too much work to look at.
+
+    Whoever overlaps is connected by pairs. All pairs are there, unless a cluster has more than PAIRS_EACH for each of
+    its sets: then as many as connect it.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    undecided: tuple[tuple[int, ...], ...]
+
+
+def candidates(layouts: Sequence[Layout]) -> Candidates:
+    """Return the pairs of sets of one space that may overlap."""
+    pairs: list[tuple[int, int]] = []
+    undecided = []
+    for cluster in _clusters(layouts):
+        found = _all_pairs(layouts, cluster)
+        if found is None:
+            found = _connecting_pairs(layouts, cluster)
+        if found is None:
+            undecided.append(tuple(cluster))
+        else:
+            pairs += found
+    return Candidates(tuple(pairs), tuple(undecided))
+
+
+def _clusters(layouts: Sequence[Layout]) -> Iterator[list[int]]:
+    """Yield the groups whose extents hang together, in order of their start.
+
+    The end that counts is the furthest so far, not the last one's: a slice at the end of a base lies behind others.
+    """
+    cluster: list[int] = []
+    furthest = 0
+    for index in sorted(range(len(layouts)), key=lambda index: (layouts[index].start, -layouts[index].stop)):
+        if cluster and layouts[index].start >= furthest:
+            if len(cluster) > 1:
+                yield cluster
+            cluster = []
+        furthest = max(furthest, layouts[index].stop) if cluster else layouts[index].stop
+        cluster.append(index)
+    if len(cluster) > 1:
+        yield cluster
+
+
+def _all_pairs(layouts: Sequence[Layout], cluster: list[int]) -> list[tuple[int, int]] | None:
+    """Return all pairs whose extents cross; None where there are too many."""
+    starts, stops = ([getattr(layouts[index], end) for index in cluster] for end in ("start", "stop"))
+    reach = np.searchsorted(np.array(starts), np.array(stops))
+    if (reach - np.arange(1, len(cluster) + 1)).sum() > PAIRS_EACH * len(cluster):
+        return None
+    return [(cluster[i], cluster[j]) for i in range(len(cluster)) for j in range(i + 1, int(reach[i]))]
+
+
+def _connecting_pairs(layouts: Sequence[Layout], cluster: list[int]) -> list[tuple[int, int]] | None:
+    """Sweep over the runs instead: a run that starts before the furthest end so far overlaps the run that ends there.
+
+    None where there are too many runs.
+    """
+    listed = list_runs([layouts[index] for index in cluster])
+    if listed is None:
+        return None
+    starts, stops, owners = listed
+    order = np.argsort(starts, kind="stable")
+    starts, stops, owners = starts[order], stops[order], owners[order]
+    furthest = np.maximum.accumulate(stops)
+    is_further = np.concatenate([[True], stops[1:] > furthest[:-1]])
+    holder = np.maximum.accumulate(np.where(is_further, np.arange(len(stops)), 0))
+    meeting = np.flatnonzero(starts[1:] < furthest[:-1])
+    met = np.unique(np.stack([owners[holder[meeting]], owners[meeting + 1]]), axis=1)
+    sets = DisjointSets(len(cluster))
+    return [(cluster[i], cluster[j]) for i, j in met.T.tolist() if sets.join(i, j)]
 
 
 def relation(one: Memory, other: Memory) -> str | None:
@@ -54,7 +158,7 @@ class Relations:
         self.memories = memories
         self.alike = tuple(map(tuple, grouped.values()))
         self._kinds: dict[int, dict[int, str]] = defaultdict(dict)
-        self._sets = Sets(len(self.alike))
+        self._sets = DisjointSets(len(self.alike))
         for found in _by_space(list(grouped)):
             self._compare(found)
         self._group_of = {number: group for group, numbers in enumerate(self.alike) for number in numbers}

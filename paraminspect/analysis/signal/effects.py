@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from paraminspect import theory
-from paraminspect.analysis.signal.connections import Connections
+from paraminspect.analysis.signal.operations import Connections
 from paraminspect.analysis.signal.states import Field, Law, State, everywhere, mean_of
 
 _LITTLE: Final = 0.2  # of the variance: uniform biases that are no more leave a sum as good as normal

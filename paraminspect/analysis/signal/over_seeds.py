@@ -1,22 +1,28 @@
-"""From the traces of several seeds to one Signal: means over the seeds, factors per layer, verdicts, the regime."""
+"""From the traces of several seeds to one Signal: means over the seeds, factors per layer, verdicts, remarks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect import theory
-from paraminspect.analysis.signal.calls import expected_dead
 from paraminspect.analysis.signal.effects import Activated
 from paraminspect.analysis.signal.figures import Figures
-from paraminspect.analysis.signal.layers import Layer, layers_of, mean, ratio, widths_of, without_readout
-from paraminspect.analysis.signal.nodes import Node
+from paraminspect.analysis.signal.graph import Node, Row
+from paraminspect.analysis.signal.layer_runs import (
+    LayerRuns,
+    layers_of,
+    mean,
+    ratio,
+    widths_of,
+    without_readout,
+)
 from paraminspect.analysis.signal.regime import Regime, regime_of
-from paraminspect.analysis.signal.remarks import remarks
 from paraminspect.analysis.signal.states import mean_of
-from paraminspect.analysis.signal.trace import Trace
+from paraminspect.analysis.signal.trace import Trace, expected_dead
 from paraminspect.analysis.signal.trend import Series, judge
+from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
 
 _GROUPED: Final = "its fans are those of one group"
@@ -61,7 +67,7 @@ def _shape(trace: Trace) -> tuple[tuple[str, str, str | None], ...]:
     return tuple((n.row.module, n.row.type, n.row.activation) for n in trace.graph.nodes if n.row is not None)
 
 
-def _tolerance(layers: list[Layer], seeds: int) -> float:
+def _tolerance(layers: list[LayerRuns], seeds: int) -> float:
     """Return the widest that ln factor per layer may stray, over the layers that the signal comes from."""
     widths = widths_of(layers)[:-1] or widths_of(layers)
     rectified = any(layer.first.activation for layer in layers)
@@ -71,7 +77,7 @@ def _tolerance(layers: list[Layer], seeds: int) -> float:
 # --- courses ---------------------------------------------------------------------------------------------------
 
 
-def _forward(hidden: list[Layer], tolerance: float, regime: Regime) -> Course:
+def _forward(hidden: list[LayerRuns], tolerance: float, regime: Regime) -> Course:
     last = hidden[-1].nodes[0].state if hidden else None
     q = 0.0 if last is None else mean_of(last.q)
     own = last.constant / q if last is not None and q else None
@@ -89,7 +95,7 @@ def _forward(hidden: list[Layer], tolerance: float, regime: Regime) -> Course:
     )
 
 
-def _backward(hidden: list[Layer], spine: list[Layer], tolerance: float, regime: Regime) -> Course:
+def _backward(hidden: list[LayerRuns], spine: list[LayerRuns], tolerance: float, regime: Regime) -> Course:
     """Judge the gradient, from the last layer to the first; there is none to judge behind a readout of zeros."""
     if spine and spine[-1].silent:
         return Course()
@@ -109,7 +115,7 @@ def _backward(hidden: list[Layer], spine: list[Layer], tolerance: float, regime:
 # --- the layers ------------------------------------------------------------------------------------------------
 
 
-def _shown(at: int, layer: Layer, spine: list[Layer], traces: list[Trace]) -> SignalLayer:
+def _shown(at: int, layer: LayerRuns, spine: list[LayerRuns], traces: list[Trace]) -> SignalLayer:
     row, rows = layer.first, layer.rows
     before, after = _neighbours(layer, spine)
     last = bool(spine) and layer is spine[-1] and layer.reads_out
@@ -142,11 +148,11 @@ def _shown(at: int, layer: Layer, spine: list[Layer], traces: list[Trace]) -> Si
     )
 
 
-def _own_tolerance(layer: Layer, seeds: int) -> float:
+def _own_tolerance(layer: LayerRuns, seeds: int) -> float:
     return theory.tolerance([layer.width or 1], seeds=seeds, rectified=layer.first.activation is not None)
 
 
-def _neighbours(layer: Layer, spine: list[Layer]) -> tuple[Layer | None, Layer | None]:
+def _neighbours(layer: LayerRuns, spine: list[LayerRuns]) -> tuple[LayerRuns | None, LayerRuns | None]:
     """Return the layers a depth before and a depth after."""
     if layer.depth is None:
         return None, None
@@ -154,7 +160,9 @@ def _neighbours(layer: Layer, spine: list[Layer]) -> tuple[Layer | None, Layer |
     return (spine[at - 1] if at > 0 else None), (spine[at + 1] if at + 1 < len(spine) else None)
 
 
-def _expectation(layer: Layer, before: Layer | None, after: Layer | None, samples: int | None) -> SignalExpected:
+def _expectation(
+    layer: LayerRuns, before: LayerRuns | None, after: LayerRuns | None, samples: int | None
+) -> SignalExpected:
     active = layer.active() or [node for node, asked in zip(layer.nodes, layer.asked, strict=True) if asked]
     q = layer.expected(lambda node: node.expected_q)
     return SignalExpected(
@@ -183,3 +191,85 @@ def _moments(found: list[Figures]) -> SignalMoments:
 
 def _root(value: float | None) -> float | None:
     return None if value is None else math.sqrt(max(value, 0.0))
+
+
+_MOST: Final = 4
+
+
+def remarks(
+    traces: Sequence[Trace], alike: Sequence[Trace], layers: Sequence[LayerRuns], shown: Sequence[SignalLayer]
+) -> tuple[str, ...]:
+    """Return what the traces have to say, then what is true of the layers together."""
+    own = (note for trace in traces for note in trace.notes)
+    found = (
+        *own,
+        *_left_out(traces, alike),
+        *_overflow(layers),
+        *_died(layers),
+        *_readout(layers),
+        *_theory(alike, shown),
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _left_out(traces: Sequence[Trace], alike: Sequence[Trace]) -> Iterator[str]:
+    errors = [trace.error for trace in traces if trace.error is not None]
+    if errors:
+        where = f" in {errors[0].module}" if errors[0].module else ""
+        yield f"the {errors[0].phase} failed{where} in {len(errors)} of {len(traces)} seeds: {errors[0].message}"
+    others = len(traces) - len(errors) - len(alike)
+    if others > 0:
+        yield f"{others} of {len(traces)} seeds took another way through the model: left out"
+
+
+def _overflow(layers: Sequence[LayerRuns]) -> Iterator[str]:
+    """Name the first layer that returned what its dtype does not hold, else the first that such a gradient reached."""
+    forward = next((row for layer in layers for row in layer.rows if row.pre.nonfinite), None)
+    backward = next((row for layer in reversed(layers) for row in layer.rows if row.grad.nonfinite), None)
+    if forward is not None and forward.pre.infinite:
+        yield f"overflow: {_name(forward)} returns values beyond what {dtype_name(forward.dtype)} holds"
+    elif forward is None and backward is not None and backward.grad.infinite:
+        yield f"overflow: the gradient at {_name(backward)} has values beyond what {dtype_name(backward.dtype)} holds"
+
+
+def _died(layers: Sequence[LayerRuns]) -> Iterator[str]:
+    """Count the seeds whose signal is exactly 0 somewhere, where it is not in all."""
+    spine = [layer.forward() for layer in layers if layer.depth is not None]
+    dead = [any(value == 0 for value in seed) for seed in zip(*spine, strict=True)]
+    if any(dead) and not all(dead):
+        yield f"in {sum(dead)} of {len(dead)} seeds the signal came to exactly 0: the others were judged"
+
+
+def _name(row: Row) -> str:
+    return f"{row.module or 'the model'} ({row.type})"
+
+
+def _readout(layers: Sequence[LayerRuns]) -> Iterator[str]:
+    last = next((layer for layer in reversed(layers) if layer.depth is not None), None)
+    if last is not None and last.silent:
+        name = last.first.module or "the last layer"
+        yield f"the weights of {name} are 0: no gradient comes back through it until it has learnt"
+
+
+def _theory(traces: Sequence[Trace], shown: Sequence[SignalLayer]) -> Iterator[str]:
+    asked = [trace for trace in traces if trace.expected]
+    if not asked:
+        return
+    lost = [layer for layer in shown if layer.expected.pre.rms is None]
+    if lost:
+        names = [f"{one.module or 'the model'} ({one.type})" for one in lost]
+        yield f"theory does not reach {_some(names)}: what was measured there stands in"
+    unknown = [node.unknown for node in asked[0].graph.nodes if node.unknown]
+    if unknown:
+        yield f"theory does not know {_some(unknown)}: what was measured there stands in"
+    if asked[0].guessed:
+        yield "no scheme is known for some weights: theory takes the moments that they have"
+    if asked[0].reused:
+        names = [name or "the model" for name in asked[0].reused]
+        yield f"used more than once: {_some(names)}; theory takes every use for an independent layer"
+
+
+def _some(names: Sequence[str]) -> str:
+    different = list(dict.fromkeys(names))
+    more = f" and {len(different) - _MOST:,} more" if len(different) > _MOST else ""
+    return ", ".join(different[:_MOST]) + more

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from paraminspect.analysis.passes.operands import name_of
-from paraminspect.analysis.signal import convolutions
-from paraminspect.analysis.signal.connections import Connections
 from paraminspect.analysis.signal.operations import (
+    PLAIN,
+    TRANSPOSED,
     Activation,
+    Connections,
     Dropout,
     Norm,
     Operation,
@@ -23,6 +24,8 @@ from paraminspect.analysis.signal.operations import (
     Shift,
     Sum,
     Weighted,
+    convolution,
+    transposed,
 )
 
 _SHAPED: Final = {
@@ -83,7 +86,7 @@ _ARITHMETIC: Final = _ADDITIONS | _SUBTRACTIONS | _MULTIPLICATIONS | _DIVISIONS 
 
 
 @dataclass(frozen=True)
-class Call:
+class TorchCall:
     """One call of a torch function.
 
     `carries` tells whether the tensor of an id carries the signal, `owns` whether one is among the module's parameters,
@@ -111,7 +114,7 @@ def bare_name(func: Callable[..., Any]) -> str:
     return name if name.endswith("__") else name.rstrip("_")
 
 
-def read(call: Call, output: Tensor) -> Operation | None:
+def read(call: TorchCall, output: Tensor) -> Operation | None:
     """Say what a call did that returned `output`, None where theory has no word for it.
 
     An operation in place has changed its first argument by now: only shapes are read here, and numbers without one.
@@ -128,7 +131,7 @@ def read(call: Call, output: Tensor) -> Operation | None:
     return _arithmetic(name_of(call.func), call, output) if name_of(call.func) in _ARITHMETIC else None
 
 
-def _same(name: str, call: Call, output: Tensor) -> Operation | None:
+def _same(name: str, call: TorchCall, output: Tensor) -> Operation | None:
     """Read a change of shape, order or type, and whether it leaves dimension 0 and the places where they were."""
     data = call.args[0] if call.args else None
     if not isinstance(data, Tensor) or data.numel() != output.numel():
@@ -140,7 +143,7 @@ def _same(name: str, call: Call, output: Tensor) -> Operation | None:
     return Same(data, places=data.shape == output.shape, samples=alike)
 
 
-def _activation(name: str, call: Call) -> Operation | None:
+def _activation(name: str, call: TorchCall) -> Operation | None:
     known, parameters = _ACTIVATIONS[name]
     given = call.named(("input", *(parameter for parameter, _ in parameters)))
     data = given.get("input", given.get("self"))
@@ -153,7 +156,7 @@ def _activation(name: str, call: Call) -> Operation | None:
     return Activation(data, known, {k: v if isinstance(v, str) else float(v) for k, v in unusual.items()})
 
 
-def _clamp(call: Call, output: Tensor) -> Operation | None:
+def _clamp(call: TorchCall, output: Tensor) -> Operation | None:
     """Read ``clamp(min=0)``, which is relu, and one between two numbers."""
     given = call.named(("input", "min", "max"))
     low, high = given.get("min"), given.get("max")
@@ -164,7 +167,7 @@ def _clamp(call: Call, output: Tensor) -> Operation | None:
     return None
 
 
-def _prelu(call: Call, output: Tensor) -> Operation | None:
+def _prelu(call: TorchCall, output: Tensor) -> Operation | None:
     """Read a leaky rectifier whose slope is a parameter, the same for all units."""
     given = call.named(("input", "weight"))
     slopes = given["weight"].detach()
@@ -172,7 +175,7 @@ def _prelu(call: Call, output: Tensor) -> Operation | None:
     return Activation(given["input"], "leaky_relu", {"negative_slope": float(slopes.reshape(-1)[0])}) if alike else None
 
 
-def _linear(call: Call, output: Tensor) -> Operation | None:
+def _linear(call: TorchCall, output: Tensor) -> Operation | None:
     given = call.named(("input", "weight", "bias"))
     data, weight = given["input"], given["weight"]
     if weight.dim() != 2:
@@ -182,7 +185,7 @@ def _linear(call: Call, output: Tensor) -> Operation | None:
     return Weighted(data, weight, given.get("bias"), Connections(fan_in, width), fan_in, width, units, weight)
 
 
-def _product(name: str, call: Call, output: Tensor) -> Operation | None:
+def _product(name: str, call: TorchCall, output: Tensor) -> Operation | None:
     """Read ``x @ w``, ``w @ x`` and ``addmm(b, x, w)`` with a matrix `w` that is not part of the signal."""
     operands = [*call.args, *call.kwargs.values()][:3]
     bias = operands.pop(0) if name == "addmm" else None
@@ -200,25 +203,25 @@ def _product(name: str, call: Call, output: Tensor) -> Operation | None:
     return None
 
 
-def _factors(call: Call) -> bool:
+def _factors(call: TorchCall) -> bool:
     """Tell whether ``addmm`` weighs its parts."""
     return any(call.kwargs.get(key, 1) != 1 for key in ("alpha", "beta"))
 
 
-def _layer_norm(call: Call, output: Tensor) -> Operation:
+def _layer_norm(call: TorchCall, output: Tensor) -> Operation:
     given = call.named(("input", "normalized_shape", "weight", "bias", "eps"))
     size = math.prod(given["normalized_shape"])
     return Norm(given["input"], True, given.get("weight"), given.get("bias"), given.get("eps", 1e-5), size)
 
 
-def _rms_norm(call: Call, output: Tensor) -> Operation:
+def _rms_norm(call: TorchCall, output: Tensor) -> Operation:
     given = call.named(("input", "normalized_shape", "weight", "eps"))
     eps = given.get("eps")
     eps = torch.finfo(output.dtype).eps if eps is None else eps
     return Norm(given["input"], False, given.get("weight"), None, eps, math.prod(given["normalized_shape"]))
 
 
-def _dropout(call: Call, output: Tensor) -> Operation | None:
+def _dropout(call: TorchCall, output: Tensor) -> Operation | None:
     given = call.named(("input", "p", "training"))
     p = given.get("p", 0.5)
     if not given.get("training", given.get("train", True)) or p == 0:
@@ -226,15 +229,15 @@ def _dropout(call: Call, output: Tensor) -> Operation | None:
     return Dropout(given["input"], p) if p < 1 else None
 
 
-def _convolution(call: Call, output: Tensor) -> Operation:
-    return convolutions.convolution(call.named(convolutions.PLAIN), output)
+def _convolution(call: TorchCall, output: Tensor) -> Operation:
+    return convolution(call.named(PLAIN), output)
 
 
-def _transposed(call: Call, output: Tensor) -> Operation:
-    return convolutions.transposed(call.named(convolutions.TRANSPOSED), output)
+def _transposed(call: TorchCall, output: Tensor) -> Operation:
+    return transposed(call.named(TRANSPOSED), output)
 
 
-_BUILDERS: Final[dict[str, Callable[[Call, Tensor], Operation | None]]] = {
+_BUILDERS: Final[dict[str, Callable[[TorchCall, Tensor], Operation | None]]] = {
     "prelu": _prelu,
     **dict.fromkeys(("clamp", "clip", "clamp_min"), _clamp),
     "linear": _linear,
@@ -246,7 +249,7 @@ _BUILDERS: Final[dict[str, Callable[[Call, Tensor], Operation | None]]] = {
 }
 
 
-def _arithmetic(name: str, call: Call, output: Tensor) -> Operation | None:
+def _arithmetic(name: str, call: TorchCall, output: Tensor) -> Operation | None:
     """Read a sum of two parts of the signal; what is added to it, or multiplies it, and is a parameter or a number."""
     if name in _NEGATIONS:
         return Scale(call.args[0], -1.0)

@@ -10,7 +10,7 @@ from typing import Final
 
 from paraminspect import theory
 from paraminspect.analysis.signal.effects import Activated, Multiplied
-from paraminspect.analysis.signal.layers import Layer
+from paraminspect.analysis.signal.layer_runs import LayerRuns
 from paraminspect.analysis.signal.states import Law, mean_of
 
 _SAME: Final = 1e-6  # relative
@@ -36,7 +36,7 @@ class Regime:
     drowned: bool = False
 
 
-def regime_of(hidden: Sequence[Layer]) -> Regime:
+def regime_of(hidden: Sequence[LayerRuns]) -> Regime:
     """Return the regime of the fixed point where all hidden layers but the first are alike; else the mean χ alone.
 
     Critical is a network no deeper than a fifth of its depth scale. Weights whose moments were measured leave χ₁ as
@@ -55,12 +55,12 @@ def regime_of(hidden: Sequence[Layer]) -> Regime:
     return Regime(math.exp(sum(known) / len(known))) if known and len(known) == len(factors) else Regime()
 
 
-def _factor(before: Layer, after: Layer) -> float | None:
+def _factor(before: LayerRuns, after: LayerRuns) -> float | None:
     one, other = before.expected_norm(), after.expected_norm()
     return one / other if one is not None and other else None
 
 
-def _fixed_point(hidden: Sequence[Layer], effects: list[Activated], weighted: list[Multiplied]) -> Regime | None:
+def _fixed_point(hidden: Sequence[LayerRuns], effects: list[Activated], weighted: list[Multiplied]) -> Regime | None:
     known, start = effects[0].known, hidden[0].nodes[0].state
     fans = [layer.first.fan_in or 0 for layer in hidden[1:]]
     weights = [Law(0.0, law.weight.second * fan, law.weight.error) for law, fan in zip(weighted, fans, strict=True)]

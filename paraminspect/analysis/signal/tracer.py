@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from paraminspect.analysis.passes.failing_module import reason
 from paraminspect.analysis.passes.operands import name_of
-from paraminspect.analysis.passes.running import Running
+from paraminspect.analysis.passes.running_modules import Running
 from paraminspect.analysis.signal import figures as measure
 from paraminspect.analysis.signal import operations as ops
 from paraminspect.analysis.signal.effects import (
@@ -29,8 +29,8 @@ from paraminspect.analysis.signal.effects import (
     Shifted,
     Unchanged,
 )
-from paraminspect.analysis.signal.nodes import Graph, Node, Row
-from paraminspect.analysis.signal.recognise import ACTIVATIONS, Call, bare_name, read
+from paraminspect.analysis.signal.graph import Graph, Node, Row
+from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
 from paraminspect.analysis.signal.states import Law
 from paraminspect.analysis.signal.weights import Weights, version
 
@@ -114,7 +114,7 @@ class Follower(TorchFunctionMode):
         with self._watching(func):
             if before:
                 self._follow(
-                    Call(func, args, kwargs, before.__contains__, self._weights.owns), before, recorded, output
+                    TorchCall(func, args, kwargs, before.__contains__, self._weights.owns), before, recorded, output
                 )
             elif isinstance(output, Tensor):
                 self._weights.note_view(func, args, output)
@@ -138,7 +138,7 @@ class Follower(TorchFunctionMode):
             self._settle()
         return {key: node for key, (_, node) in found.items()}, any(one.requires_grad for one, _ in found.values())
 
-    def _follow(self, call: Call, before: Before, recorded: bool, output: Any) -> None:
+    def _follow(self, call: TorchCall, before: Before, recorded: bool, output: Any) -> None:
         """Add a node for every tensor of real numbers that an operation on the signal returned."""
         if getattr(call.func, "__name__", "") == "__get__" and name_of(call.func) not in _SHOWS:
             return
@@ -229,7 +229,7 @@ class Follower(TorchFunctionMode):
         self._settle()
         return node
 
-    def _opaque(self, call: Call, before: Before, output: Tensor) -> Node:
+    def _opaque(self, call: TorchCall, before: Before, output: Tensor) -> Node:
         node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
         arguments = _tensors((*call.args, *call.kwargs.values()))
         if self._weights.note_read(arguments) and output.dim():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paraminspect.analysis.signal.figures import figures
 from paraminspect.analysis.signal.operations import Same
-from paraminspect.analysis.signal.recognise import Call, read
+from paraminspect.analysis.signal.recognise import TorchCall, read
 from paraminspect.analysis.signal.states import Law
 
 _SIGMAS: Final = 5.0  # a measured mean counts as 0 within so many standard errors
@@ -79,7 +79,7 @@ class Weights:
         first = args[0] if args else None
         if not isinstance(first, Tensor) or output is first or not self.owns(first):
             return
-        if isinstance(read(Call(func, args, {}, self._parameters.__contains__, self.owns), output), Same):
+        if isinstance(read(TorchCall(func, args, {}, self._parameters.__contains__, self.owns), output), Same):
             self._views[id(output)] = weakref.ref(output), self.owner(first)
 
     def note_use(self, weight: Tensor, rows: Tensor | None) -> bool:

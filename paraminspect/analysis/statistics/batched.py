@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paraminspect.analysis.statistics.block_figures import CANCELLATION, Floats
 from paraminspect.analysis.statistics.tensor_values import measure
-from paraminspect.analysis.statistics.two_pass import CANCELLATION, Floats
 from paraminspect.report import Values
 
 _MOST = 16_384  # elements of a tensor that waits; a larger one is measured alone as fast

@@ -1,17 +1,65 @@
-"""Read the elements of a tensor as flat numpy arrays, a block at a time, and leave the tensor as it was."""
+"""Read the elements of a tensor as flat numpy arrays, a block at a time, in several threads; it stays as it was."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from paraminspect.analysis.statistics import strides
-from paraminspect.analysis.statistics.strides import Dims, Index
+Dims = list[tuple[int, int]]  # (size, stride in elements), largest stride first
+Index = tuple[int | slice, ...]
+
+
+def simplified(shape: Sequence[int], strides: Sequence[int]) -> Dims:
+    """Return the fewest dimensions that visit the same elements as often, in order of memory."""
+    dims: Dims = []
+    for size, stride in sorted(zip(shape, strides, strict=True), key=lambda dim: -dim[1]):
+        if size == 1:
+            continue
+        if dims and dims[-1][1] == stride * size:
+            dims[-1] = (dims[-1][0] * size, stride)
+        else:
+            dims.append((size, stride))
+    return dims or [(1, 1)]
+
+
+def span(dims: Dims) -> int:
+    """Return how many elements of memory lie from the first visited to the last, both included."""
+    return 1 + sum((size - 1) * stride for size, stride in dims)
+
+
+def visits(dims: Dims) -> npt.NDArray[np.int64]:
+    """Return how often each element of the span is visited; strides must not be 0."""
+    counts = np.ones(1, np.int64)
+    for size, stride in dims:
+        length = counts.size + (size - 1) * stride
+        rows = -(-length // stride)
+        padded = np.zeros(rows * stride, np.int64)
+        padded[: counts.size] = counts
+        # Element p gains what p, p - stride, …, p - (size - 1) stride had: a window over every stride-th element.
+        sums = padded.reshape(rows, stride).cumsum(axis=0)
+        sums[size:] -= sums[:-size].copy()
+        counts = sums.reshape(-1)[:length]
+    return counts
+
+
+def blocks(shape: Sequence[int], limit: int) -> list[Index]:
+    """Cut an array of `shape` into blocks of at most `limit` elements, in order, none thinner than it must be."""
+    axis, inner = len(shape) - 1, 1
+    while axis and inner * shape[axis] <= limit:
+        inner *= shape[axis]
+        axis -= 1
+    rows = max(1, limit // inner)
+    parts = [slice(start, start + rows) for start in range(0, shape[axis], rows)]
+    return [(*outer, part) for outer in itertools.product(*map(range, shape[:axis])) for part in parts]
+
 
 Array = npt.NDArray[Any]
 
@@ -26,8 +74,8 @@ class Elements:
     """
 
     def __init__(self, tensor: torch.Tensor, words: np.dtype[Any], dims: Dims, repeat: int, overlapping: bool) -> None:
-        self.visits = strides.visits(dims) if overlapping else None
-        dims = [(strides.span(dims), 1)] if overlapping else dims
+        self.visits = visits(dims) if overlapping else None
+        dims = [(span(dims), 1)] if overlapping else dims
         self.shape = tuple(size for size, _ in dims)
         self.size = math.prod(self.shape)
         self.repeat = repeat
@@ -39,7 +87,7 @@ class Elements:
 
     def blocks(self, limit: int) -> list[Index]:
         """Return the indices of blocks of at most `limit` elements each that make up the whole."""
-        return strides.blocks(self.shape, limit)
+        return blocks(self.shape, limit)
 
     def sample(self, most: int) -> Array:
         """Return at most `most` elements, evenly spaced.
@@ -66,13 +114,13 @@ def open_elements(tensor: torch.Tensor, words: np.dtype[Any], most: int) -> Elem
     A tensor of up to `most` elements is read as it is; in a larger one, what a stride of 0 repeats is read once.
     """
     count, repeat, overlapping = tensor.numel(), 1, False
-    dims = [(count, 1)] if tensor.is_contiguous() else strides.simplified(tensor.shape, tensor.stride())
+    dims = [(count, 1)] if tensor.is_contiguous() else simplified(tensor.shape, tensor.stride())
     if count > most:
         repeat = math.prod(size for size, stride in dims if not stride)
         dims = [dim for dim in dims if dim[1]] or [(1, 1)]
-        overlapping = math.prod(size for size, _ in dims) > strides.span(dims)
+        overlapping = math.prod(size for size, _ in dims) > span(dims)
     # Memory that was freed (FSDP does it) or never read whole must be unknown, not a segmentation fault.
-    needed = (tensor.storage_offset() + strides.span(dims)) * words.itemsize
+    needed = (tensor.storage_offset() + span(dims)) * words.itemsize
     if tensor.untyped_storage().nbytes() < needed:
         return None
     return Elements(tensor, words, dims, repeat, overlapping)
@@ -109,3 +157,32 @@ def _fetcher(tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> Callable
         return np.asarray(_Memory(block, words, [(block.numel(), 1)]))
 
     return fetch
+
+
+T = TypeVar("T")
+Draw = Iterator[tuple[int, Index]]
+
+_MOST_THREADS = 4  # each takes up to 12 MB, and the calls between long numpy operations hold the interpreter lock
+_FEWEST_BLOCKS = 4  # for each thread: starting one takes as long as measuring a block
+
+
+def share(blocks: list[Index], worker: Callable[[Draw], T]) -> list[T]:
+    """Call `worker` in as many threads as torch itself may use; each draws numbered blocks until none is left."""
+    left = deque(enumerate(blocks))
+    threads = min(_MOST_THREADS, torch.get_num_threads(), len(blocks) // _FEWEST_BLOCKS)
+    if threads < 2:
+        return [worker(_draw(left))]
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(worker, _draw(left)) for _ in range(threads - 1)]
+        try:
+            return [worker(_draw(left)), *(other.result() for other in others)]
+        finally:
+            left.clear()  # an interrupt in this thread ends the others too
+
+
+def _draw(left: deque[tuple[int, Index]]) -> Draw:
+    while True:
+        try:
+            yield left.popleft()
+        except IndexError:
+            return

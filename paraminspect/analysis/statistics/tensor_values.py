@@ -15,12 +15,24 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from paraminspect.analysis.statistics.bins import histogram_of
-from paraminspect.analysis.statistics.counting import COUNTABLE, count, values_of
-from paraminspect.analysis.statistics.decoding import WORDS, decode, magnitudes, measure_words
-from paraminspect.analysis.statistics.elements import Elements, open_elements
-from paraminspect.analysis.statistics.parallel import Draw, share
-from paraminspect.analysis.statistics.two_pass import CANCELLATION, Array, Counts, Floats, weighted_moments_of
+from paraminspect.analysis.statistics.block_figures import (
+    CANCELLATION,
+    Array,
+    Counts,
+    Floats,
+    histogram_of,
+    weighted_moments_of,
+)
+from paraminspect.analysis.statistics.elements import Draw, Elements, open_elements, share
+from paraminspect.analysis.statistics.number_formats import (
+    COUNTABLE,
+    WORDS,
+    count,
+    decode,
+    magnitudes,
+    measure_words,
+    values_of,
+)
 from paraminspect.report import Values
 from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_of_moments
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
-from paraminspect.analysis.inventory.model_inventory import count, take_inventory
-from paraminspect.analysis.passes.forward_backward import Passes, loss_value, run_passes
+from paraminspect.analysis.inventory import count, take_inventory
+from paraminspect.analysis.passes.forward_backward import Passes, leaves_of, loss_value, run_passes, spared
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.errors import UserError
 from paraminspect.modules.nested import tensors_in
@@ -104,3 +104,32 @@ def test_a_requires_grad_attribute_is_called_forgotten() -> None:
     (entry,) = take_inventory(net).of_kind("unregistered")
     assert entry.name == "0.scale"
     assert entry.note.startswith("requires grad, but is no Parameter")
+
+
+def test_the_leaves_of_a_graph() -> None:
+    net, x = nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True)
+    found = leaves_of((net(x) * 2 + net.bias).sum())
+    assert {id(leaf) for leaf in found} == {id(x), id(net.weight), id(net.bias)}
+    assert len(found) == 3
+    assert leaves_of(x) == [x]
+    assert leaves_of(torch.ones(1)) == []
+
+
+def test_only_their_own_gradients_are_kept() -> None:
+    net, x, y = nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True), torch.ones(2, requires_grad=True)
+    before = y.grad = torch.full((2,), 5.0)
+    loss = (net(x) * y).sum()
+    with spared(loss, {id(p) for p in net.parameters()}):
+        loss.backward()
+        assert x.grad is not None
+    assert x.grad is None
+    assert y.grad is before
+    assert before.tolist() == [5.0, 5.0]
+    assert net.weight.grad is not None
+
+
+def test_a_graph_of_many_layers_is_walked_without_recursion() -> None:
+    x = y = torch.ones(1, requires_grad=True)
+    for _ in range(20_000):
+        y = y + 1
+    assert leaves_of(y) == [x]

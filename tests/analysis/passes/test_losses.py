@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.constant_loss import why_constant
-from paraminspect.analysis.passes.losses import compute_loss
+from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.errors import UserError
 from paraminspect.modules.subject import Loss
 

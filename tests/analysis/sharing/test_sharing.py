@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
-from paraminspect.analysis.sharing import find_sharing, overlap, relations
+from paraminspect.analysis.inventory import take_inventory
+from paraminspect.analysis.sharing import find_sharing, relations
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing
@@ -300,7 +300,7 @@ def test_of_many_tensors_few_pairs_are_compared(name: str, monkeypatch: pytest.M
     monkeypatch.setattr(relations, "relation", lambda *pair: compared.append(pair) or count(*pair))
     module = holding(**{f"p{i:04}": tensor for i, tensor in enumerate(MANY[name]())})
     assert [(shared.kind, len(shared.names)) for shared in found(module, measured=False)] == GROUPS[name]
-    assert len(compared) <= overlap.PAIRS_EACH * 1001
+    assert len(compared) <= relations.PAIRS_EACH * 1001
 
 
 # --- equal values -------------------------------------------------------------------------------------------

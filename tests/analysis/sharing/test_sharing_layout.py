@@ -11,12 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraminspect.analysis.sharing import layout, overlap
-from paraminspect.analysis.sharing.layout import Layout, Listed, Strided, common, held_twice, layout_of
-from paraminspect.analysis.sharing.memory import memory_of
-from paraminspect.analysis.sharing.overlap import candidates
-from paraminspect.analysis.sharing.relations import relation
-from paraminspect.analysis.sharing.sets import Sets
+from paraminspect.analysis.sharing import byte_sets, relations
+from paraminspect.analysis.sharing.byte_sets import Layout, Listed, Strided, common, held_twice, layout_of
+from paraminspect.analysis.sharing.relations import DisjointSets, candidates, relation
+from paraminspect.analysis.sharing.tensor_memory import memory_of
 
 BASE = 1600  # bytes
 BUFFER = np.zeros(BASE, np.uint8)
@@ -76,13 +74,13 @@ def test_bytes_held_twice(many: list[View]) -> None:
 
 
 @settings(max_examples=100)
-@given(st.lists(views(), min_size=2, max_size=8), st.sampled_from([0, overlap.PAIRS_EACH]))
+@given(st.lists(views(), min_size=2, max_size=8), st.sampled_from([0, relations.PAIRS_EACH]))
 def test_what_overlaps_is_connected(many: list[View], pairs_each: int) -> None:
     """By all pairs or by a sweep over the runs: the components are those of all pairs compared."""
     layouts, sets = [made(view) for view in many], [addresses(*view) for view in many]
-    found, wanted = Sets(len(many)), Sets(len(many))
+    found, wanted = DisjointSets(len(many)), DisjointSets(len(many))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "PAIRS_EACH", pairs_each)
+        patch.setattr(relations, "PAIRS_EACH", pairs_each)
         listed = candidates(layouts)
     assert listed.undecided == ()
     for one, other in listed.pairs:
@@ -176,7 +174,7 @@ def test_what_would_take_too_long_to_count_is_unknown_never_wrong() -> None:
 
 
 def test_columns_of_any_length_are_told_apart_without_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOST_LISTED", 1)
+    monkeypatch.setattr(byte_sets, "MOST_LISTED", 1)
     real, imaginary = layout_of(0, 4, (2**40,), (2,)), layout_of(4, 4, (2**40,), (2,))
     both, left = layout_of(0, 4, (2**40, 3), (10, 1)), layout_of(4, 4, (2**40, 4), (10, 1))
     assert real is not None and imaginary is not None and both is not None and left is not None
@@ -193,8 +191,8 @@ def test_very_many_pairs_are_not_all_compared() -> None:
 
 
 def test_clusters_of_too_many_runs_are_left_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOST_LISTED", 100)
-    monkeypatch.setattr(overlap, "PAIRS_EACH", 0)
+    monkeypatch.setattr(byte_sets, "MOST_LISTED", 100)
+    monkeypatch.setattr(relations, "PAIRS_EACH", 0)
     columns = [layout_of(4 * column, 4, (100,), (3,)) for column in range(3)]
     found = candidates([one for one in columns if one])
     assert (found.pairs, found.undecided) == ((), ((0, 1, 2),))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.modules.subject import Ties
 from paraminspect.render.sharing import MEANING

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.modules.subject import Ties

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.analysis.signal import convolutions
+from paraminspect.analysis.signal import operations
 
 PLAIN = [
     {"kernel_size": 3, "padding": 1},
@@ -51,7 +51,7 @@ def test_what_arrives_and_what_comes_back_is_that_of_ones(
     (grad,) = torch.autograd.grad(y, x, back.expand(y.shape))
     names = ("stride", "padding", "dilation", "groups")
     given = {"input": x, "weight": layer.weight, **{name: getattr(layer, name) for name in names}}
-    read = convolutions.transposed if kind is nn.ConvTranspose2d else convolutions.convolution
+    read = operations.transposed if kind is nn.ConvTranspose2d else operations.convolution
     found = read(given, y)
     start = places.numpy() if field else 0.5
     shape = tuple(y.shape[-2:])
@@ -68,7 +68,7 @@ def test_what_arrives_and_what_comes_back_is_that_of_ones(
 def test_other_dimensions(dimensions: int) -> None:
     layer = _ones(getattr(nn, f"Conv{dimensions}d")(2, 3, 3, padding=1, bias=False))
     y = layer(torch.ones(1, 2, *[5] * dimensions, dtype=torch.float64))
-    found = convolutions.convolution(
+    found = operations.convolution(
         {"input": torch.ones(1, 2, *[5] * dimensions), "weight": layer.weight, "padding": 1}, y
     )
     np.testing.assert_allclose(found.connections.gathered(1.0), y[0, 0].detach().numpy())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paraminspect.analysis.inventory.model_inventory import take_inventory
+from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.signal import calls_of, combined, follow
 from paraminspect.experiments.measured import guarded
 from paraminspect.modules.subject import Batch, Given

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from paraminspect.analysis.statistics import digest as module
-from paraminspect.analysis.statistics.digest import digest
+from paraminspect.analysis.statistics import contents
+from paraminspect.analysis.statistics.contents import digest
 
 
 def by_hand(head: str, tensor: torch.Tensor) -> str:
@@ -54,7 +54,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("block", [1, 5, 2**22])
 @pytest.mark.parametrize("tensor", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_layout_makes_no_difference(tensor: torch.Tensor, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(contents, "_BLOCK", block)
     plain = tensor.detach().clone(memory_format=torch.contiguous_format).resolve_conj()
     head = f"{str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape))}"
     assert digest(tensor) == by_hand(head, plain)

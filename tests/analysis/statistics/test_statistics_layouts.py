@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraminspect.analysis.statistics import strides, tensor_values
+from paraminspect.analysis.statistics import elements, tensor_values
 from paraminspect.analysis.statistics.elements import open_elements
 from paraminspect.analysis.statistics.tensor_values import measure
 from tests.analysis.statistics.exact_figures import assert_figures
@@ -154,28 +154,28 @@ def test_other_devices(name, dtype, sample, block, monkeypatch):
 
 
 def test_dimensions_that_follow_each_other_in_memory_are_one():
-    assert strides.simplified((6, 7, 8), (56, 8, 1)) == [(336, 1)]
-    assert strides.simplified((8, 6, 7), (1, 56, 8)) == [(336, 1)]
-    assert strides.simplified((6, 7, 8), (60, 8, 1)) == [(6, 60), (56, 1)]
-    assert strides.simplified((5, 1, 4, 3), (0, 9, 0, 2)) == [(3, 2), (20, 0)]
-    assert strides.simplified((), ()) == strides.simplified((1, 1), (7, 3)) == [(1, 1)]
+    assert elements.simplified((6, 7, 8), (56, 8, 1)) == [(336, 1)]
+    assert elements.simplified((8, 6, 7), (1, 56, 8)) == [(336, 1)]
+    assert elements.simplified((6, 7, 8), (60, 8, 1)) == [(6, 60), (56, 1)]
+    assert elements.simplified((5, 1, 4, 3), (0, 9, 0, 2)) == [(3, 2), (20, 0)]
+    assert elements.simplified((), ()) == elements.simplified((1, 1), (7, 3)) == [(1, 1)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 20)), max_size=4))
 def test_visits_count_every_position(dims):
-    counts = np.zeros(strides.span(dims), np.int64)
+    counts = np.zeros(elements.span(dims), np.int64)
     for position in np.ndindex(*(size for size, _ in dims)):
         counts[sum(index * stride for index, (_, stride) in zip(position, dims, strict=True))] += 1
-    assert strides.visits(dims).tolist() == counts.tolist()
-    simple = strides.simplified([size for size, _ in dims], [stride for _, stride in dims])
-    assert strides.visits(simple).tolist() == counts.tolist()
+    assert elements.visits(dims).tolist() == counts.tolist()
+    simple = elements.simplified([size for size, _ in dims], [stride for _, stride in dims])
+    assert elements.visits(simple).tolist() == counts.tolist()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 40))
 def test_blocks_cover_every_element_once_and_in_order(shape, limit):
     x = np.arange(math.prod(shape)).reshape(shape)
-    parts = [x[index].reshape(-1) for index in strides.blocks(shape, limit)]
+    parts = [x[index].reshape(-1) for index in elements.blocks(shape, limit)]
     assert np.concatenate(parts).tolist() == x.reshape(-1).tolist()
     assert all(part.size <= limit for part in parts)

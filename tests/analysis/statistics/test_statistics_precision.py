@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from paraminspect.analysis.statistics import tensor_values
-from paraminspect.analysis.statistics.parallel import share
+from paraminspect.analysis.statistics.block_figures import moments_of, weighted_moments_of
+from paraminspect.analysis.statistics.elements import share
 from paraminspect.analysis.statistics.tensor_values import measure
-from paraminspect.analysis.statistics.two_pass import moments_of, weighted_moments_of
 from paraminspect.report.merge import Moments, merge, merge_all, repeat
 from tests.analysis.statistics.exact_figures import assert_figures, assert_moments, is_root
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis.statistics import strides
+from paraminspect.analysis.statistics.elements import Dims as ElementDims
+from paraminspect.analysis.statistics.elements import span, visits
 
 Array = npt.NDArray[np.int64]
 Dims = tuple[tuple[int, int], ...]  # (how many, bytes from one to the next), the widest step first
@@ -133,11 +134,11 @@ def layout_of(start: int, itemsize: int, shape: Sequence[int], steps: Sequence[i
     return Strided(start, tuple(reversed(nested)))
 
 
-def _listed(start: int, itemsize: int, dims: strides.Dims) -> Listed:
+def _listed(start: int, itemsize: int, dims: ElementDims) -> Listed:
     raw = (*((count, step * itemsize) for count, step in dims), (itemsize, 1))
-    if strides.span(dims) > MOST_LISTED:
+    if span(dims) > MOST_LISTED:
         return Listed(start, raw, None, None)
-    touched = np.concatenate([[False], strides.visits(dims) > 0, [False]])
+    touched = np.concatenate([[False], visits(dims) > 0, [False]])
     edges = start + itemsize * np.flatnonzero(np.diff(touched))
     return Listed(start, raw, edges[::2], edges[1::2])
 

@@ -1,15 +1,50 @@
-"""Digests of tensors, so that two machines can compare what they hold: read in place, never copied as a whole."""
+"""What a tensor holds, to the last bit: its elements as JSON has them and as PyTorch prints them, and a digest."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+
+SMALL = 1000  # as many elements as PyTorch prints without leaving some out
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """`data`: nested lists, non-finite and complex elements as None; `text`: what ``print(tensor)`` shows."""
+
+    data: Any = None
+    text: str | None = None
+
+
+def numbers_of(tensor: Tensor, limit: int = SMALL) -> Numbers:
+    """Return the elements of `tensor`, or nothing when it has more than `limit` or holds no data."""
+    if tensor.is_meta or tensor.numel() > limit:
+        return Numbers()
+    plain = tensor.detach().cpu()
+    try:
+        if isinstance(tensor, torch.nn.Parameter):
+            plain = plain.data
+        return Numbers(_plain(plain.tolist()), str(plain))
+    except (RuntimeError, NotImplementedError):  # a dtype that torch stores but cannot print
+        return Numbers()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
 
 _BLOCK = 2**22  # elements that are copied at once where a tensor cannot be read in place
 

@@ -1,26 +1,108 @@
-"""Follow the modules as they run: what each returned, what gradient arrived there."""
+"""Follow the modules as they run: which runs now, which raised, what each returned, what gradient arrived there."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 
-from paraminspect.analysis.passes.running import Frame, Running
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.modules.nested import tensors_in
 from paraminspect.modules.walk import Walk, registered
 from paraminspect.report import LayerGrad, LayerOut, Values
 
+
+class Frame(NamedTuple):
+    """A module whose forward has begun: under which name, with what, and which error was being handled then."""
+
+    name: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    handled: BaseException | None
+
+
+class Running:
+    """Keep the stack of running modules, each under the name it goes by in this call."""
+
+    def __init__(self, modules: Walk) -> None:
+        self.names: dict[int, list[str]] = {}
+        for name, child in modules.paths:
+            self.names.setdefault(id(child), []).append(name)
+        self.times: dict[int, int] = {}
+        self.stack: list[Frame] = []
+        self.failed: tuple[BaseException, Frame] | None = None
+
+    @property
+    def current(self) -> str:
+        """Return the path of the innermost module that runs now."""
+        return self.stack[-1].name if self.stack else ""
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Keep the hooks installed, for all modules at once, only while the passes run."""
+        before = module_hooks.register_module_forward_pre_hook(self._enter)
+        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def blamed(self, error: BaseException) -> Frame | None:
+        """Return the innermost module whose forward raised `error`, None when it came from outside of all."""
+        if self.failed is not None and self.failed[0] is error:
+            return self.failed[1]
+        return self.stack[-1] if self.stack else None
+
+    def forget(self) -> None:
+        """Hold no arguments and no errors."""
+        self.stack.clear()
+        self.failed = None
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Name the module that starts; one that is registered under several names goes by them in turn."""
+        names = self.names.get(id(module))
+        if names is not None:
+            turn = self.times.get(id(module), 0)
+            self.times[id(module)] = turn + 1
+            self.stack.append(Frame(names[turn % len(names)], module, args, sys.exc_info()[1]))
+
+    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
+        """Take the module from the stack; note what it returned, or that it raised."""
+        running = self._take(module)
+        if running is None:
+            return
+        error = sys.exc_info()[1] if output is None else None
+        if error is not None and error is not running.handled:
+            if self.failed is None or self.failed[0] is not error:
+                self.failed = (error, running)
+        else:
+            self.returned(running, output)
+
+    def returned(self, running: Frame, output: Any) -> None:
+        """Take note of what a module returned: the stack itself needs nothing of it."""
+
+    def _take(self, module: nn.Module) -> Frame | None:
+        """Remove the module from the stack, and what a BaseException left above it: no hook hears of those."""
+        for at in range(len(self.stack) - 1, -1, -1):
+            if self.stack[at].module is module:
+                running = self.stack[at]
+                del self.stack[at:]
+                return running
+        return None
+
+
 _NO_OUTPUT, _NO_GRADIENT = LayerOut(), LayerGrad()
 
 
 @dataclass(eq=False)
-class Call:
+class LayerCall:
     """One call of one childless module: figures of what it returned and of the gradient that arrived there."""
 
     module: str
@@ -40,7 +122,7 @@ class Call:
 
 
 class Watch(Running):
-    """Keep one Call for every call of a childless module.
+    """Keep one LayerCall for every call of a childless module.
 
     `gathering` tells that gradients which arrive now are those of the loss. A forward may run backwards of its own.
     """
@@ -49,9 +131,9 @@ class Watch(Running):
         super().__init__(modules)
         self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
         self.gathering = False
-        self.calls: list[Call] = []
+        self.calls: list[LayerCall] = []
         self.queue = Queue()
-        self._calls_of: dict[int, list[Call]] = {}
+        self._calls_of: dict[int, list[LayerCall]] = {}
         self._leaves: list[tuple[Tensor, Any]] = []
         # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
         # 20,000 layers deep. Held here, and let go from the last to the first, each node is freed on its own.
@@ -87,7 +169,7 @@ class Watch(Running):
         tensors = tensors_in(output)
         floats = (tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex())
         found = next(floats, tensors[0] if tensors else None)
-        call = Call(running.name, type(running.module).__name__)
+        call = LayerCall(running.name, type(running.module).__name__)
         calls = self._calls_of.setdefault(id(running.module), [])
         if not self.gathering:
             self.calls.append(call)
@@ -98,12 +180,12 @@ class Watch(Running):
             if repeated is not None and found.requires_grad:
                 self._await_gradient(repeated, found)
 
-    def _repeated(self, call: Call, calls: list[Call]) -> Call | None:
+    def _repeated(self, call: LayerCall, calls: list[LayerCall]) -> LayerCall | None:
         """Return the call that a checkpoint repeats: the last that gave the same and has no gradient yet."""
         self.queue.flush()
         return next((one for one in reversed(calls) if one.out == call.out and one.grad.rms is None), None)
 
-    def _await_gradient(self, call: Call, found: Tensor) -> None:
+    def _await_gradient(self, call: LayerCall, found: Tensor) -> None:
         def note(grad: Tensor | None) -> None:
             if grad is not None and self.gathering:  # a Function of the user's may return None
                 with torch._C.DisableTorchFunction():

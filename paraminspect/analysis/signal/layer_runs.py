@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from paraminspect.analysis.signal.effects import Multiplied
 from paraminspect.analysis.signal.figures import Figures
-from paraminspect.analysis.signal.nodes import Node, Row
+from paraminspect.analysis.signal.graph import Node, Row
 from paraminspect.analysis.signal.trace import Trace
 
 _COUNTED = ("weighted", "sum")
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerRuns:
     """One layer in every seed; `depth` where it is on the spine. `asked` are the seeds that theory was asked about."""
 
     nodes: tuple[Node, ...]
@@ -81,7 +81,7 @@ def _row(node: Node) -> Row:
     return node.row
 
 
-def layers_of(traces: Sequence[Trace]) -> list[Layer]:
+def layers_of(traces: Sequence[Trace]) -> list[LayerRuns]:
     """Line the rows of all seeds up, and number those that every path runs through."""
     spine = {node for node in traces[0].graph.spine() if node.row is not None and node.row.kind in _COUNTED}
     asked = tuple(trace.expected for trace in traces)
@@ -89,16 +89,16 @@ def layers_of(traces: Sequence[Trace]) -> list[Layer]:
     found, depth = [], 0
     for nodes in columns:
         depth += nodes[0] in spine
-        found.append(Layer(nodes, depth if nodes[0] in spine else None, asked))
+        found.append(LayerRuns(nodes, depth if nodes[0] in spine else None, asked))
     return found
 
 
-def without_readout(spine: Sequence[Layer]) -> list[Layer]:
+def without_readout(spine: Sequence[LayerRuns]) -> list[LayerRuns]:
     """Leave the last layer out if it only reads the result: its scale is often meant to be another one."""
     return [*spine[:-1]] if len(spine) > 2 and spine[-1].reads_out else [*spine]
 
 
-def widths_of(layers: Sequence[Layer]) -> list[int]:
+def widths_of(layers: Sequence[LayerRuns]) -> list[int]:
     """Return the widths that are known."""
     return [layer.width for layer in layers if layer.width]
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import Parameter
 
-from paraminspect.analysis.inventory.forgotten import MOST_VALUES
-from paraminspect.analysis.inventory.model_inventory import count, counted_by_torch, take_inventory
+from paraminspect.analysis.inventory import count, counted_by_torch, take_inventory
+from paraminspect.modules.forgotten import MOST_VALUES
 
 LOST = "no optimizer sees it, state_dict lacks it"
 PLAIN = (

@@ -13,8 +13,8 @@ import torch.ao.nn.quantized.dynamic as dynamic
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from paraminspect.analysis.inventory.model_inventory import count, counted_by_torch, take_inventory
-from paraminspect.modules import hidden_weights as packed
+from paraminspect.analysis.inventory import count, counted_by_torch, take_inventory
+from paraminspect.modules import hidden_weights
 from paraminspect.modules.walk import names_of_parameters
 from tests.zoo import HEALTHY
 
@@ -246,7 +246,7 @@ def test_packed_weights_are_unpacked_and_counted(build, expected):
         for name, entry in found.items()
     } == expected
     assert {(entry.kind, entry.persistent, entry.note) for entry in found.values()} == {
-        ("buffer", True, packed.UNPACKED)
+        ("buffer", True, hidden_weights.UNPACKED)
     }
 
 
@@ -254,10 +254,10 @@ def test_a_packed_weight_that_torch_let_go_of_is_unknown(monkeypatch):
     def fail(*_):
         raise RuntimeError("Cannot unpack weights")
 
-    monkeypatch.setattr(packed, "_parts", fail)
+    monkeypatch.setattr(hidden_weights, "_parts", fail)
     inventory = take_inventory(quiet(quantized.Linear, 4, 3))
     (entry,) = inventory.entries
-    assert (entry.name, entry.numel, entry.note) == ("_packed_params._packed_params", None, packed.NOT_UNPACKED)
+    assert (entry.name, entry.numel, entry.note) == ("_packed_params._packed_params", None, hidden_weights.NOT_UNPACKED)
     assert count(inventory).unknown == 1
 
 

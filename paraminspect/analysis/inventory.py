@@ -10,11 +10,97 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from paraminspect.analysis.inventory.entry import Entry as Entry
-from paraminspect.analysis.inventory.forgotten import MOST_VALUES, Search
+from paraminspect.modules.forgotten import MOST_VALUES, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.report import Totals
+
+_HALF_BYTES = {torch.quint4x2, torch.quint2x4}  # several elements in a byte: only the memory tells how many bytes
+_COMPRESSED = {
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_coo: ("_indices", "_values"),
+}
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of the model with every name it goes by.
+
+    `tensor` is held so that its ``id`` stays its own. `owner` is the module the first name hangs on.
+    """
+
+    names: tuple[str, ...]
+    tensor: Tensor
+    owner: nn.Module
+    kind: str
+    owner_names: tuple[str, ...] = ()
+    note: str | None = None
+    persistent: bool | None = None
+    _listed: _Size | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Return the first of its names."""
+        return self.names[0]
+
+    @property
+    def lazy(self) -> bool:
+        """Tell whether its shape is unknown until the first forward."""
+        return is_lazy(self.tensor)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Tell whether the tensor asks for a gradient."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.tensor.requires_grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape, nothing where it is unknown or there is none: a nested tensor has several."""
+        return self._size.shape if self._size else ()
+
+    @property
+    def numel(self) -> int | None:
+        """Return the number of elements, None where it is unknown."""
+        return self._size.numel if self._size else None
+
+    @property
+    def bytes(self) -> int | None:
+        """Return elements times bytes per element, for a sparse tensor those it stores; None where it is unknown."""
+        return self._size.bytes if self._size else None
+
+    @property
+    def _size(self) -> _Size | None:
+        """Return how large the tensor was when it was listed, or, if it was lazy then, how large it is now."""
+        return self._listed or _size_of(self.tensor)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listed", _size_of(self.tensor))  # a forward may put other memory in its place
+
+
+class _Size(NamedTuple):
+    shape: tuple[int, ...]
+    numel: int
+    bytes: int
+
+
+def _size_of(tensor: Tensor) -> _Size | None:
+    """Return the size of a tensor, None where it is unknown until the first forward."""
+    if is_lazy(tensor):
+        return None
+    with torch._C.DisableTorchFunctionSubclass():
+        shape = () if tensor.is_nested else tuple(tensor.shape)
+        return _Size(shape, tensor.numel(), _bytes(tensor))
+
+
+def _bytes(tensor: Tensor) -> int:
+    if tensor.dtype in _HALF_BYTES:
+        return tensor.untyped_storage().nbytes()
+    stored = [getattr(tensor, part)() for part in _COMPRESSED.get(tensor.layout, ())] or [tensor]
+    return sum(part.numel() * part.element_size() for part in stored)
 
 
 @dataclass(frozen=True)
@@ -26,7 +112,7 @@ class Inventory:
     there are too many names to list.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[TensorEntry, ...]
     modules: dict[str, nn.Module]
     _identities: dict[int, int] = field(default_factory=dict)
     _storages: dict[int, int] = field(default_factory=dict)
@@ -51,7 +137,7 @@ class Inventory:
             return None
         return self._storages.setdefault(key, len(self._storages) + 1)
 
-    def of_kind(self, kind: str) -> tuple[Entry, ...]:
+    def of_kind(self, kind: str) -> tuple[TensorEntry, ...]:
         """Return the entries of one kind: parameter, buffer or unregistered."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
@@ -65,7 +151,7 @@ def take_inventory(module: nn.Module) -> Inventory:
     found = walk(module)
     entries = [*_registered(found, "parameter"), *_registered(found, "buffer"), *_packed(found)]
     search = Search(found.once(), [entry.tensor for entry in entries])
-    entries += search.entries()
+    entries += _unregistered(search)
     modules = dict(found.paths)
     modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
     inventory = Inventory(tuple(entries), modules, notes=tuple(_notes(found, search)), cut=found.cut)
@@ -88,7 +174,7 @@ class _Slot(NamedTuple):
         return self.leaf not in attributes_of(self.owner).get("_non_persistent_buffers_set", ())
 
 
-def _registered(found: Walk, kind: str) -> Iterator[Entry]:
+def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
     """Group the names of every registered tensor, in the order in which torch names them."""
     grouped: dict[int, list[_Slot]] = {}
     for path, owner in found.paths:
@@ -99,7 +185,7 @@ def _registered(found: Walk, kind: str) -> Iterator[Entry]:
         first = slots[0]
         if first.path not in notes:
             notes[first.path] = notes_on(first.path, first.owner)
-        yield Entry(
+        yield TensorEntry(
             names=tuple(join(slot.path, slot.leaf) for slot in slots),
             tensor=first.tensor,
             owner=first.owner,
@@ -110,10 +196,15 @@ def _registered(found: Walk, kind: str) -> Iterator[Entry]:
         )
 
 
-def _packed(found: Walk) -> Iterator[Entry]:
+def _packed(found: Walk) -> Iterator[TensorEntry]:
     for path, owner in found.once():
         for name, tensor, note in unpacked(owner):
-            yield Entry((join(path, name),), tensor, owner, "buffer", (path,), note, persistent=True)
+            yield TensorEntry((join(path, name),), tensor, owner, "buffer", (path,), note, persistent=True)
+
+
+def _unregistered(search: Search) -> Iterator[TensorEntry]:
+    for name, tensor, owner, path, note in search.tensors():
+        yield TensorEntry((name,), tensor, owner, "unregistered", (path,), note)
 
 
 def _notes(found: Walk, search: Search) -> Iterator[str]:
@@ -153,7 +244,7 @@ def count(inventory: Inventory) -> Totals:
     )
 
 
-def _numel(entries: Iterable[Entry]) -> int:
+def _numel(entries: Iterable[TensorEntry]) -> int:
     return sum(entry.numel or 0 for entry in entries)
 
 

@@ -2,20 +2,101 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from paraminspect.analysis.inventory.entry import Entry
-from paraminspect.analysis.inventory.model_inventory import Inventory
+from paraminspect.analysis.inventory import Inventory, TensorEntry
+from paraminspect.analysis.sharing.byte_sets import held_twice
 from paraminspect.analysis.sharing.equality import Equal, Measured, find_equal, readable
-from paraminspect.analysis.sharing.groups import Group, groups_of
-from paraminspect.analysis.sharing.memory import memory_of
 from paraminspect.analysis.sharing.relations import Relations
-from paraminspect.analysis.sharing.repair import repair
-from paraminspect.analysis.sharing.ties import Broken, Declared
+from paraminspect.analysis.sharing.tensor_memory import memory_of
+from paraminspect.analysis.sharing.ties import Broken, Declared, repair
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing, Values
+
+KINDS = (
+    "same-view",
+    "same-bytes-other-view",
+    "nested",
+    "partial-overlap",
+    "foreign-alias",
+    "may-overlap",
+    "self-overlap",
+    "same-storage-disjoint",
+)
+
+
+@dataclass(frozen=True)
+class SharingGroup:
+    """Tensors, by number and in order, each of which stands in this relation to another of them.
+
+    `bytes` are those that two or more of them hold, the different ones of a tensor that overlaps itself; None where
+    they were too many to count.
+    """
+
+    kind: str
+    members: tuple[int, ...]
+    bytes: int | None
+
+
+def groups_of(relations: Relations) -> list[SharingGroup]:
+    """Return all groups, ordered by their first tensor."""
+    components = relations.components()
+    found = [group for component in components for group in _of_component(relations, component)]
+    found += _disjoint(relations, components)
+    return sorted(found, key=lambda group: (group.members[0], KINDS.index(group.kind), group.members))
+
+
+def _of_component(relations: Relations, component: list[int]) -> Iterator[SharingGroup]:
+    for group in component:
+        yield from _of_same_bytes(relations, group)
+    if len(component) == 1:
+        return
+    standing: dict[str, set[int]] = defaultdict(set)
+    for group in component:
+        for kind in relations.neighbours(group).values():
+            standing[kind].add(group)
+    for kind, groups in standing.items():
+        members = sorted(number for group in groups for number in relations.alike[group])
+        yield SharingGroup(kind, tuple(members), None if kind == "may-overlap" else _bytes(relations, sorted(groups)))
+
+
+def _of_same_bytes(relations: Relations, group: int) -> Iterator[SharingGroup]:
+    memory, views = relations.memory(group), relations.views(group)
+    held = memory.size
+    for members in views:
+        if len(members) > 1:
+            yield SharingGroup("same-view", tuple(members), held)
+    if len(views) > 1:
+        yield SharingGroup("same-bytes-other-view", relations.alike[group], held)
+    if held is not None and memory.visited > held:
+        yield SharingGroup("self-overlap", relations.alike[group], held)
+
+
+def _bytes(relations: Relations, groups: list[int]) -> int | None:
+    """Return how many bytes two or more of the groups hold, space by space."""
+    spaces = defaultdict(list)
+    for group in groups:
+        for piece in relations.memory(group).pieces:
+            spaces[piece.space].append(piece.layout)
+    counts = [held_twice(layouts) for layouts in spaces.values() if len(layouts) > 1]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _disjoint(relations: Relations, components: list[list[int]]) -> Iterator[SharingGroup]:
+    """Yield the storages that hold several components: the first tensor of each stands for all of it."""
+    firsts: dict[int, dict[int, None]] = defaultdict(dict)
+    for component in components:
+        first = min(relations.alike[group][0] for group in component)
+        for group in component:
+            for piece in relations.memory(group).pieces:
+                firsts[piece.storage][first] = None
+    for members in dict.fromkeys(tuple(sorted(found)) for found in firsts.values() if len(found) > 1):
+        yield SharingGroup("same-storage-disjoint", members, 0)
+
 
 _ONE_TENSOR = ("same-view", "self-overlap", "equal-not-shared", "equal-constant")  # of which numel is the tensor's
 _LIKE_A_TIE = ("same-view", "same-bytes-other-view", "equal-not-shared")
@@ -55,13 +136,13 @@ class _Found:
         yield from (self._missing(tie) for tie in self.declared.broken() if tie.missing)
         yield from (self._group(group, ties.get(group)) for group in self.equal)
 
-    def _broken(self) -> dict[Group, int]:
+    def _broken(self) -> dict[SharingGroup, int]:
         """Return the groups that were declared ties, each with the number whose values win.
 
         A tie that fits none of the groups found has one of its own.
         """
         known = {(group.kind, group.members): group for group in (*self.memory, *self.equal)}
-        found: dict[Group, int] = {}
+        found: dict[SharingGroup, int] = {}
         for tie in self.declared.broken():
             if tie.missing:
                 continue
@@ -69,12 +150,12 @@ class _Found:
                 found.setdefault(known.get((group.kind, group.members), group), kept)
         return found
 
-    def _alone(self, number: int) -> tuple[Group, int]:
+    def _alone(self, number: int) -> tuple[SharingGroup, int]:
         """Return what a tensor that should be one with some other looks like, and that other."""
-        group = self.like_a_tie.get(number, Group("not-shared", (number,), 0))
+        group = self.like_a_tie.get(number, SharingGroup("not-shared", (number,), 0))
         return group, next((member for member in group.members if member != number), number)
 
-    def _pairs(self, *numbers: int) -> Iterator[tuple[Group, int]]:
+    def _pairs(self, *numbers: int) -> Iterator[tuple[SharingGroup, int]]:
         """Yield how each of the tensors stands to the last, which is the one that ties are made to."""
         *others, kept = numbers
         for other in others:
@@ -82,9 +163,9 @@ class _Found:
             equal = self.equal_to.get(other)
             if count == 0 and equal is not None and self.equal_to.get(kept) is equal:
                 kind, count = equal.kind, self.entries[kept].bytes
-            yield Group(kind or "not-shared", tuple(sorted((other, kept))), count), kept
+            yield SharingGroup(kind or "not-shared", tuple(sorted((other, kept))), count), kept
 
-    def _same(self, entry: Entry) -> Sharing:
+    def _same(self, entry: TensorEntry) -> Sharing:
         owners = {id(self.inventory.modules[path]) for path in entry.owner_names}
         is_parameter, declared = entry.kind == "parameter", self.declared.covers(entry)
         return Sharing(
@@ -98,7 +179,7 @@ class _Found:
             verdict="intact" if declared else "undeclared" if is_parameter else None,
         )
 
-    def _group(self, group: Group, kept: int | None) -> Sharing:
+    def _group(self, group: SharingGroup, kept: int | None) -> Sharing:
         members = [self.entries[number] for number in group.members]
         return Sharing(
             kind=group.kind,
@@ -114,7 +195,7 @@ class _Found:
             storage_bytes=self.relations.storage_bytes(group.members),
         )
 
-    def _elements(self, group: Group) -> int | None:
+    def _elements(self, group: SharingGroup) -> int | None:
         """Return the bytes of a group as elements; None where its tensors cut them up differently."""
         if not group.bytes:
             return group.bytes
@@ -122,7 +203,7 @@ class _Found:
         each, *others = {part.element_size() for memory in memories if memory for part in memory.parts}
         return None if others or group.bytes % each else group.bytes // each
 
-    def _repair(self, group: Group, kept: int | None) -> str | None:
+    def _repair(self, group: SharingGroup, kept: int | None) -> str | None:
         if kept is None:
             if group.kind != "same-view":
                 return None
@@ -143,7 +224,7 @@ class _Found:
         )
 
 
-def _alike(entries: Sequence[Entry], values: Mapping[int, Values | None], relations: Relations) -> list[Equal]:
+def _alike(entries: Sequence[TensorEntry], values: Mapping[int, Values | None], relations: Relations) -> list[Equal]:
     """Return what is equal bit for bit among the tensors that were measured and do not overlap themselves."""
     measured = []
     for number, entry in enumerate(entries):
@@ -153,12 +234,12 @@ def _alike(entries: Sequence[Entry], values: Mapping[int, Values | None], relati
     return find_equal(measured)
 
 
-def _apart(alike: Sequence[Equal], entries: Sequence[Entry], relations: Relations) -> list[Group]:
+def _apart(alike: Sequence[Equal], entries: Sequence[TensorEntry], relations: Relations) -> list[SharingGroup]:
     """Return the groups of tensors with bytes of their own, one for all that share some; constants last."""
     found = []
     for equal in alike:
         apart = {relations.component(number): number for number in reversed(equal.members)}
         if len(apart) > 1:
             members = tuple(sorted(apart.values()))
-            found.append(Group(equal.kind, members, entries[members[0]].bytes))
+            found.append(SharingGroup(equal.kind, members, entries[members[0]].bytes))
     return sorted(found, key=lambda group: (group.kind == "equal-constant", group.members))

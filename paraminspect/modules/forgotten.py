@@ -10,12 +10,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.inventory.entry import Entry
 from paraminspect.modules.hidden_weights import computed_by
 from paraminspect.modules.walk import Path, attributes_of, join, registered
 
@@ -38,6 +37,19 @@ _CONTAINERS: dict[Any, tuple[str, str]] = {
 }
 _PLAIN = "a plain tensor attribute: not in parameters(), not in state_dict, does not follow .to(device)"
 _LOST = "no optimizer sees it, state_dict lacks it"
+
+
+class Forgotten(NamedTuple):
+    """A tensor that nothing registers: how it is reached from the model, as in ``layers[0].weight``, and why.
+
+    `owner` is the module at `path`, an attribute of which leads to it.
+    """
+
+    name: str
+    tensor: Tensor
+    owner: nn.Module
+    path: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -72,13 +84,13 @@ class Search:
         self._tensors = {id(tensor) for tensor in known}
         self._seen = {id(module) for _, module in self._paths}
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield an entry of kind ``unregistered`` for each tensor, by the place where it hangs."""
+    def tensors(self) -> Iterator[Forgotten]:
+        """Yield each forgotten tensor once, by the place where it hangs."""
         for path, module in self._paths:
             for place, value in _attributes(module, path):
                 yield from self._behind(place, value)
 
-    def _behind(self, start: _Place, value: Any) -> Iterator[Entry]:
+    def _behind(self, start: _Place, value: Any) -> Iterator[Forgotten]:
         """Look at a value and all that it leads to, depth first, in the order in which it is held."""
         left = [(start, value)]
         looked = 0
@@ -94,12 +106,12 @@ class Search:
                 self._seen.add(id(value))
                 left += reversed(list(self._inside(place, value)))
 
-    def _tensor(self, place: _Place, tensor: Tensor) -> Iterator[Entry]:
+    def _tensor(self, place: _Place, tensor: Tensor) -> Iterator[Forgotten]:
         with torch._C.DisableTorchFunctionSubclass():
             note = _why_tensor(place, tensor)
         if note and id(tensor) not in self._tensors:
             self._tensors.add(id(tensor))
-            yield Entry((place.name,), tensor, place.owner, "unregistered", (place.path,), note)
+            yield Forgotten(place.name, tensor, place.owner, place.path, note)
 
     def _inside(self, place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
         if issubclass(type(value), nn.Module):

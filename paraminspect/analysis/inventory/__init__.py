@@ -1,1 +1,0 @@
-"""What is there: every tensor of a module, with all its names."""
