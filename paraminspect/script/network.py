@@ -101,3 +101,15 @@ def _value(value: Any, kind: str) -> str:
     if isinstance(value, LayerItem):
         return _layer(value)
     return f"torch.{value}" if kind == "dtype" and isinstance(value, str) else repr(value)
+
+
+def module_expression(spec: Spec, path: str) -> str:
+    """Write the expression for a module: net[0], net.hidden, or get_submodule where neither form is sure."""
+    text = "net"
+    if any(isinstance(item, (LayerItem, GroupItem, Ref)) and (item.name or "").isdigit() for item in walk(spec.layers)):
+        return f"net.get_submodule({quoted(path)})"
+    for part in path.split(".") if path else []:
+        if not (part.isdigit() or part.isidentifier()):
+            return f"net.get_submodule({quoted(path)})"
+        text += f"[{part}]" if part.isdigit() else f".{part}"
+    return text

@@ -1,0 +1,158 @@
+"""How a script initialises the network: rule by rule, in a loop where one statement fills every parameter of a rule."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from paraminspect.errors import UserError
+from paraminspect.init.rules import BoundRule
+from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, sources
+from paraminspect.init.target import padding_rows
+from paraminspect.init.target_search import targets_in
+from paraminspect.script.network import module_expression, quoted, walk
+from paraminspect.sources.mlp import build
+from paraminspect.spec.inputs import layer_dtypes
+from paraminspect.spec.model import LayerItem, Ref, Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+_MATCHING = '''\
+def matching(wanted):
+    """Yield each parameter once that has a name for which wanted(name) is true."""
+    seen = set()
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        if wanted(name) and id(parameter) not in seen:
+            seen.add(id(parameter))
+            yield parameter'''
+_SEED_FOR = '''\
+def seed_for(parameter):
+    """Seed torch for one parameter: from the seed and its name, whatever else the network holds."""
+    name = next(name for name, other in net.named_parameters() if other is parameter)
+    digest = hashlib.sha256(f"{seed}:{{name}}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "little"))'''
+_PAD = """\
+for module in net.modules():
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.padding_idx is not None:
+        with torch.no_grad():
+            module.weight[module.padding_idx].zero_()"""
+
+
+def standard_imports(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> list[str]:
+    """Return the imports from the standard library; `scaled` says that a scheme has a second step on the batch."""
+    found = ["import hashlib"] if _has_streams(rules) else []
+    if scaled or any("math." in rule.scheme.helper(_dtype(spec)) for rule in rules):
+        found.append("import math")
+    if any(_is_loop(rule) and not rule.rule.weights_or_biases for rule in rules):
+        found.append("from fnmatch import fnmatchcase")
+    return found
+
+
+def recipe_sources(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> list[str]:
+    """Return the source of every function that fills a tensor and that torch does not have, each once."""
+    found = [part for rule in rules for part in rule.scheme.helper(_dtype(spec)).strip().split("\n\n\n")]
+    found += sources("lsuv_") if scaled else []
+    return [*dict.fromkeys(filter(None, found))]
+
+
+def loop_helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
+    """Yield the source of what the loops over parameters call."""
+    if any(map(_is_loop, rules)) and _shares(spec):
+        yield _MATCHING
+    if _has_streams(rules):
+        yield _SEED_FOR.format(seed=spec.seed)
+
+
+def fill_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
+    """Write every rule in order, and what embeddings need after them."""
+    written = [_ruled(rule, spec) for rule in rules]
+    if _has_streams(rules):
+        written = ["with torch.random.fork_rng():\n" + textwrap.indent("\n\n".join(written), "    ")]
+    return [*written, _PAD] if _fills_padding(rules, spec) else written
+
+
+def _has_streams(rules: tuple[BoundRule, ...]) -> bool:
+    return any(rule.seed_per_parameter for rule in rules)
+
+
+def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
+    """Tell whether a rule fills a weight with a padding row, which is to stay zero."""
+    if not any(
+        isinstance(item, LayerItem) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)
+    ):
+        return False
+    padded = [target.names for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
+    return any(rule.matches(name) for names in padded for name in names for rule in rules)
+
+
+def _ruled(rule: BoundRule, spec: Spec) -> str:
+    """Write a rule as a loop over the parameters it touches, or one by one where each has a scheme of its own."""
+    scheme = rule.scheme
+    if isinstance(scheme, BoundScheme) and scheme.is_open:
+        net = _on_meta(spec)
+        settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matched(net, rule).values()]
+        return "\n".join(_line(replace(rule, scheme=one), attribute, spec) for attribute, one in settled)
+    kind = rule.rule.weights_or_biases
+    test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"
+    line = _line(rule, "parameter", spec)
+    if _shares(spec):
+        return f"for parameter in matching(lambda name: {test}):\n{textwrap.indent(line, '    ')}"
+    return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
+
+
+def _line(rule: BoundRule, target: str, spec: Spec) -> str:
+    line = rule.scheme.line(target, _dtype(spec))
+    return f"seed_for({target})\n{line}" if rule.seed_per_parameter else line
+
+
+def _attribute(spec: Spec, name: str) -> str:
+    owner, _, leaf = name.rpartition(".")
+    return f"{module_expression(spec, owner)}.{leaf}"
+
+
+def _on_meta(spec: Spec) -> nn.Module:
+    """Build the network without memory, for what only its tree can tell."""
+    return build(replace(spec, device="meta"))
+
+
+def _matched(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
+    """Return the name by which a rule finds each parameter, under all the names that it has."""
+    found = ((target.names, next(filter(rule.matches, target.names), "")) for target in targets_in(net))
+    return {names: name for names, name in found if name}
+
+
+def _is_loop(rule: BoundRule) -> bool:
+    """Tell whether one statement fills every parameter of the rule: none of its arguments is left to the model."""
+    return not (isinstance(rule.scheme, BoundScheme) and rule.scheme.is_open)
+
+
+def scaling_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
+    """Write the second step of the schemes that look at the input, for the weights that no later rule filled anew."""
+    if spec.device == "meta" or not any(rule.needs_batch for rule in rules):
+        return []
+    net = _on_meta(spec)
+    last: dict[tuple[str, ...], tuple[str, BoundRule]] = {}
+    for rule in rules:
+        last |= {names: (name, rule) for names, name in _matched(net, rule).items()}
+    chosen = [(name, rule.scheme.args) for name, rule in last.values() if rule.needs_batch]
+    if chosen and spec.input is None:
+        message = "the scheme looks at the input, which is not known"
+        raise UserError(message, where="lsuv", hint="pass --input, e.g. --input 64,784", code="no-input")
+    limits = "".join(f"    {quoted(name)}: ({args['tol']!r}, {args['max_steps']!r}),\n" for name, args in chosen)
+    return [f"lsuv_(net, X, {{\n{limits}}})"] if chosen else []
+
+
+def _dtype(spec: Spec) -> str:
+    """Return the dtype to write the initialisers for: a low precision if any layer has one, for some need a detour."""
+    if spec.dtype:
+        return spec.dtype
+    return next((dtype for dtype in layer_dtypes(spec.layers) if dtype in LOW_PRECISION), "float32")
+
+
+def _shares(spec: Spec) -> bool:
+    """Tell whether a Parameter may go by several names, each of which a glob may match."""
+    return bool(spec.ties) or any(isinstance(item, Ref) for item in walk(spec.layers))
