@@ -18,7 +18,7 @@ from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
 from paraminspect.render import render
-from paraminspect.render.table.folding import fold
+from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import example_batch, given_batch
 from paraminspect.spec.model import LOSSES

@@ -195,5 +195,5 @@ def _width(stream: TextIO | None) -> int:
 def _glyphs(stream: TextIO | None) -> Glyphs:
     """Fall back to ASCII where the stream's encoding cannot show the rest."""
     glyphs = Glyphs()
-    shown = f"{glyphs.unknown}{glyphs.rule}{glyphs.bars}{glyphs.blocks}{glyphs.arrow}{glyphs.ellipsis}"
+    shown = f"–→{glyphs.rule}{glyphs.bars}{glyphs.blocks}{glyphs.ellipsis}"
     return glyphs if stream is not None and _shows(stream, shown) else ASCII

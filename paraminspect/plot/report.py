@@ -12,7 +12,7 @@ from paraminspect.plot.schemes import draw_schemes, height_of_legend
 from paraminspect.plot.through_depth import draw_signal
 from paraminspect.plot.words import cut, fitted
 from paraminspect.report import Comparison, Report, Signal
-from paraminspect.text.numbers import plural
+from paraminspect.text.numbers import plural, some_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,6 +120,4 @@ def _schemes(report: Report) -> str:
     inits = [row.init for row in report.parameters if row.kind == "parameter" and row.init]
     with_fans = [init.scheme for init in inits if init.fan_in is not None]
     names = list(dict.fromkeys(with_fans or [init.scheme for init in inits]))
-    more = len(names) - _MOST_SCHEMES
-    shown = ", ".join(cut(name, 24) for name in names[:_MOST_SCHEMES])
-    return shown + (f" and {more:,} more" if more > 0 else "")
+    return some_of([cut(name, 24) for name in names], _MOST_SCHEMES)

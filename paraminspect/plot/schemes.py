@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from paraminspect.page.signal_layers import digits
 from paraminspect.plot.curve import Curve, gradient, has_depths, pre_activation
 from paraminspect.plot.panel import COLOURS, QUIET, Line, Look, draw_curve, finish, legend
 from paraminspect.plot.picture import POINTS, SMALL
 from paraminspect.plot.words import cut, points
-from paraminspect.render.layers import digits
 from paraminspect.report import Comparison, Signal, Trial
-from paraminspect.text.view import Glyphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
@@ -118,5 +117,5 @@ def _label(trial: Trial, comparison: Comparison) -> str:
     if trial.signal is None:
         return f"{name}: failed"
     factors = (trial.signal.forward.factor, trial.signal.backward.factor)
-    told = " | ".join(digits(factor, Glyphs()) for factor in factors)
+    told = " | ".join(digits(factor) for factor in factors)
     return f"{name}: {told}{' *' if trial.scheme == comparison.steadiest else ''}"

@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from paraminspect.page.signal import BREAKS, law_of, shrinks
+from paraminspect.page.signal_layers import digits
 from paraminspect.plot.curve import Curve, activation, gradient, has_depths, pre_activation
 from paraminspect.plot.panel import BLUE, GREEN, QUIET, VERMILLION, Look, draw_curve, finish, legend
 from paraminspect.plot.words import cut
-from paraminspect.render.layers import digits
-from paraminspect.render.signal import BREAKS, law_of, shrinks
 from paraminspect.report import Course, Signal
-from paraminspect.text.view import Glyphs
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -45,8 +44,8 @@ def _judged(head: str, course: Course) -> str:
     verdict = f"{head}: {cut(course.verdict, 24)}{law_of(course)}"
     if course.factor is None:
         return verdict
-    expected = "" if course.expected is None else f" (expected {digits(course.expected, Glyphs())})"
-    return f"{verdict}\nrms² × {digits(course.factor, Glyphs())} per layer{expected}"
+    expected = "" if course.expected is None else f" (expected {digits(course.expected)})"
+    return f"{verdict}\nrms² × {digits(course.factor)} per layer{expected}"
 
 
 def _where_it_leaves(axes: Axes, course: Course, curves: Sequence[Curve], backward: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A Report as text: every format a file of its own, imported only when it is chosen."""
+"""Text in every format: a format is a file of its own, imported only when it is chosen."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from paraminspect.render.judgement import judgement
+from paraminspect.page.verdicts import judgement
 from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, Trial, Values
 from paraminspect.text.escape import clean
 from paraminspect.text.view import View

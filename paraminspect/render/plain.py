@@ -12,5 +12,9 @@ from paraminspect.text.view import ASCII, View
 
 def render(report: Report, view: View) -> Iterator[str]:
     """Yield what the table says, bare."""
-    bare = replace(view, width=None, colour=False, glyphs=ASCII, decoration=False, fold=False)
-    yield from table.render(report, bare)
+    yield from table.render(report, bare(view))
+
+
+def bare(view: View) -> View:
+    """Return the view in which a table is plain."""
+    return replace(view, width=None, colour=False, glyphs=ASCII, decoration=False, fold=False)

@@ -13,7 +13,7 @@ from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.scheme import REQUIRED, Argument, Gain, Scheme, Shape
 from paraminspect.render.json import dumps
 from paraminspect.text.escape import to_ascii
-from paraminspect.text.numbers import figure
+from paraminspect.text.numbers import UNKNOWN, figure
 from paraminspect.text.view import View
 
 WIDTH = 80
@@ -133,7 +133,7 @@ def _expectations(expected: Expected, view: View) -> Iterator[str]:
 
 
 def _shape(row: dict[str, Any], view: View) -> str:
-    return view.glyphs.times.join(map(str, row["shape"]))
+    return ("x" if view.glyphs.ascii else "×").join(map(str, row["shape"]))
 
 
 def _cell(row: dict[str, Any], key: str, view: View) -> str:
@@ -143,11 +143,11 @@ def _cell(row: dict[str, Any], key: str, view: View) -> str:
 
 
 def _gain(value: float | None, view: View) -> str:
-    return view.glyphs.unknown if value is None else f"{value:.6f}"
+    return ("-" if view.glyphs.ascii else UNKNOWN) if value is None else f"{value:.6f}"
 
 
 def _figure(value: float | None, view: View) -> str:
-    return figure(value, view.glyphs, digits=7)
+    return figure(value, digits=7)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from paraminspect.render.json import pieces
 from paraminspect.text.escape import to_ascii
-from paraminspect.text.numbers import figure
+from paraminspect.text.numbers import UNKNOWN, figure
 from paraminspect.text.view import View
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _text(text: str, view: View) -> str:
 def _shown(value: float | None, view: View) -> str:
     """Return six digits, inf, or the sign of unknown."""
     if value is None or math.isnan(value):
-        return view.glyphs.unknown
-    return _text("∞", view) if math.isinf(value) else figure(float(value), view.glyphs, _DIGITS)
+        return _text(UNKNOWN, view)
+    return _text("∞", view) if math.isinf(value) else figure(float(value), _DIGITS)
 
 
 def _entries(rows: Sequence[tuple[str, str, str]], view: View) -> list[str]:
@@ -198,8 +198,8 @@ def _pictures(course: Trajectory, q0: float, view: View) -> list[str]:
 
 
 def _span(values: Sequence[float], view: View) -> str:
-    first, last = (figure(value if math.isfinite(value) else None, view.glyphs) for value in (values[0], values[-1]))
-    return f"{first} {view.glyphs.arrow} {last}{', logarithmic' if _is_wide(values) else ''}"
+    first, last = (_text(figure(value if math.isfinite(value) else None), view) for value in (values[0], values[-1]))
+    return f"{first} {_text('→', view)} {last}{', logarithmic' if _is_wide(values) else ''}"
 
 
 def _is_wide(values: Sequence[float]) -> bool:

@@ -14,7 +14,7 @@ from paraminspect.spec.dtypes import DTYPES, LARGEST
 from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Repeat, Spec
 from paraminspect.spec.shapes import buffer_shapes, parameter_shapes
 from paraminspect.spec.signatures import resolve
-from paraminspect.text.byte_sizes import format_bytes
+from paraminspect.text.numbers import format_bytes
 
 # What one nn.Module of Python objects costs, roughly; it bounds a Repeat of layers without parameters.
 MODULE_BYTES = 4096

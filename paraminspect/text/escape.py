@@ -1,11 +1,21 @@
-"""The only way a text from an input reaches a stream: nothing in it can steer a terminal."""
+"""The only way a text from an input reaches a stream: nothing in it can steer a terminal.
+
+A sentence of ours that quotes an input marks it: ``f"{code(name)} is of {word(dtype)}"``. What is marked is raw; each
+format makes it harmless in its own way when it spells the sentence out. `code` marks what is shown exactly, names and
+messages; `word` what may stand as it is where it looks like a word or a number.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 LONGEST = 300
+CODE, WORD, END = "\x0e", "\x11", "\x0f"
+"""The marks before a code and a word, and after either. No printable text has them, see `clean`."""
+_MARKED = re.compile(f"([{CODE}{WORD}])([^{END}]*){END}")
+_NO_MARKS = {ord(mark): f"\\x{ord(mark):02x}" for mark in (CODE, WORD, END)}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 _INVISIBLE = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10))))
 _SPELLINGS = str.maketrans(
@@ -47,6 +57,11 @@ def clean(text: str, limit: int | None = LONGEST) -> str:
     return text + tail
 
 
+def clean_whole(text: str) -> str:
+    """Return `text` on one line, harmless and whole."""
+    return clean(text, None)
+
+
 def clean_lines(text: str) -> list[str]:
     """Return the lines of a text that is meant to have several, each one clean."""
     return [clean(line, limit=None) for line in text.split("\n")]
@@ -67,3 +82,32 @@ def _visible(character: str) -> str:
 def some_names(names: Sequence[str], most: int = 12, longest: int = 60) -> str:
     """Return the first names on one line, each harmless and of bounded length, for a hint."""
     return ", ".join(clean(name, longest) for name in names[:most]) or "none"
+
+
+# --- marks -------------------------------------------------------------------------------------------------
+
+
+def code(text: str) -> str:
+    """Mark a name or a message from an input; nothing stays nothing."""
+    return f"{CODE}{_without_marks(text)}{END}" if text else ""
+
+
+def word(text: str) -> str:
+    """Mark a word from an input, such as a dtype or the name of a scheme; nothing stays nothing."""
+    return f"{WORD}{_without_marks(text)}{END}" if text else ""
+
+
+def _without_marks(text: str) -> str:
+    return text if text.isprintable() else text.translate(_NO_MARKS)
+
+
+def spell(text: str, marked: Callable[[str, str], str], own: Callable[[str], str] = str) -> str:
+    """Return a text with everything marked in it, its mark and itself, and everything of our own spelled out."""
+    if END not in text:
+        return own(text)
+    parts = _MARKED.split(text)  # own, mark, marked, own, mark, marked, …, own
+    for at in range(0, len(parts), 3):
+        parts[at] = own(parts[at])
+        if at + 1 < len(parts):
+            parts[at + 1 : at + 3] = ["", marked(parts[at + 1], parts[at + 2])]
+    return "".join(parts)

@@ -1,22 +1,19 @@
-"""Numbers as people read them; the exact ones are in the data formats."""
+"""Numbers as people read them, and lists cut short; the exact ones are in the data formats."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from paraminspect.text.byte_sizes import format_bytes
-from paraminspect.text.view import Glyphs
-
-_BARS = 8
+UNKNOWN = "–"
 
 
-def figure(value: float | None, glyphs: Glyphs, digits: int = 4) -> str:
+def figure(value: float | None, digits: int = 4) -> str:
     """Return `digits` significant digits, or the sign of unknown for None.
 
     A number without a point is exact: ``1`` is one, ``1.000`` is near it.
     """
     if value is None:
-        return glyphs.unknown
+        return UNKNOWN
     if isinstance(value, int):
         return f"{value:,}"
     if value.is_integer() and abs(value) < 10**digits:
@@ -24,24 +21,28 @@ def figure(value: float | None, glyphs: Glyphs, digits: int = 4) -> str:
     return f"{value:#.{digits}g}".removesuffix(".")
 
 
-def whole(value: int | None, glyphs: Glyphs) -> str:
+def whole(value: int | None) -> str:
     """Return an exact integer with thousands separated by commas."""
-    return glyphs.unknown if value is None else f"{value:,}"
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def format_bytes(n: int) -> str:
+    """Return a number of bytes in units of 1024, to one decimal, halves up: ``1023 bytes``, ``1.5 KiB``.
+
+    Integer arithmetic throughout: `n` may be larger than any float.
+    """
+    if n < 1024:
+        return "1 byte" if n == 1 else f"{n} bytes"
+    for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), start=1):
+        tenths = (20 * n + 1024**power) // (2 * 1024**power)
+        if tenths < 10240:
+            return f"{tenths // 10}.{tenths % 10} {unit}"
+    return "over 1024 YiB"
 
 
 def size(count: int) -> str:
     """Return exact bytes, and from 1 KiB on the humanised value beside them."""
     return format_bytes(count) if count < 1024 else f"{count:,} bytes ({format_bytes(count)})"
-
-
-def sparkline(histogram: Sequence[int] | None, glyphs: Glyphs, bars: int = _BARS) -> str:
-    """Draw the counts of neighbouring bins as some bars, the tallest full; an empty bin is a space."""
-    if not histogram:
-        return ""
-    step = max(1, len(histogram) // bars)
-    bins = [sum(histogram[i : i + step]) for i in range(0, len(histogram), step)]
-    top, last = max(bins), len(glyphs.bars) - 1
-    return "".join(glyphs.bars[round(count / top * last)] if count > 0 else " " for count in bins)
 
 
 def percent(share: float) -> str:
@@ -51,24 +52,29 @@ def percent(share: float) -> str:
     return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
 
 
-def at_least(known: int, unknown: bool, glyphs: Glyphs) -> str:
+def at_least(known: int, unknown: bool) -> str:
     """Return a sum of which only a part may be known: ``at least 12``, or the sign of unknown rather than a bare 0."""
     if unknown and known == 0:
-        return glyphs.unknown
+        return UNKNOWN
     return f"at least {known:,}" if unknown else f"{known:,}"
 
 
-def total(counts: Collection[int | None], glyphs: Glyphs) -> str:
+def total(counts: Collection[int | None]) -> str:
     """Return the sum of a column, as `at_least` where a row is unknown."""
-    return at_least(sum(count or 0 for count in counts), None in counts, glyphs)
+    return at_least(sum(count or 0 for count in counts), None in counts)
 
 
-def plural(count: int, word: str) -> str:
+def plural(count: int, noun: str) -> str:
     """Return ``1 tensor`` or ``2 tensors``."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def some_of(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+def some_of(texts: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """Return the first texts, and how many more there are: ``a, b, c and 2 more``."""
+    left = len(texts) - most
+    return between.join(texts[:most]) + (f" {and_more(left)}" if left > 0 else "")
+
+
+def and_more(left: int, noun: str = "") -> str:
+    """Return ``and 2 more``, with a noun ``and 2 tensors more``; nothing where nothing is left out."""
+    return f"and {plural(left, noun) if noun else f'{left:,}'} more" if left > 0 else ""

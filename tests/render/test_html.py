@@ -120,19 +120,20 @@ def test_no_text_of_a_report_is_markup(text: str, sample_named: Callable[[str], 
 
 def test_rows_and_totals(sample_named: Callable[[str], Report]) -> None:
     assert page(sample_named("partly_folded")).rows == [
-        ["parameter", "shape", "count", "%", "dtype", "init", "mean", "std", "expected std", "gradient rms"],
-        ["embed.weight", "(5, 4)", "20", "11.0", "float32", "default", "0", "1", "0.2887", "0.1000"],
-        ["layers.0.up.weight", "(3, 8)", "24", "13.2", "float32", "default", "0", "0.2000", "0.2887", "0.5000"],
-        ["layers.0.up.bias", "(3,)", "3", "1.6", "float32", "default", "0", "0", "0.2887", "2"],
-        [
-            *("layers.{1,2,3,5,7,9}.up.weight ×6", "(3, 4)", "72", "39.6"),
-            *("float32", "default", "0.04500", "0.2020", "0.2887", "5.737"),
-        ],
-        ["layers.{1..9}.up.bias ×9", "(3,)", "27", "14.8", "float32", "default", "0", "0", "0.2887", "2"],
-        ["layers.4.up.weight", "(3, 4)", "12", "6.6", "float32", "default", "0.04000", "0.2000", "0.2887", "nonfinite"],
-        ["layers.6.up.weight", "(3, 4)", "12", "6.6", "float32", "default", "0.06000", "0.2000", "0.2887", "6.500"],
-        ["layers.8.up.weight", "(3, 4)", "12", "6.6", "float32", "default", "0.08000", "0.2000", "0.2887", "frozen"],
-        ["total", "", "182", "100.0", "", "", "", "", "", ""],
+        cells.split("|")
+        for cells in (
+            "parameter|shape|count|%|dtype|bytes|init|mean|std|expected std|min|max|gradient rms",
+            "embed.weight|(5, 4)|20|11.0|float32|80|default|0|1|0.2887|-3|3|0.1000",
+            "layers.0.up.weight|(3, 8)|24|13.2|float32|96|default|0|0.2000|0.2887|-0.5000|0.5000|0.5000",
+            "layers.0.up.bias|(3,)|3|1.6|float32|12|default|0|0|0.2887|0|0|2",
+            "layers.{1,2,3,5,7,9}.up.weight ×6|(3, 4)|72|39.6|float32|288|default"
+            "|0.04500|0.2020|0.2887|-0.5000|9.500|5.737",
+            "layers.{1..9}.up.bias ×9|(3,)|27|14.8|float32|108|default|0|0|0.2887|0|0|2",
+            "layers.4.up.weight|(3, 4)|12|6.6|float32|48|default|0.04000|0.2000|0.2887|-0.5000|4.500|nonfinite",
+            "layers.6.up.weight|(3, 4)|12|6.6|float32|48|default|0.06000|0.2000|0.2887|-0.5000|6.500|6.500",
+            "layers.8.up.weight|(3, 4)|12|6.6|float32|48|default|0.08000|0.2000|0.2887|-0.5000|8.500|frozen",
+            "total||182|100.0||728|||||||",
+        )
     ]
 
 

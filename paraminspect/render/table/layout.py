@@ -6,81 +6,89 @@ seconds and drops whole columns instead, the least important first, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Generic, TypeVar
 
-from paraminspect.render.table.folding import aside, cut
-from paraminspect.render.table.style import HEAD, QUIET, paint, width_of
+from paraminspect.page.parts import HEAD, QUIET, Column, Table
+from paraminspect.render.table.lines import aside, cut, paint, width_of
+from paraminspect.text.numbers import plural
 from paraminspect.text.view import View
 
 Row = TypeVar("Row")
 GAP = 2
 WORTH_CUTTING_NAMES = 5
+"""Names are cut rather than columns of a rank up to this lost."""
 _BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Column(Generic[Row]):
-    """One column: what it shows of a row, how it is aligned, and how soon it goes when the terminal is narrow.
-
-    `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other, words to the right). The columns
-    of the highest `rank` go first, all of them together; rank 0 stays. Names are cut rather than columns of a rank
-    up to `WORTH_CUTTING_NAMES` lost. `style` is the style of a row's cell. `group` stands over neighbouring columns,
-    `foot` under the column. `below` are lines that follow a row in this column.
-    """
-
-    head: str
-    cell: Callable[[Row], str]
-    align: str = "left"
-    rank: int = 0
-    group: str = ""
-    foot: str = ""
-    style: Callable[[Row], str] | None = None
-    below: Callable[[Row], Sequence[str]] | None = None
+_MOST = 40
 
 
 @dataclass(frozen=True)
 class _Filled(Generic[Row]):
-    """A column with its cells, aligned among themselves, and its natural width.
+    """A column with its cells, aligned among themselves, their tones, the lines below them, and its natural width.
 
     `narrow` says that every character of the cells takes one column of the terminal.
     """
 
     column: Column[Row]
     cells: list[str]
+    tones: list[str]
+    below: list[list[str]]
     width: int
     narrow: bool
 
 
-def lay_out(columns: Sequence[Column[Row]], rows: Sequence[Row], view: View) -> Iterator[str]:
+def lay_out(table: Table[Row], view: View) -> Iterator[str]:
     """Yield the lines of the table, each with its newline; a last line says which columns were left out.
 
-    The first column holds the names. Columns with nothing in any cell are not shown.
+    In a terminal the middle of very many rows is left out, where the table has a noun for them.
     """
-    filled = [_fill(column, rows) for column in columns]
+    rows, gap = list(table.rows), None
+    if view.width is not None and table.noun and len(rows) > _MOST:
+        half = _MOST // 2
+        gap = f"{view.glyphs.ellipsis} {plural(len(rows) - 2 * half, f'more {table.noun}')}"
+        rows = [*rows[:half], *rows[-half:]]
+    filled = [
+        _fill(column, rows, None if gap is None else "" if at else gap, view) for at, column in enumerate(table.columns)
+    ]
     filled = [one for one in filled if one.column.rank == 0 or any(one.cells)]
     kept = _fit(filled, view)
     widths = [one.width for one in kept]
     widths[0] = _first_width(kept, view)
-    yield from _head([one.column for one in kept], widths, view)
-    yield from _body(kept, widths, rows, view)
-    yield from _foot([one.column for one in kept], widths, view)
-    shown = [one.column for one in kept]
-    left_out = dict.fromkeys(_title(one.column) for one in filled if one.column not in shown)
+    columns, shown = ([one.column for one in found] for found in (filled, kept))
+    yield from _head(shown, widths, view)
+    yield from _body(kept, widths, view)
+    yield from _foot(shown, widths, view)
+    left_out = dict.fromkeys(f"{one.group} {one.head}".lstrip() for one in columns if one not in shown)
     if left_out:
-        yield from aside(f"left out to fit: {', '.join(left_out)}", "all with | less -S", view)
+        yield from aside(f"left out to fit: {', '.join(left_out)} (all with | less -S)", view)
 
 
-def _fill(column: Column[Row], rows: Sequence[Row]) -> _Filled[Row]:
-    cells = list(map(column.cell, rows))
+def _fill(column: Column[Row], rows: list[Row], gap: str | None, view: View) -> _Filled[Row]:
+    """Spell out a column; of very many rows the middle one is a `gap`."""
+    cells = _spelled(list(map(column.cell, rows)), view)
+    below = [[view.sentence(line) for line in column.below(row)] for row in rows] if column.below else []
+    tones = list(map(column.tone, rows)) if column.tone and view.colour else []
+    if gap is not None:
+        middle = len(rows) // 2
+        cells.insert(middle, gap)
+        tones[middle:middle] = [""] if tones else []
+        below[middle:middle] = [[]] if below else []
     if column.align == "decimal":
         cells = _align_points(cells)
-    below = [line for row in rows for line in column.below(row)] if column.below else []
+    head, foot, group = map(view.sentence, (column.head, column.foot, column.group))
+    column = replace(column, head=head, foot=foot, group=group)
     widths = list(map(len if "".join(cells).isascii() else width_of, cells))
-    widest = max([*widths, *map(width_of, (column.head, column.foot, *below))])
-    return _Filled(column, cells, widest, widths == list(map(len, cells)))
+    widest = max([*widths, *map(width_of, (head, foot, *chain(*below)))])
+    return _Filled(column, cells, tones, below, widest, widths == list(map(len, cells)))
+
+
+def _spelled(cells: list[str], view: View) -> list[str]:
+    joined = "".join(cells)
+    if joined.isprintable() and (joined.isascii() or not view.glyphs.ascii):
+        return cells
+    return list(map(view.sentence, cells))
 
 
 def _align_points(texts: list[str]) -> list[str]:
@@ -126,10 +134,6 @@ def _others(kept: list[_Filled[Row]]) -> int:
     return sum(GAP + one.width for one in kept[1:])
 
 
-def _title(column: Column[Row]) -> str:
-    return f"{column.group} {column.head}".lstrip()
-
-
 def _head(columns: Sequence[Column[Row]], widths: list[int], view: View) -> Iterator[str]:
     if any(column.group for column in columns):
         yield paint(_groups(columns, widths, view), HEAD, view.colour) + "\n"
@@ -157,34 +161,33 @@ def _rule(widths: list[int], view: View) -> Iterator[str]:
         yield paint(view.glyphs.rule * (sum(widths) + GAP * (len(widths) - 1)), QUIET, view.colour) + "\n"
 
 
-def _body(kept: list[_Filled[Row]], widths: list[int], rows: Sequence[Row], view: View) -> Iterator[str]:
-    names = kept[0].column
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        cells = [_padded(one, start, batch, width, view) for one, width in zip(kept, widths, strict=True)]
-        for row, texts in zip(batch, zip(*cells, strict=True), strict=True):
+def _body(kept: list[_Filled[Row]], widths: list[int], view: View) -> Iterator[str]:
+    names = kept[0]
+    for start in range(0, len(names.cells), _BATCH):
+        padded = [_padded(one, start, width, view) for one, width in zip(kept, widths, strict=True)]
+        for at, texts in enumerate(zip(*padded, strict=True), start):
             yield (" " * GAP).join(texts).rstrip() + "\n"
-            for line in names.below(row) if names.below else ():
-                style = names.style(row) if names.style else ""
-                yield paint(cut(line, widths[0], view), style, view.colour) + "\n"
+            for line in names.below[at] if names.below else ():
+                tone = names.tones[at] if names.tones else ""
+                yield paint(cut(line, widths[0], view), tone, view.colour) + "\n"
 
 
-def _padded(filled: _Filled[Row], start: int, rows: Sequence[Row], width: int, view: View) -> list[str]:
-    column, cells = filled.column, filled.cells[start : start + len(rows)]
+def _padded(filled: _Filled[Row], start: int, width: int, view: View) -> list[str]:
+    align, cells = filled.column.align, filled.cells[start : start + _BATCH]
     if filled.width > width:
         cells = [cut(text, width, view) for text in cells]
-    if view.colour and column.style:
-        return [_colour(column, row, text, width) for row, text in zip(rows, cells, strict=True)]
+    if filled.tones:
+        tones = filled.tones[start : start + _BATCH]
+        return [_colour(text, tone, width, align) for text, tone in zip(cells, tones, strict=True)]
     if not filled.narrow:
-        return [_pad(text, width, column.align) for text in cells]
-    return [text.ljust(width) for text in cells] if column.align == "left" else [text.rjust(width) for text in cells]
+        return [_pad(text, width, align) for text in cells]
+    return [text.ljust(width) for text in cells] if align == "left" else [text.rjust(width) for text in cells]
 
 
-def _colour(column: Column[Row], row: Row, text: str, width: int) -> str:
+def _colour(text: str, tone: str, width: int, align: str) -> str:
     """Paint a cell, but not the space around it."""
-    padded = _pad(text, width, column.align)
-    style = column.style(row) if column.style else ""
-    return padded.replace(text, paint(text, style, colour=True), 1) if style and text else padded
+    padded = _pad(text, width, align)
+    return padded.replace(text, paint(text, tone, colour=True), 1) if tone and text else padded
 
 
 def _foot(columns: Sequence[Column[Row]], widths: list[int], view: View) -> Iterator[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.modules.subject import Ties
-from paraminspect.render.sharing import MEANING
+from paraminspect.page.sharing import MEANING
 
 safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
 SIZE = 10_000  # elements: what torch.save writes around them is little beside them

@@ -1,0 +1,193 @@
+"""Repeated blocks as one row, exactly: a pattern in bash's braces for the names it expands to, and no others.
+
+Blocks are sibling modules whose names are numbers and whose rows agree in name, shape and type. Of such blocks the
+rows that agree in everything else too become one row with their counts added up; a row that differs stays by itself.
+Linear in the number of rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+from paraminspect.page.braces import braces
+from paraminspect.page.several import Several, sum_up
+from paraminspect.report import Gradient, Init, Parameter, Values
+
+FEWEST_ROWS = 10
+"""A table of fewer rows stays as it is."""
+_FEWEST_BLOCKS = 3
+_PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")  # as bash counts: no leading zero, and it fits 64 bits
+_HOLE = "#"
+
+Places = Callable[[Parameter], Sequence[str]]
+_Numbers = tuple[int, ...]
+_Sets = tuple[_Numbers, ...]
+
+
+class _Name(NamedTuple):
+    """A name with holes where its numbers were; `blocks` are its beginnings up to each number."""
+
+    parts: tuple[str, ...]
+    numbers: _Numbers
+    blocks: tuple[str, ...]
+
+    def spell(self, sets: _Sets) -> str:
+        """Fill the holes with patterns for sets of numbers, of which there may be more than holes."""
+        patterns = map(braces, sets)
+        return ".".join(next(patterns) if part == _HOLE else part for part in self.parts)
+
+
+class _Group(NamedTuple):
+    """Rows, by their indices, whose names are all there are with numbers from each of `sets`, after `prefix`."""
+
+    prefix: _Numbers
+    sets: _Sets
+    rows: tuple[int, ...]
+
+
+def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], places: Places) -> list[Parameter]:
+    """Return the rows, repeated blocks folded: a folded row stands where its first one stood.
+
+    Rows fold only if `judged` says the same of them, and if their aliases and the modules in `places` fold likewise.
+    """
+    names = [_parse(row.name) for row in rows]
+    blocks = _blocks(rows, names)
+    agreeing: dict[Hashable, list[int]] = {}
+    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
+        if name is not None and name.numbers:
+            others = (_relative(row.aliases, name), _relative(places(row), name, outer=True))
+            key = (name.parts, blocks[index], others, _state(row), judged(row))
+            agreeing.setdefault(key, []).append(index)
+    shown: list[Parameter | None] = list(rows)
+    for indices in agreeing.values():
+        for group in _patterns(indices, names):
+            name = names[group.rows[0]]
+            if len(group.rows) > 1 and name is not None:
+                for index in group.rows:
+                    shown[index] = None
+                shown[min(group.rows)] = _one_row(group, rows, name, places)
+    return [row for row in shown if row is not None]
+
+
+def _parse(name: str) -> _Name | None:
+    """Take the numbers out of a name; None for one that a shell would not take as it is."""
+    if not _PLAIN.fullmatch(name):
+        return None
+    parts, numbers, blocks, end = [], [], [], 0
+    for part in name.split("."):
+        end += len(part)
+        if part.isdecimal() and _NUMBER.fullmatch(part):
+            parts.append(_HOLE)
+            numbers.append(int(part))
+            blocks.append(name[:end])
+        else:
+            parts.append(part)
+        end += 1
+    return _Name(tuple(parts), tuple(numbers), tuple(blocks))
+
+
+def _relative(names: Sequence[str], to: _Name, outer: bool = False) -> tuple[Hashable, ...]:
+    """Return names with holes where they have the numbers of another name; `outer`: or only the first of them."""
+    return tuple([name if (hollow := _hollow(name, to, outer)) is None else hollow.parts for name in names])
+
+
+def _hollow(name: str, to: _Name, outer: bool) -> _Name | None:
+    parsed = _parse(name)
+    if parsed is None:
+        return None
+    wanted = to.numbers[: len(parsed.numbers)] if outer else to.numbers
+    return parsed if parsed.numbers == wanted else None
+
+
+def _blocks(rows: Sequence[Parameter], names: Sequence[_Name | None]) -> list[tuple[int, ...]]:
+    """Return for each row which kind of block each of its numbers stands for: blocks of one kind have the same rows."""
+    inside: dict[str, list[Hashable]] = {}
+    for row, name in zip(rows, names, strict=True):
+        if name is not None and name.blocks:
+            structure = _structure(row)
+            for block in name.blocks:
+                inside.setdefault(block, []).append((row.name[len(block) :], structure))
+    kinds: dict[Hashable, int] = {}
+    kind = {block: kinds.setdefault(frozenset(found), len(kinds)) for block, found in inside.items()}
+    return [() if name is None else tuple([kind[block] for block in name.blocks]) for name in names]
+
+
+def _structure(row: Parameter) -> Hashable:
+    tensors = row.tensors if isinstance(row, Several) else 0
+    return (row.kind, row.shape, row.dtype, row.numel, row.bytes, row.module_type, tensors)
+
+
+def _state(row: Parameter) -> Hashable:
+    statuses: Hashable = row.gradient and row.gradient.status
+    if isinstance(row, Several):
+        statuses = tuple([member.gradient and member.gradient.status for member in row.members])
+    figures = (_what_is_known(row.values), _what_is_known(row.before), _what_is_known(row.gradient))
+    return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init), statuses, figures)
+
+
+def _init(init: Init | None) -> Hashable:
+    if init is None:
+        return None
+    return (
+        init.scheme,
+        init.rule,
+        init.overridden,
+        init.expected_mean,
+        init.expected_std,
+        init.fan_in,
+        init.fan_out,
+    )
+
+
+def _what_is_known(found: Values | Gradient | None) -> int:
+    """Tell in bits which figures there are: the pooled ones are known where each is."""
+    if found is None:
+        return -1
+    unknown = (found.mean is None) + 2 * (found.rms is None) + 4 * (found.min is None)
+    return unknown + 8 * bool(found.nan or found.inf)
+
+
+def _patterns(indices: Sequence[int], names: Sequence[_Name | None]) -> Iterator[_Group]:
+    """Yield groups that have every combination of their numbers: siblings on the innermost level first, then outwards.
+
+    The names have the same parts. Fewer than `_FEWEST_BLOCKS` siblings stay apart, and so does a name that comes twice.
+    """
+    groups = [_Group(name.numbers, (), (index,)) for index in indices if (name := names[index])]
+    if len({group.prefix for group in groups}) < len(groups):
+        return
+    for _ in groups[0].prefix:
+        siblings: dict[Hashable, list[_Group]] = {}
+        for group in groups:
+            siblings.setdefault((group.prefix[:-1], group.sets), []).append(group)
+        groups = [joined for members in siblings.values() for joined in _join(members)]
+    yield from groups
+
+
+def _join(siblings: list[_Group]) -> Iterator[_Group]:
+    """Join groups that differ in the last number of their prefix only, if there are enough of them."""
+    enough = len(siblings) >= _FEWEST_BLOCKS
+    siblings = sorted(siblings, key=lambda group: group.prefix[-1])
+    for members in [siblings] if enough else [[group] for group in siblings]:
+        numbers = tuple(group.prefix[-1] for group in members)
+        rows = tuple(index for group in members for index in group.rows)
+        yield _Group(members[0].prefix[:-1], (numbers, *members[0].sets), rows)
+
+
+def _one_row(group: _Group, rows: Sequence[Parameter], name: _Name, places: Places) -> Several:
+    members = [rows[index] for index in group.rows]
+    first = members[0]
+    return sum_up(
+        members,
+        name.spell(group.sets),
+        _spelled(first.aliases, name, group.sets),
+        len(members),
+        first.tensors if isinstance(first, Several) else 0,
+        _spelled(places(first), name, group.sets, outer=True),
+    )
+
+
+def _spelled(names: Sequence[str], to: _Name, sets: _Sets, outer: bool = False) -> tuple[str, ...]:
+    return tuple(name if (hollow := _hollow(name, to, outer)) is None else hollow.spell(sets) for name in names)

@@ -1,0 +1,99 @@
+"""The head of every page: what was inspected and what was run, in words. What is not known is never printed as 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from paraminspect.page.parts import Code, Entries, Page, Part
+from paraminspect.report import Forward, Report, TensorInfo
+from paraminspect.text.escape import code, word
+from paraminspect.text.numbers import figure, plural, size
+from paraminspect.text.view import View
+
+
+def page_of(report: Report, view: View, parts: Sequence[Part]) -> Page:
+    """Return the page with its head; where no stderr is beside it, errors and notes stand at its end."""
+    if view.on_paper:
+        ends = [*errors(report), *(("note", code(note)) for note in report.notes)]
+        parts = [*parts, Entries(ends)] if ends else parts
+    return Page(code(report.source.name), totals(report, view), experiment(report, view), parts)
+
+
+def errors(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what went wrong, and where."""
+    for failure in report.errors:
+        yield "error", ": ".join(map(code, filter(None, (failure.where, failure.message))))
+
+
+def network(report: Report, view: View) -> list[Part]:
+    """Return the module's repr as PyTorch prints it, which is for fixed-width text."""
+    return [] if report.model is None or view.on_paper else [Code(report.model.repr)]
+
+
+# --- how large it is ---------------------------------------------------------------------------------------------
+
+
+def totals(report: Report, view: View) -> str:
+    """Say what kind of model it is, and how many parameters it has."""
+    known, tensors = report.totals, plural(sum(row.kind == "parameter" for row in report.parameters), "tensor")
+    others = sum(row.numel is None for row in report.parameters if row.kind != "parameter")
+    partial = known.unknown > others
+    least = "at least " if partial else ""
+    if partial and known.parameters == 0:
+        counts = ["an unknown number of parameters"]
+    else:
+        counts = [f"{least}{plural(known.parameters, 'parameter')}", f"{least}{size(known.bytes)}"]
+    if known.shown != known.parameters:
+        taken = f" ({counts[1]})" if view.on_paper and counts[1:] else ""
+        shown = [f"{known.shown:,} of {counts[0]}{taken} shown, in {tensors}"]
+    else:
+        shown = [f"{counts[0]} in {tensors}", *counts[1:]]
+    if counts[1:] and known.frozen:
+        known_ones = "of the known ones " if partial else ""
+        shown.append(f"{known_ones}{known.trainable:,} trainable, {known.frozen:,} frozen")
+    if counts[1:] and known.as_named != known.parameters:
+        shown.append(f"{least}{known.as_named:,} counting every name")
+    if known.unknown:
+        shown.append(f"{plural(known.unknown, 'tensor')} of unknown size")
+    return ", ".join([*([code(report.model.type)] if report.model and report.model.type else []), *shown])
+
+
+# --- what was run ------------------------------------------------------------------------------------------------
+
+
+def experiment(report: Report, view: View) -> list[str]:
+    """Say in a few parts what was run: seed, input, loss, device, version."""
+    environment = report.environment
+    parts = [f"seed {environment.seed}" if environment.seed is not None else ""]
+    if report.forward:
+        parts += _forward(report.forward)
+    elif report.command != "init":
+        parts.append("no forward")
+    parts.append(word(environment.device))
+    parts.append(f"torch {word(environment.torch)}" if environment.torch else "")
+    parts.append(f"paraminspect {word(environment.paraminspect)}" if view.on_paper else "")
+    return list(filter(None, parts))
+
+
+def _forward(forward: Forward) -> list[str]:
+    parts = [f"input {', '.join(map(_drawn, forward.input))}{_chosen(forward)}"]
+    error = forward.error
+    if forward.loss_name is not None and (error is None or forward.loss is not None):
+        parts.append(f"loss {word(forward.loss_name)} = {figure(forward.loss, 6)}")
+    if error is not None:
+        where = f" in '{code(error.module)}'" if error.phase == "forward" and error.module else ""
+        parts.append(f"the {word(error.phase)} failed{where}")
+    return parts
+
+
+def _drawn(info: TensorInfo) -> str:
+    """Return an input's name, shape, dtype and how it was drawn, as far as it has them."""
+    return code(" ".join(filter(None, (info.name, str(info.shape), info.dtype, info.sample))))
+
+
+def _chosen(forward: Forward) -> str:
+    """Say who chose the input, unless it was the user or the spec."""
+    origin = forward.origin
+    if origin in (None, "", "--input", "given"):
+        return ""
+    return ", inferred" if origin == "inferred" else f", from {word(origin or '')}"

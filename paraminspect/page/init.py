@@ -1,0 +1,123 @@
+"""`init`: what every scheme did, before beside after beside expected; what was overridden or left alone; the digest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from paraminspect.page.heading import page_of
+from paraminspect.page.parameters import (
+    before,
+    count_column,
+    dtype_column,
+    expected_column,
+    fan_column,
+    histogram_column,
+    measured_column,
+    name_column,
+    now,
+    scheme_column,
+    shape_column,
+)
+from paraminspect.page.parts import Column, Entries, Line, Page, Table
+from paraminspect.page.remarks import nonfinite_values, notes, remarks
+from paraminspect.page.rows import Rows, folded
+from paraminspect.page.show import other_tables
+from paraminspect.page.values import listings
+from paraminspect.page.verdicts import conformity, figures_off, verdict_column
+from paraminspect.report import Init, Initialisation, Parameter, Report
+from paraminspect.text.escape import code
+from paraminspect.text.numbers import plural, some_of
+from paraminspect.text.view import View
+
+_NAMES = 4
+_MOST_NOTES = 8
+
+
+def init(report: Report, view: View) -> Page:
+    """Return the table of moments, then what was applied, overridden or left alone, and the digest."""
+    arranged = Rows(report, view)
+    rows = arranged.of_kinds(("parameter", "computed"))
+    table = Table(_columns(report, rows, view), rows, folded(rows))
+    others = other_tables(arranged, view) if view.on_paper else ()
+    return page_of(report, view, [table, *others, Entries(list(_summary(report, view)), 10), *listings(report, view)])
+
+
+def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
+    off = figures_off(report)
+    return [
+        name_column("parameter"),
+        shape_column(6),
+        *([dtype_column(6), count_column(rows, 6)] if view.on_paper else ()),
+        scheme_column("scheme", 5),
+        fan_column("in", 8),
+        fan_column("out", 8),
+        measured_column("mean", before, 4, "before"),
+        measured_column("std", before, 4, "before"),
+        measured_column("mean", now, 2, "after", off),
+        measured_column("std", now, 2, "after", off),
+        expected_column("mean", 3),
+        expected_column("std", 3),
+        expected_column("low", 10),
+        expected_column("high", 10),
+        measured_column("min", now, 9),
+        histogram_column(view, 7),
+        measured_column("max", now, 9),
+        verdict_column(report, 1),
+    ]
+
+
+def _summary(report: Report, view: View) -> Iterator[Line]:
+    """Yield what was done, what is not as it should be, what to compare with another machine, where the file is."""
+    found = report.initialisation or Initialisation()
+    rows = [row for row in report.parameters if row.kind in ("parameter", "computed")]
+    if view.on_paper:
+        yield from remarks(report)
+    yield from _rules(found)
+    yield from _overridden([row.init for row in rows if row.init])
+    yield from _untouched([row for row in rows if not row.init or row.init.scheme == "default"])
+    told = ((row.name, note) for row in rows if row.init for note in row.init.notes)
+    yield from notes("note", told, None if view.width is None else _MOST_NOTES)
+    yield from nonfinite_values(row for row in rows if row.kind == "parameter")
+    yield from conformity(report)
+    yield from _digest(report, found)
+
+
+def _rules(found: Initialisation) -> Iterator[Line]:
+    for one in found.rules:
+        if one.kept:
+            yield "applied", f"{code(one.rule)} to {plural(one.matched, 'tensor')}"
+    for one in found.rules:
+        if not one.kept:
+            of = "the only tensor" if one.matched == 1 else f"all {one.matched:,} tensors"
+            yield "no effect", f"{code(one.rule)}: later rules filled {of} it had filled"
+
+
+def _overridden(inits: Sequence[Init]) -> Iterator[Line]:
+    replaced = Counter((init.overridden, init.rule or init.scheme) for init in inits if init.overridden)
+    for (earlier, rule), times in replaced.items():
+        yield "overridden", f"{', '.join(map(code, earlier))} by {code(rule)} in {plural(times, 'tensor')}"
+
+
+def _untouched(left: Sequence[Parameter]) -> Iterator[Line]:
+    """Say what no rule touched; where a constructor of torch drew it, that is what the table expects of it.
+
+    What changed all the same lies in the memory of another, whose note says so.
+    """
+    built = [code(row.name) for row in left if row.init]
+    others = [code(row.name) for row in left if not row.init and row.before == row.values]
+    if built:
+        drew = f"as torch's constructor drew {'it' if len(built) == 1 else 'them'}"
+        yield "untouched", f"{some_of(built, _NAMES)}: {drew}"
+    if others:
+        yield "untouched", f"{some_of(others, _NAMES)}: as {'it was' if len(others) == 1 else 'they were'}"
+
+
+def _digest(report: Report, found: Initialisation) -> Iterator[Line]:
+    environment = report.environment
+    if found.digest:
+        torch = f"torch {code(environment.torch)}, " if environment.torch else ""
+        apart = ", each parameter its own" if found.seed_per_parameter else ""
+        yield "digest", f"{code(found.digest)} ({torch}seed {environment.seed}{apart})"
+    if found.saved:
+        yield "saved", code(found.saved)

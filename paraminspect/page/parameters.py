@@ -1,0 +1,179 @@
+"""The columns of a table of parameters, and what their cells say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
+from paraminspect.page.pictures import sparkline
+from paraminspect.page.several import Several, members_of
+from paraminspect.report import Forward, Parameter, Report, Values
+from paraminspect.text.escape import code, word
+from paraminspect.text.numbers import UNKNOWN, figure, plural, total
+from paraminspect.text.view import View
+
+Row = Parameter
+Pick = Callable[[Row], Values | None]
+_TROUBLE = {
+    "zero": SUSPICIOUS,
+    "unused": SUSPICIOUS,
+    "disconnected": SUSPICIOUS,
+    "nonfinite": BROKEN,
+    "frozen": QUIET,
+}
+
+
+def before(row: Row) -> Values | None:
+    """Pick the values from before an initialisation or an edit."""
+    return row.before
+
+
+def now(row: Row) -> Values | None:
+    """Pick the values of the tensor as it is."""
+    return row.values
+
+
+# --- which tensor, and how large ---------------------------------------------------------------------------------
+
+
+def name_column(head: str) -> Column[Row]:
+    """Show a tensor's name and how many rows were folded into it, and on lines of their own its other names."""
+
+    def others(row: Row) -> Sequence[str]:
+        return [f"  = {code(alias)}" for alias in row.aliases]
+
+    return Column(head, name_of, foot="total", tone=lambda row: SHARED if row.aliases else "", below=others)
+
+
+def name_of(row: Row) -> str:
+    """Return a row's name, and how many rows were folded into it."""
+    times = row.times if isinstance(row, Several) else 1
+    return f"{code(row.name)} ×{times:,}" if times > 1 else code(row.name)
+
+
+def shape_column(rank: int) -> Column[Row]:
+    """Show the shape, as `shape_of` writes it."""
+    return Column("shape", shape_of, rank=rank)
+
+
+def shape_of(row: Row) -> str:
+    """Return a shape as PyTorch writes it, ``(3, 4)``; the sign of unknown for a tensor that has none yet.
+
+    A row that sums up a module says of how many tensors.
+    """
+    if isinstance(row, Several) and row.tensors:
+        return plural(row.tensors, "tensor")
+    return UNKNOWN if row.numel is None else str(row.shape)
+
+
+def count_column(rows: Sequence[Row], rank: int) -> Column[Row]:
+    """Show each row's exact number of elements, of several tensors at least the known ones, and the sum of all."""
+    foot = total([member.numel for row in rows for member in members_of(row)])
+    return Column("count", lambda row: total([one.numel for one in members_of(row)]), "right", rank, foot=foot)
+
+
+def bytes_column(rows: Sequence[Row], rank: int) -> Column[Row]:
+    """Show the exact bytes of each row, of several tensors at least the known ones, and the sum of all."""
+    foot = total([member.bytes for row in rows for member in members_of(row)])
+    return Column("bytes", lambda row: total([one.bytes for one in members_of(row)]), "right", rank, foot=foot)
+
+
+def percent_column(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
+    """Show each row's share of the whole model's elements; nothing where the model's are not all known."""
+    known = all(row.numel is not None for row in report.parameters if row.kind == "parameter")
+    whole = report.totals.parameters if known else None
+    foot = percent_of(sum(row.numel or 0 for row in rows), whole)
+    return Column("%", lambda row: percent_of(row.numel, whole), "right", rank, foot=foot)
+
+
+def percent_of(part: int | None, whole: int | None) -> str:
+    """Return a share with one decimal; ``<0.1`` is not nothing, and without a total there is no share."""
+    if part is None or not whole:
+        return ""
+    return "<0.1" if 0 < part * 1000 < whole else f"{part * 100 / whole:.1f}"
+
+
+def dtype_column(rank: int) -> Column[Row]:
+    """Show the type of the elements."""
+    return Column("dtype", lambda row: word(row.dtype), rank=rank)
+
+
+# --- its values --------------------------------------------------------------------------------------------------
+
+
+def scheme_column(head: str, rank: int) -> Column[Row]:
+    """Show which scheme set the parameter."""
+    return Column(head, lambda row: word(row.init.scheme) if row.init else "", rank=rank)
+
+
+def fan_column(end: str, rank: int) -> Column[Row]:
+    """Show a fan that the scheme's formula used, ``in`` or ``out``."""
+
+    def cell(row: Row) -> str:
+        fan = getattr(row.init, f"fan_{end}", None)
+        return "" if fan is None else f"{fan:,}"
+
+    return Column(end, cell, "right", rank, "fan")
+
+
+def measured_column(
+    key: str, pick: Pick, rank: int, group: str = "", off: Collection[tuple[str | None, str | None]] = ()
+) -> Column[Row]:
+    """Show one figure of a row's values; `off` are the rows, by name, and the figures in them that are wrong."""
+
+    def tone(row: Row) -> str:
+        return BROKEN if off and any((member.name, key) in off for member in members_of(row)) else ""
+
+    return Column(key, lambda row: figure(getattr(pick(row), key, None)), "decimal", rank, group, tone=tone)
+
+
+def expected_column(key: str, rank: int) -> Column[Row]:
+    """Show a moment or bound that the row's scheme should give; nothing where no scheme says."""
+
+    def cell(row: Row) -> str:
+        value = getattr(row.init, f"expected_{key}", None)
+        return "" if value is None else figure(value)
+
+    return Column(key, cell, "decimal", rank, "expected")
+
+
+def histogram_column(view: View, rank: int) -> Column[Row]:
+    """Draw how the values lie between min and max, where pictures are wanted."""
+
+    def picture(row: Row) -> str:
+        return sparkline(row.values.histogram, view) if row.values else ""
+
+    return Column("histogram", picture, rank=rank)
+
+
+# --- its gradient ------------------------------------------------------------------------------------------------
+
+
+def gradient_column(forward: Forward | None, rank: int) -> Column[Row]:
+    """Show the rms of a gradient that is fine, else in a word why there is none, or what is wrong with it."""
+
+    def cell(row: Row) -> str:
+        found = row.gradient
+        if found is None:
+            return ""
+        if found.status == "ok":
+            return figure(found.rms)
+        if found.status == "not-run":
+            return "None" if forward else ""
+        return UNKNOWN if found.status == "unknown" else status_of(row)
+
+    return Column("rms", cell, "decimal", rank, "gradient", tone=trouble)
+
+
+def status_of(row: Row) -> str:
+    """Return the status of a gradient; of several tensors the worst, and how many have it if not all do."""
+    if row.gradient is None:
+        return ""
+    status, members = row.gradient.status, members_of(row)
+    having = sum(member.gradient is not None and member.gradient.status == status for member in members)
+    return word(status) if having == len(members) else f"{having:,} of {len(members):,} {word(status)}"
+
+
+def trouble(row: Row) -> str:
+    """Return the tone of a gradient's status."""
+    return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""

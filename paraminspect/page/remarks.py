@@ -1,0 +1,86 @@
+"""What names and figures do not say: which buffers state_dict leaves out, what was forgotten, where NaN was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from paraminspect.page.parts import Line
+from paraminspect.report import Gradient, Parameter, Report, Values
+from paraminspect.text.escape import code
+from paraminspect.text.numbers import and_more, plural, size, some_of
+
+_MOST_NOTES = 8
+_MOST_ROWS = 20
+
+
+def remarks(report: Report) -> Iterator[Line]:
+    """Yield what there is to say on stored tensors, buffers and forgotten tensors."""
+    buffers = _of_kind(report, "buffer")
+    yield from _notes("stored", _of_kind(report, "parameter"))
+    if buffers:
+        passing = [code(row.name) for row in buffers if row.persistent is False]
+        left_out = f"; not in state_dict: {some_of(passing)}" if passing else ""
+        yield "buffers", _amount(buffers) + left_out
+    yield from _notes("stored", buffers)
+    lost = _of_kind(report, "unregistered")
+    if lost:
+        yield "forgotten", f"{_amount(lost)}, registered by no module"
+    yield from _notes("forgotten", lost)
+
+
+def forgotten(report: Report) -> Iterator[Line]:
+    """Yield how much no module registers, for a command that has no rows for it; nothing where there is none."""
+    rows = _of_kind(report, "unregistered")
+    if rows:
+        yield "forgotten", f"{_amount(rows)}, registered by no module: {some_of([code(row.name) for row in rows])}"
+
+
+def _of_kind(report: Report, kind: str) -> list[Parameter]:
+    return [row for row in report.parameters if row.kind == kind]
+
+
+def _notes(term: str, rows: Sequence[Parameter]) -> Iterator[Line]:
+    return notes(term, ((row.name, row.note) for row in rows if row.note), _MOST_NOTES)
+
+
+def notes(term: str, found: Iterable[tuple[str, str]], most: int | None) -> Iterator[Line]:
+    """Yield every note once, after the names it is about, given as pairs of both; at most so many."""
+    names: dict[str, list[str]] = {}
+    for name, note in found:
+        names.setdefault(note, []).append(code(name))
+    for note in list(names)[:most]:
+        yield term, f"{some_of(names[note], 4)}: {code(note)}"
+    left = 0 if most is None else sum(map(len, list(names.values())[most:]))
+    if left:
+        yield term, and_more(left)
+
+
+def _amount(rows: Sequence[Parameter]) -> str:
+    """Return how many elements in how many tensors and bytes, at least those that are known."""
+    known = [(row.numel, row.bytes or 0) for row in rows if row.numel is not None]
+    tensors = plural(len(rows), "tensor")
+    if not known:
+        return f"{tensors} of unknown size"
+    least = "at least " if len(known) < len(rows) else ""
+    elements, taken = map(sum, zip(*known, strict=True))
+    return f"{least}{plural(elements, 'element')} in {tensors}, {least}{size(taken)}"
+
+
+def nonfinite_values(rows: Iterable[Parameter]) -> Iterator[Line]:
+    """Yield a line for every tensor with NaN or infinities, up to a limit: its other figures leave them out."""
+    return _nonfinite("values", [(row.name, row.values) for row in rows if row.values])
+
+
+def nonfinite_gradients(rows: Iterable[Parameter]) -> Iterator[Line]:
+    """Yield a line for every gradient with NaN or infinities, up to a limit."""
+    return _nonfinite("nonfinite", [(row.name, row.gradient) for row in rows if row.gradient])
+
+
+def _nonfinite(term: str, measured: Sequence[tuple[str, Values | Gradient]]) -> Iterator[Line]:
+    found = [(name, part) for name, part in measured if part.nan or part.inf]
+    for name, part in found[:_MOST_ROWS]:
+        counts = ((part.nan, "NaN"), (part.inf, "infinite"))
+        told = " and ".join(f"{count:,} {what}" for count, what in counts if count)
+        yield term, f"{code(name)}: {told}, left out of the figures"
+    if len(found) > _MOST_ROWS:
+        yield term, and_more(len(found) - _MOST_ROWS, "tensor")

@@ -1,0 +1,131 @@
+"""One row for several: counts added up, figures pooled as if the tensors were one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.report.merge import merge_figures
+
+_Same = TypeVar("_Same")
+_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", "frozen", "unknown", "not-run", "ok")
+
+
+@dataclass(frozen=True)
+class Several(Parameter):
+    """A row that stands for `members`, rows of the report.
+
+    `times` is how many rows were folded into this one, `tensors` how many each of those sums up: 0 where each is a
+    tensor of the one `shape`. `places` are the modules that use it, spelled like the name.
+    """
+
+    members: tuple[Parameter, ...] = ()
+    times: int = 1
+    tensors: int = 0
+    places: tuple[str, ...] = ()
+
+
+def members_of(row: Parameter) -> tuple[Parameter, ...]:
+    """Return the rows of the report that a row stands for: itself, unless it is one for several."""
+    return row.members if isinstance(row, Several) else (row,)
+
+
+def sum_up(
+    rows: Sequence[Parameter],
+    name: str,
+    aliases: tuple[str, ...] = (),
+    times: int = 1,
+    tensors: int = 0,
+    places: tuple[str, ...] = (),
+) -> Several:
+    """Return one row for several; what they do not have in common is empty."""
+    members = tuple(member for row in rows for member in members_of(row))
+    first = members[0]
+    counts = [member.numel for member in members]
+    return Several(
+        name=name,
+        aliases=aliases,
+        module=first.module if len(members) == times else name,
+        module_type=common((member.module_type for member in members), ""),
+        kind=first.kind,
+        shape=common((member.shape for member in members), ()),
+        dtype=_dtype(members),
+        numel=_sum(counts),
+        bytes=_sum([member.bytes for member in members]),
+        device=common((member.device for member in members), ""),
+        requires_grad=any(member.requires_grad for member in members),
+        identity=first.identity,
+        storage=first.storage,
+        values=pool_values([member.values for member in members], counts),
+        gradient=pool_gradients([member.gradient for member in members], counts),
+        init=_init([member.init for member in members], tensors),
+        before=pool_values([member.before for member in members], counts),
+        note=common((member.note for member in members), None),
+        persistent=common((member.persistent for member in members), None),
+        members=members,
+        times=times,
+        tensors=tensors,
+        places=places,
+    )
+
+
+def common(found: Iterable[_Same], otherwise: _Same) -> _Same:
+    """Return what all are, or the other value where they differ."""
+    first, *rest = set(found)
+    return otherwise if rest else first
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _dtype(members: Sequence[Parameter]) -> str:
+    found = {member.dtype for member in members}
+    return f"{len(found)} dtypes" if len(found) > 1 else members[0].dtype
+
+
+def _init(found: Sequence[Init | None], tensors: int) -> Init | None:
+    """Return the scheme that all have, of several how many; what a scheme expects holds for a tensor, not for a sum."""
+    known = [init for init in found if init is not None]
+    schemes = {init.scheme for init in known}
+    if len(schemes) == 1 and not tensors:
+        return known[0]
+    return Init(f"{len(schemes)} schemes" if len(schemes) > 1 else known[0].scheme) if known else None
+
+
+def pool_values(found: Sequence[Values | None], counts: Sequence[int | None]) -> Values | None:
+    """Return the figures of all elements together; None where some were not measured."""
+    parts = [(values, count) for values, count in zip(found, counts, strict=True) if values and count is not None]
+    if len(parts) < len(found):
+        return None
+    return replace(merge_figures(parts), histogram=_histogram([values for values, _ in parts]))
+
+
+def _histogram(found: Sequence[Values]) -> tuple[int, ...] | None:
+    """Add up histograms of the same bins; others do not add up."""
+    histograms = [values.histogram for values in found if values.histogram]
+    if len(histograms) < len(found) or len({(v.min, v.max, len(v.histogram or ())) for v in found}) > 1:
+        return None
+    return tuple(map(sum, zip(*histograms, strict=True)))
+
+
+def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None]) -> Gradient | None:
+    """Return the worst status, and the figures of the gradients that there are."""
+    known = [(gradient, count) for gradient, count in zip(found, counts, strict=True) if gradient is not None]
+    if not known:
+        return None
+    status = by_severity({gradient.status for gradient, _ in known})[0]
+    parts = [(g, count) for g, count in known if count is not None and None not in (g.zeros, g.nan, g.inf)]
+    if not parts:
+        return Gradient(status)
+    figures = vars(merge_figures(parts))
+    return Gradient(status, **{key: value for key, value in figures.items() if key != "histogram"})
+
+
+def by_severity(statuses: Collection[str]) -> list[str]:
+    """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
+    ranks = {status: rank for rank, status in enumerate(_WORST_FIRST)}
+    return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))

@@ -1,0 +1,119 @@
+"""Are the values what their schemes should give? The tolerance is a tensor's own: few elements may stray far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from paraminspect.page.parts import BROKEN, Column, Line
+from paraminspect.page.several import Several, members_of
+from paraminspect.report import Parameter, Report, Verdict
+from paraminspect.text.escape import code, word
+from paraminspect.text.numbers import and_more, figure
+
+BOUNDS = "bounds"
+_FIGURES = ("mean", "std")
+_MOST = 20
+
+
+def is_off(verdict: Verdict) -> bool:
+    """Tell whether a verdict found something wrong."""
+    return verdict.verdict == f"{verdict.figure} off"
+
+
+def judgement(report: Report) -> Callable[[Parameter], str]:
+    """Return what joins the verdicts on a row's mean, std and bounds into one, a bad one winning.
+
+    A figure that is fine alone is named: a few elements say nothing about the std.
+    """
+    fine: dict[str | None, list[str]] = {}
+    off: dict[str | None, list[str]] = {}
+    for verdict in report.verdicts:
+        if verdict.about == "scheme":
+            (off if is_off(verdict) else fine).setdefault(verdict.where, []).append(verdict.figure or "")
+
+    def judged(row: Parameter) -> str:
+        strays = [member.name for member in members_of(row) if member.name in off]
+        if strays and isinstance(row, Several) and row.tensors:
+            return f"{len(strays):,} off"
+        if strays:
+            return f"{' and '.join(off[strays[0]])} off"
+        fit = {figure for member in members_of(row) for figure in fine.get(member.name, [])}
+        named = fit - {BOUNDS}
+        return f"{named.pop()} ok" if len(named) == 1 else "ok" if fit else ""
+
+    return judged
+
+
+def verdict_column(report: Report, rank: int) -> Column[Parameter]:
+    """Show the judgement of each row."""
+    judged = judgement(report)
+    return Column(
+        "verdict",
+        lambda row: word(judged(row)),
+        rank=rank,
+        tone=lambda row: BROKEN if judged(row).endswith("off") else "",
+    )
+
+
+def figures_off(report: Report) -> set[tuple[str | None, str | None]]:
+    """Return which figure, ``mean`` or ``std``, is wrong in which row."""
+    return {(verdict.where, verdict.figure) for verdict in report.verdicts if is_off(verdict)}
+
+
+def conformity(report: Report) -> Iterator[Line]:
+    """Yield a line on how many tensors are as expected, and one for every figure that is off, up to a limit."""
+    within = _within(report.verdicts)
+    if within:
+        yield "expected", within
+    off = [verdict for verdict in report.verdicts if is_off(verdict)]
+    for verdict in off[:_MOST]:
+        yield "off", _off(verdict)
+    if len(off) > _MOST:
+        yield "off", and_more(len(off) - _MOST)
+
+
+def _within(verdicts: Sequence[Verdict]) -> str:
+    """Say how many tensors are within the tolerance, of each figure by itself unless both say the same."""
+    tested, off = ({figure: _names(verdicts, figure, only) for figure in _FIGURES} for only in (False, True))
+    mean, std = (_ratio(tested[figure], off[figure]) for figure in _FIGURES)
+    tensors = tested["mean"] | tested["std"]
+    noun = "tensor" if len(tensors) == 1 else "tensors"
+    if not tensors:
+        return ""
+    if tested["mean"] == tested["std"] and off["mean"] == off["std"]:
+        what = f"mean and std of {mean} {noun} are"
+    elif not (tested["mean"] and tested["std"]):
+        what = f"{'mean' if mean else 'std'} of {mean or std} {noun} {'is' if len(tensors) == 1 else 'are'}"
+    else:
+        what = f"mean of {mean} {noun} and std of {std} are"
+    its = "its" if len(tensors) == 1 else "their"
+    return f"{what} within the tolerance for {its} size{_too_few(len(tested['mean'] - tested['std']), len(tensors))}"
+
+
+def _names(verdicts: Sequence[Verdict], figure: str, only_off: bool) -> set[str | None]:
+    return {one.where for one in verdicts if one.figure == figure and (is_off(one) or not only_off)}
+
+
+def _ratio(tested: set[str | None], off: set[str | None]) -> str:
+    fine = f"{len(tested) - len(off):,} of " if off else ""
+    return f"{fine}{len(tested):,}" if tested else ""
+
+
+def _too_few(count: int, tensors: int) -> str:
+    """Say in how many tensors the std could not be judged: a verdict on the mean alone comes from a small tensor."""
+    if count == 0:
+        return ""
+    who = "it has" if tensors == 1 else f"{count:,} has" if count == 1 else f"{count:,} have"
+    return f"; {who} too few elements to judge the std"
+
+
+def _off(verdict: Verdict) -> str:
+    if verdict.figure == BOUNDS and verdict.expected is not None and verdict.measured is not None:
+        limit = "at least" if verdict.measured < verdict.expected else "at most"
+        ends = [figure(number) for number in (verdict.measured, verdict.expected)]
+        return f"{code(verdict.where or '')}: a value is {ends[0]}, its scheme should give {limit} {ends[1]}"
+    what = f"{code(verdict.where or '')}: {word(verdict.figure or '')}"
+    wanted = figure(verdict.expected)
+    if verdict.tolerance is not None:
+        wanted += f", give or take {figure(verdict.tolerance)}"
+    return f"{what} is {figure(verdict.measured)}, its scheme should give {wanted}"
