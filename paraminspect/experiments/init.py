@@ -18,7 +18,7 @@ from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.state_dict_file import save
 from paraminspect.init.apply import accounts
-from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.process import collector_at_rest
@@ -59,7 +59,7 @@ def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weig
     """Measure the weights that were set through what computes them."""
     for key, one in applied.items():
         weight = one.target
-        if isinstance(weight, ComputedWeight) and id(weight) == key:
+        if isinstance(weight, ComputedTarget) and id(weight) == key:
             now = weight.compute()
             numbers = numbers_of(now) if elements else Numbers()
             yield Weight(weight, one, now, measure(weight.before), measure(now), numbers)

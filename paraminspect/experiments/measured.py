@@ -16,7 +16,7 @@ from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.initial_values import initialise
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.apply import accounts
-from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
@@ -29,7 +29,7 @@ from paraminspect.report import Initialisation, Sharing, Values
 class Weight:
     """A weight that a rule set through what computes it; `tensor` is what it is now."""
 
-    computed: ComputedWeight
+    computed: ComputedTarget
     applied: FillRecord
     tensor: Tensor
     before: Values | None

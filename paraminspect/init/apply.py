@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.custom_scheme import CustomScheme
 from paraminspect.init.fill_record import Fill, FillRecord, with_interactions
 from paraminspect.init.rules import seed_of
@@ -17,7 +17,7 @@ from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import diluted
 from paraminspect.init.schemes.fans import fan_caveat
-from paraminspect.init.target import Outcome, Stored, Target, padding_rows
+from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows
 from paraminspect.init.target_search import targets_in
 from paraminspect.isolation.torch_state import generators_kept
 from paraminspect.report import Init, RuleApplied
@@ -67,11 +67,11 @@ def _chosen(rule: BoundRule, targets: Sequence[Target]) -> list[tuple[Target, tu
     """
     matched = [(target, tuple(filter(rule.matches, target.names))) for target in targets]
     matched = [(target, names) for target, names in matched if names]
-    parts = {id(part) for target, _ in matched if isinstance(target, ComputedWeight) for part in target.stored}
+    parts = {id(part) for target, _ in matched if isinstance(target, ComputedTarget) for part in target.stored}
     return [
         (target, names)
         for target, names in matched
-        if not (isinstance(target, Stored) and id(target.parameter) in parts)
+        if not (isinstance(target, StoredTarget) and id(target.parameter) in parts)
     ]
 
 
@@ -133,7 +133,7 @@ def _closed(module: nn.Module, planned: _PlannedFill) -> BoundScheme | CustomSch
 def _check(planned: _PlannedFill) -> None:
     target, name = planned.target, planned.fill.names[0]
     target.refuse()
-    if planned.rule.needs_batch and isinstance(target, ComputedWeight):
+    if planned.rule.needs_batch and isinstance(target, ComputedTarget):
         message = f"{planned.scheme.name} scales what is stored; {name!r} is {target.note}"
         raise UserError(message, hint="leave it out of the rule", code="not-invertible")
     planned.scheme.check(name, target.shape, target.dtype)
@@ -146,9 +146,9 @@ def _run(planned: _PlannedFill, seed: int, done: dict[int, FillRecord]) -> None:
     if planned.rule.seed_per_parameter:
         torch.manual_seed(seed_of(seed, target.names[0]))
     outcome = target.fill(planned.scheme, planned.fill.names[0])
-    key = id(target.parameter) if isinstance(target, Stored) else id(target)
+    key = id(target.parameter) if isinstance(target, StoredTarget) else id(target)
     done[key] = _describe(planned, outcome, done.get(key))
-    for part in target.stored if isinstance(target, ComputedWeight) else ():
+    for part in target.stored if isinstance(target, ComputedTarget) else ():
         done[id(part)] = _record(planned, done.get(id(part))).with_note(f"set through {target.names[0]!r}")
 
 
@@ -183,7 +183,7 @@ def accounts(rules: Sequence[BoundRule], applied: Mapping[int, FillRecord]) -> t
 
     A computed weight counts, what it is stored in does not.
     """
-    own = [one for key, one in applied.items() if not isinstance(one.target, ComputedWeight) or id(one.target) == key]
+    own = [one for key, one in applied.items() if not isinstance(one.target, ComputedTarget) or id(one.target) == key]
     matched = Counter(fill.number for fill in {fill for one in own for fill in one.fills})
     kept = Counter(one.fills[-1].number for one in own)
     return tuple(

@@ -17,7 +17,7 @@ from paraminspect.errors import UserError
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.expected_moments import scaled
-from paraminspect.init.target import Stored
+from paraminspect.init.target import StoredTarget
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def scale_to_batch(
     weights = [
         (one.fills[-1].names[0], one.target.parameter, one.scheme)
         for one in chosen.values()
-        if isinstance(one.target, Stored) and isinstance(one.scheme, BoundScheme)
+        if isinstance(one.target, StoredTarget) and isinstance(one.scheme, BoundScheme)
     ]
     done = calibrate(module, args, kwargs, weights, contain) if weights else ()
     return {**applied, **{key: _scaled(chosen[key], found) for key, found in zip(chosen, done, strict=True)}}

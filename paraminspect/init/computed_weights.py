@@ -27,7 +27,7 @@ _POWER_ITERATIONS = 15  # as many as the constructor of spectral_norm makes
 
 
 @dataclass(frozen=True, eq=False)
-class ComputedWeight:
+class ComputedTarget:
     """A weight that `how` computes from `stored`, which go by `stored_names`."""
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class ComputedWeight:
 
 
 @dataclass(frozen=True, eq=False)
-class Parametrised(ComputedWeight):
+class Parametrised(ComputedTarget):
     """A weight computed by the modules of a ``ParametrizationList``."""
 
     steps: Any
@@ -147,7 +147,7 @@ class Parametrised(ComputedWeight):
 
 
 @dataclass(frozen=True, eq=False)
-class WeightNormed(ComputedWeight):
+class WeightNormed(ComputedTarget):
     """A weight of torch's older ``nn.utils.weight_norm``: a hook sets it before every forward."""
 
     hook: Any
@@ -171,7 +171,7 @@ class WeightNormed(ComputedWeight):
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralNormed(ComputedWeight):
+class SpectralNormed(ComputedTarget):
     """A weight of torch's older ``nn.utils.spectral_norm``."""
 
     hook: Any
@@ -196,7 +196,7 @@ class SpectralNormed(ComputedWeight):
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned(ComputedWeight):
+class Pruned(ComputedTarget):
     """A weight of ``nn.utils.prune``: a mask times what is stored."""
 
     hook: Any

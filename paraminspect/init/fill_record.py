@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paraminspect.init.computed_weights import ComputedWeight
+from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.schemes.expected_moments import UNKNOWN, ExpectedMoments
 from paraminspect.init.target import Target
 from paraminspect.report import Init
@@ -75,7 +75,7 @@ def with_interactions(module: nn.Module, done: dict[int, FillRecord]) -> dict[in
     """
     records = {key: record.with_note(_conflict(record)) for key, record in done.items()}
     for key, record in records.items():
-        if isinstance(record.target, ComputedWeight) and id(record.target) == key:
+        if isinstance(record.target, ComputedTarget) and id(record.target) == key:
             records[key] = _unless_refilled(record, record.target, records)
     for one, other in _in_common(module) if records else ():
         for mine, its in ((one, other), (other, one)):
@@ -94,7 +94,7 @@ def _conflict(record: FillRecord) -> str:
     return ""
 
 
-def _unless_refilled(record: FillRecord, weight: ComputedWeight, records: dict[int, FillRecord]) -> FillRecord:
+def _unless_refilled(record: FillRecord, weight: ComputedTarget, records: dict[int, FillRecord]) -> FillRecord:
     """Expect nothing of a computed weight when something it is stored in was filled after it."""
     for tensor, name in zip(weight.stored, weight.stored_names, strict=True):
         part = records.get(id(tensor))

@@ -55,7 +55,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredTarget:
     """A Parameter; `role` says which weight it is stored for, where another one is computed from it."""
 
     names: tuple[str, ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from paraminspect.init.computed_weights import ComputedWeight, Parametrised, Pruned, SpectralNormed, WeightNormed
-from paraminspect.init.target import Stored, Target
+from paraminspect.init.computed_weights import ComputedTarget, Parametrised, Pruned, SpectralNormed, WeightNormed
+from paraminspect.init.target import StoredTarget, Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,10 +18,10 @@ def targets_in(module: nn.Module) -> list[Target]:
     from paraminspect.modules.walk import join, registered, walk
 
     paths = walk(module).paths
-    computed: dict[int, list[ComputedWeight]] = {}
+    computed: dict[int, list[ComputedTarget]] = {}
     for weight in computed_weights(paths):
         computed.setdefault(id(weight.owners[0][0]), []).append(weight)
-    found: list[ComputedWeight | _Slots] = []
+    found: list[ComputedTarget | _Slots] = []
     known: dict[int, _Slots] = {}
     for path, owner in paths:
         found += computed.pop(id(owner), [])
@@ -45,11 +45,11 @@ class _Slots:
         self.names: list[str] = []
         self.owners: list[tuple[nn.Module, str]] = []
 
-    def stored(self) -> Stored:
-        return Stored(tuple(self.names), tuple(self.owners), self.parameter, self.role)
+    def stored(self) -> StoredTarget:
+        return StoredTarget(tuple(self.names), tuple(self.owners), self.parameter, self.role)
 
 
-def computed_weights(paths: Sequence[tuple[str, nn.Module]]) -> Iterator[ComputedWeight]:
+def computed_weights(paths: Sequence[tuple[str, nn.Module]]) -> Iterator[ComputedTarget]:
     """Yield the computed weights of the modules at `paths` whose computation is known, each once with all its names."""
     prefixes: dict[int, tuple[nn.Module, list[str]]] = {}
     for path, module in paths:
@@ -81,7 +81,7 @@ def _parametrised(owner: nn.Module, prefixes: list[str]) -> Iterator[Parametrise
             )
 
 
-def _hooked(owner: nn.Module, prefixes: list[str]) -> Iterator[ComputedWeight]:
+def _hooked(owner: nn.Module, prefixes: list[str]) -> Iterator[ComputedTarget]:
     from torch.nn.utils.prune import BasePruningMethod
     from torch.nn.utils.spectral_norm import SpectralNorm
     from torch.nn.utils.weight_norm import WeightNorm

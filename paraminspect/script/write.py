@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from paraminspect import __version__
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.demo import PlainBiasLinear, Residual
-from paraminspect.script.initialisation import (
+from paraminspect.script.initialisers import (
     fill_statements,
     loop_helpers,
     recipe_sources,
