@@ -29,7 +29,9 @@ def test_dead_against_mpmath() -> None:
             lean = math.sqrt(c / (1 - c))
             edges = sorted({*range(-12, 13), *(step / lean for step in range(-12, 13) if abs(step) < 12 * lean)})
             share = mpmath.quad(
-                lambda t, lean=lean, batch=batch: mpmath.npdf(t) * mpmath.ncdf(-lean * t) ** batch, edges
+                lambda t, lean=lean, batch=batch: mpmath.npdf(t) * mpmath.ncdf(-lean * t) ** batch,
+                edges,
+                method="gauss-legendre",
             )
             assert theory.dead_share(batch, c) == pytest.approx(float(share), rel=1e-9)
 
