@@ -27,15 +27,17 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of the model with every name it goes by.
+    """One tensor with every name it goes by; `kind` is ``parameter``, ``buffer`` or ``unregistered``.
 
-    `tensor` is held so that its ``id`` stays its own. `owner` is the module the first name hangs on.
+    `owner` is the module that the first name hangs on, None for a tensor of no module; `owner_names` has the path of
+    the owner for each name: ``("encoder", "decoder")`` for the names ``encoder.weight`` and ``decoder.weight``.
+    `persistent` tells of a buffer whether state_dict saves it. The tensor is held so that its ``id`` stays its own.
     """
 
     names: tuple[str, ...]
     tensor: Tensor
-    owner: nn.Module
     kind: str
+    owner: nn.Module | None = None
     owner_names: tuple[str, ...] = ()
     note: str | None = None
     persistent: bool | None = None
@@ -105,7 +107,9 @@ def _bytes(tensor: Tensor) -> int:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every tensor of a module; objects and storages are numbered by first appearance, so that no address is shown.
+    """Every tensor of a model; objects and storages are numbered by first appearance, so that no address is shown.
+
+    Tensors without a module make an inventory too: ``Inventory((TensorEntry(("w",), tensor, "parameter"),))``.
 
     `modules` maps every path to its module, one that is reached twice under both paths; the ones that nothing registers
     come last, by where they hang. `notes` say which names are left out, and where the search was cut short; `cut` that
@@ -113,11 +117,16 @@ class Inventory:
     """
 
     entries: tuple[TensorEntry, ...]
-    modules: dict[str, nn.Module]
-    _identities: dict[int, int] = field(default_factory=dict)
-    _storages: dict[int, int] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     cut: bool = False
+    _identities: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _storages: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            self.identity(entry.tensor)
+            self.storage(entry.tensor)
 
     def identity(self, tensor: Tensor) -> int:
         """Return the number of this tensor object, counted from 1 by first appearance."""
@@ -154,11 +163,7 @@ def take_inventory(module: nn.Module) -> Inventory:
     entries += _unregistered(search)
     modules = dict(found.paths)
     modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
-    inventory = Inventory(tuple(entries), modules, notes=tuple(_notes(found, search)), cut=found.cut)
-    for entry in inventory.entries:
-        inventory.identity(entry.tensor)
-        inventory.storage(entry.tensor)
-    return inventory
+    return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut)
 
 
 class _Slot(NamedTuple):
@@ -199,12 +204,12 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
 def _packed(found: Walk) -> Iterator[TensorEntry]:
     for path, owner in found.once():
         for name, tensor, note in unpacked(owner):
-            yield TensorEntry((join(path, name),), tensor, owner, "buffer", (path,), note, persistent=True)
+            yield TensorEntry((join(path, name),), tensor, "buffer", owner, (path,), note, persistent=True)
 
 
 def _unregistered(search: Search) -> Iterator[TensorEntry]:
     for name, tensor, owner, path, note in search.tensors():
-        yield TensorEntry((name,), tensor, owner, "unregistered", (path,), note)
+        yield TensorEntry((name,), tensor, "unregistered", owner, (path,), note)
 
 
 def _notes(found: Walk, search: Search) -> Iterator[str]:

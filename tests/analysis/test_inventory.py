@@ -13,9 +13,10 @@ import torch.ao.nn.quantized.dynamic as dynamic
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from paraminspect.analysis.inventory import count, counted_by_torch, take_inventory
+from paraminspect.analysis.inventory import Inventory, TensorEntry, count, counted_by_torch, take_inventory
 from paraminspect.modules import hidden_weights
 from paraminspect.modules.walk import names_of_parameters
+from paraminspect.report import Totals
 from tests.zoo import HEALTHY
 
 
@@ -488,3 +489,14 @@ def test_a_huge_model_is_counted_to_the_last_parameter():
     module.register_parameter("offset", nn.Parameter(torch.empty(3, device="meta")))
     totals = count(take_inventory(module))
     assert (totals.parameters, totals.bytes) == (14_900_003, 59_600_012)
+
+
+def test_named_tensors_without_a_module_make_an_inventory() -> None:
+    weight, view = torch.ones(2, 3), torch.ones(4)[:2]
+    entries = (TensorEntry(("w", "tied"), weight, "parameter"), TensorEntry(("v",), view, "buffer"))
+    inventory = Inventory(entries)
+    assert [(inventory.identity(entry.tensor), inventory.storage(entry.tensor)) for entry in entries] == [
+        (1, 1),
+        (2, 2),
+    ]
+    assert count(inventory) == Totals(parameters=6, frozen=6, as_named=12, bytes=24, buffers=2, buffer_bytes=8)

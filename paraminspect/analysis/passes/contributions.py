@@ -1,4 +1,16 @@
-"""What the uses of one parameter contributed, added up and held against what arrived at the parameter."""
+"""What the uses of one parameter contributed, added up and held against what arrived at the parameter.
+
+The proof behind a line like ``3 + 3 = 6``. A weight w = 2 is used twice on the input x = 3, as in y = w x + w x; then
+∂y/∂w = 6, and each use contributes 3. Autograd hands the two contributions to us one after the other, adds them up
+itself, and then hands the sum to the node that writes ``w.grad``. An `Account` hears of all three events:
+
+1. contribute(3): the first contribution is held as it came, without a copy;
+2. contribute(3): a second one, so from now on a sum of our own is kept, in float32 at least: 6;
+3. the sum 6 arrives at w: it is compared with ours. The difference, 0, may be as large as rounding makes it: adding n
+   terms costs at most n · eps · Σ|largest element of each term|, here 2 · 1.2e-7 · (3 + 3) = 1.4e-6.
+
+If 7 arrived instead, the 1 beyond the contributions would be the `rest`: a use that we did not see.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +31,11 @@ NOTHING = Numbers()
 def summarise(grad: Tensor, wanted: bool = False) -> Gradient:
     """Return the figures of a gradient, and the elements themselves if they are `wanted` and few."""
     shown = numbers_of(dense(grad)) if wanted else NOTHING
-    return described(measure(grad, histogram=False), grad.numel(), shown)
+    return with_status(measure(grad, histogram=False), grad.numel(), shown)
 
 
-def described(values: Values | None, numel: int, shown: Numbers = NOTHING) -> Gradient:
-    """Return the figures with their status: ``unknown`` on the meta device, not a guess."""
+def with_status(values: Values | None, numel: int, shown: Numbers = NOTHING) -> Gradient:
+    """Return the figures of a gradient with its status, which is ``unknown`` where there are no numbers (meta)."""
     if values is None:
         return Gradient("unknown")
     status = "nonfinite" if values.nan or values.inf else "zero" if values.zeros == numel else "ok"
@@ -56,7 +68,8 @@ class Account:
 
     A parameter with one use costs no memory: its contribution and what arrives are one tensor, held until then. With
     several, their sum is held from the first to the last. A parameter receives more than one gradient where parts
-    of the backward run on their own, as reentrant checkpoints do.
+    of the backward run on their own, as reentrant checkpoints do: each closes the sum that was open, and differences
+    and tolerances add up.
 
     `compared` tells whether a gradient arrived that holds numbers. `difference` is the largest difference between the
     two, and `tolerance` what rounding may account for. `rest` is what arrived beyond the contributions, None where that
@@ -94,6 +107,7 @@ class Account:
 
     def contribute(self, grad: Tensor) -> list[float]:
         """Add what one use contributed; return where its largest magnitude is to be appended."""
+        # The version tells later whether the one contribution that is held uncopied was written to in the meantime.
         if self._sum is None and not self.parameter._backward_hooks:
             self._sum, self._version = grad, grad._version
         elif self._sum is None:  # the user's hooks on the parameter may change in place what arrives
@@ -115,6 +129,8 @@ class Account:
                 self._compare(grad, self.received)
 
     def _receive(self, grad: Tensor, flush: Callable[[], None]) -> None:
+        """Compare what arrives with the sum, and begin the next one at nothing."""
+        # With one use autograd passes the very tensor on that we hold: nothing is left to compare.
         if self._sum is grad and grad._version == self._version:
             self.compared = True
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,7 +81,8 @@ def run_passes(
             passes.constant = why_constant(loss, passes.output)
             phase = "backward"
             if backward and passes.loss.requires_grad:
-                with contain(), watch.gather(), spared(passes.loss, set(ledger.parameters)), ledger:
+                others = [leaf for leaf in leaves_of(passes.loss) if id(leaf) not in ledger.parameters]
+                with contain(), watch.gather(), grads_put_aside(others), ledger:
                     _run_backward(passes.loss)
                 passes.backward = True
             elif backward and any(parameter.requires_grad for parameter in ledger.parameters.values()):
@@ -154,16 +155,18 @@ def reads(passes: Passes) -> set[int]:
 
 
 @contextlib.contextmanager
-def spared(loss: Tensor, own: set[int]) -> Iterator[None]:
-    """Give every leaf that `loss` depends on its `.grad` back, save for those whose id is in `own`."""
-    others = [leaf for leaf in leaves_of(loss) if id(leaf) not in own]
-    before = [leaf.grad for leaf in others]
-    for leaf in others:
+def grads_put_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """Take the `.grad` of every leaf away, and put it back afterwards in the place of what a backward wrote there.
+
+    A backward writes to every leaf, also to those of nobody who asked: inputs, parameters of other modules.
+    """
+    before = [(leaf, leaf.grad) for leaf in {id(leaf): leaf for leaf in leaves}.values()]
+    for leaf, _ in before:
         leaf.grad = None
     try:
         yield
     finally:
-        for leaf, grad in zip(others, before, strict=True):
+        for leaf, grad in before:
             leaf.grad = grad
 
 

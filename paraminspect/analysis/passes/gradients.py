@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from paraminspect.analysis.passes.contributions import NOTHING, dense, described, largest, summarise
+from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, summarise, with_status
 from paraminspect.analysis.passes.forward_backward import Passes, arrived, reads
 from paraminspect.analysis.passes.uses import Ledger, Record
 from paraminspect.analysis.statistics.contents import numbers_of
@@ -32,7 +32,7 @@ def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) 
     if id(parameter) not in passes.gradients:
         return summarise(grad, wanted)
     shown = numbers_of(dense(grad)) if wanted else NOTHING
-    return described(passes.gradients[id(parameter)], grad.numel(), shown)
+    return with_status(passes.gradients[id(parameter)], grad.numel(), shown)
 
 
 def _without_backward(parameter: Tensor, passes: Passes | None) -> str:

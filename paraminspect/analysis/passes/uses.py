@@ -1,8 +1,28 @@
 """The gradient ledger: which operation read which parameter, and what each use contributed to its gradient.
 
-While the forward runs, every followed parameter that an operation takes is replaced by an alias of it. In the
-backward, the gradient that arrives at an alias is that use's contribution. It is measured and added up there and
-then, so that no contribution outlives the backward of its parameter.
+While the forward runs, every followed parameter that an operation takes is replaced by an alias of it: a view of the
+same memory with a node of its own in autograd's graph. In the backward, the gradient that arrives at an alias is that
+use's contribution. It is measured and added up there and then, so that no contribution outlives the backward of its
+parameter.
+
+Take w = 2 and the input 1, with y = w·1 + 3·(w·1) = 8. Torch calls `__torch_function__` for each product:
+
+====  ==================  =====================  ==========================================
+      operation           runs on                noted
+====  ==================  =====================  ==========================================
+1     mul(w, 1) → 2       alias a₁ of w          Record 0: mul, contribution still to come
+2     mul(w, 1) → 2       alias a₂ of w          Record 1: mul, contribution still to come
+3     mul(2, 3) → 6       itself: no parameter   nothing
+4     add(2, 6) → 8       itself: no parameter   nothing
+====  ==================  =====================  ==========================================
+
+The backward of y brings 3 to a₂ (``Record 1.gradient``) and 1 to a₁ (``Record 0.gradient``); both go on to w, where 4
+arrives. The `Account` of w checks that 1 + 3 = 4.
+
+Three things make it harder than that. A checkpoint runs its part of the forward without a graph first and again in the
+backward: the first run leaves `silent` records, the second `late` ones, and `_place_late` gives each late one the place
+of its silent twin. An operation may hand the parameter on as it is (``w.contiguous()``): that is no use. And the user's
+own hooks may change ``.grad`` once it is there: such parameters are watched even without a use.
 """
 
 from __future__ import annotations
@@ -17,7 +37,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from paraminspect.analysis.passes.contributions import Account, Grads, dense, described, peak
+from paraminspect.analysis.passes.contributions import Account, Grads, dense, peak, with_status
 from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
 from paraminspect.analysis.passes.running_modules import Watch
 from paraminspect.analysis.statistics.contents import SMALL
@@ -71,6 +91,7 @@ class Ledger(TorchFunctionMode):
         if gathers is not None:
             with self._watch.gather(gathers):
                 return func(*args, **kwargs)
+        # First by identity alone, which costs next to nothing; what of it the operation reads is asked of the few.
         found = tensors_among(args, self.parameters)
         if kwargs:
             found.update(tensors_among(kwargs.values(), self.parameters))
@@ -96,7 +117,7 @@ class Ledger(TorchFunctionMode):
         followed = [parameter for key, parameter in found.items() if key in self.followed and not is_lazy(parameter)]
         if not followed:
             return func(*args, **kwargs)
-        views: dict[int, Tensor] = {}
+        views: dict[int, Tensor] = {}  # without a graph nothing comes back: the use is noted, not watched
         if torch.is_grad_enabled():
             views = {id(parameter): _alias_of(parameter) for parameter in followed if parameter.requires_grad}
         output = func(*_replaced(args, views), **dict(zip(kwargs, _replaced(kwargs.values(), views), strict=True)))
@@ -118,6 +139,7 @@ class Ledger(TorchFunctionMode):
         self.records.append(record)
 
     def _await(self, record: Record, view: Tensor) -> None:
+        """Have the backward call `_arrive` with what comes back to the alias, before it goes on to the parameter."""
         account = self._account(record.parameter, view)
 
         def arrive(grads: Grads) -> None:
@@ -129,6 +151,7 @@ class Ledger(TorchFunctionMode):
         view.grad_fn.register_prehook(arrive)  # type: ignore[union-attr]  # an alias has a grad_fn
 
     def _arrive(self, record: Record, account: Account, grad: Tensor) -> None:
+        """Add a contribution to the account; its figures and its largest magnitude follow when the queue is flushed."""
         if record.arrived:  # a second backward through the same graph
             record = Record(record.parameter, record.op, record.module)
             self.records.append(record)
@@ -138,7 +161,7 @@ class Ledger(TorchFunctionMode):
         peaks = account.contribute(grad)
 
         def deliver(values: Values | None) -> None:
-            record.gradient = described(values, record.parameter.numel())
+            record.gradient = with_status(values, record.parameter.numel())
             peaks.append(peak(values))
 
         self._watch.queue.measure(grad, deliver)
@@ -162,6 +185,8 @@ class Ledger(TorchFunctionMode):
 
         Of those that no gradient reached, the first time was recorded already.
         """
+        # Example: records [a silent, b, a late] become [a, b]; the twin of a late one is the first free silent record
+        # of the same parameter and operation.
         late = [record for record in self.records if record.late is not None and record.arrived]
         self.records = [record for record in self.records if record.late is None]
         places: dict[tuple[int, str], deque[Record]] = defaultdict(deque)

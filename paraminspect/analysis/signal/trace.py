@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.passes.failing_module import explain
-from paraminspect.analysis.passes.forward_backward import leaves_of
+from paraminspect.analysis.passes.forward_backward import grads_put_aside, leaves_of
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.analysis.signal.effects import Activated
@@ -167,7 +167,8 @@ def _send_back(output: object, follower: Follower, parameters: list[Tensor], tra
     if not start.requires_grad or not follower.roots:
         trace.notes.append("no gradient comes back: the output has no graph that leads to the input")
     elif _recomputes(start):
-        _run_whole(start, parameters)
+        with grads_put_aside((*leaves_of(start), *parameters)):
+            start.backward()  # type: ignore[no-untyped-call]  # torch's
     else:
         torch.autograd.grad(start, follower.roots, allow_unused=True)
 
@@ -195,19 +196,6 @@ def _recomputes(start: Tensor) -> bool:
         seen.update(following)
         todo += following
     return False
-
-
-def _run_whole(start: Tensor, parameters: list[Tensor]) -> None:
-    """Run a backward that writes to every leaf, and give each its gradient back."""
-    leaves = {id(leaf): leaf for leaf in (*leaves_of(start), *parameters)}.values()
-    before = [leaf.grad for leaf in leaves]
-    for leaf in leaves:
-        leaf.grad = None
-    try:
-        start.backward()  # type: ignore[no-untyped-call]  # torch's
-    finally:
-        for leaf, grad in zip(leaves, before, strict=True):
-            leaf.grad = grad
 
 
 @dataclass(frozen=True)

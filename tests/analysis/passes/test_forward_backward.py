@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from paraminspect.analysis.inventory import count, take_inventory
-from paraminspect.analysis.passes.forward_backward import Passes, leaves_of, loss_value, run_passes, spared
+from paraminspect.analysis.passes.forward_backward import Passes, grads_put_aside, leaves_of, loss_value, run_passes
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.errors import UserError
 from paraminspect.modules.nested import tensors_in
@@ -119,7 +119,8 @@ def test_only_their_own_gradients_are_kept() -> None:
     net, x, y = nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True), torch.ones(2, requires_grad=True)
     before = y.grad = torch.full((2,), 5.0)
     loss = (net(x) * y).sum()
-    with spared(loss, {id(p) for p in net.parameters()}):
+    own = {id(p) for p in net.parameters()}
+    with grads_put_aside(leaf for leaf in leaves_of(loss) if id(leaf) not in own):
         loss.backward()
         assert x.grad is not None
     assert x.grad is None
