@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from paraminspect.isolation.torch_state import Restore, process_state
+from paraminspect.modules.nested import argument_tensors, depth_first
 from paraminspect.modules.tensor_identity import same_bits, storage_of
 from paraminspect.modules.walk import attributes_of
 
@@ -165,16 +166,13 @@ def _attributes(module: nn.Module) -> Restore:
 
 def _filled(containers: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Yield the containers, and those inside one another, each with what it holds."""
-    todo = list(containers)
-    seen: set[int] = set()
-    while todo and len(seen) < _MOST_CONTAINERS:
-        container = todo.pop()
-        if id(container) not in seen:
-            seen.add(id(container))
-            kept = _contents(container)
-            yield container, kept
-            inside = container.values() if isinstance(container, dict) else kept
-            todo += [value for value in inside if type(value) in _CONTAINERS]
+
+    def inside(container: Any) -> Iterator[Any]:
+        values = container.values() if isinstance(container, dict) else container
+        return (value for value in values if type(value) in _CONTAINERS)
+
+    for container in depth_first(containers, inside, _MOST_CONTAINERS):
+        yield container, _contents(container)
 
 
 def _generator(generator: Any) -> Restore:
@@ -235,7 +233,7 @@ class CopyOnWrite(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._may_write(func, kwargs):
-            for tensor in _tensors((args, kwargs)):
+            for tensor in argument_tensors((args, kwargs)):
                 self._copy(tensor)
         return func(*args, **kwargs)
 
@@ -267,13 +265,3 @@ def writes(func: Callable[..., Any]) -> bool:
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name not in ("__index__", "__int__", "__invert__"))
     return name.endswith("_") and name != "requires_grad_"
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif type(value) in (list, tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif type(value) is dict:
-        yield from _tensors([*value.values()])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.modules.hidden_weights import computed_by
+from paraminspect.modules.nested import contained_values, container_type
 from paraminspect.modules.walk import Path, attributes_of, join, registered
 
 MOST_VALUES = 20_000
@@ -141,7 +142,7 @@ def _of_module(place: _Place, module: nn.Module) -> Iterator[tuple[_Place, Any]]
 
 def _of_container(place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
     """Yield the items of a plain container, or the attributes of the one object that may stand on the way."""
-    kind = next((kind for kind in _CONTAINERS if issubclass(type(value), kind)), None)
+    kind = container_type(value)
     if kind is not None and place.depth < DEEPEST:
         inner = replace(place, held_by=kind, depth=place.depth + 1)
         for step, item in _items(kind, value):
@@ -155,7 +156,7 @@ def _of_container(place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
 
 def _items(kind: Any, container: Any) -> Iterator[tuple[str, Any]]:
     """Yield how each item is reached, and the item; a million numbers or texts are passed over at the speed of C."""
-    values = list(dict.values(container) if kind is dict else kind.__iter__(container))
+    values = list(contained_values(kind, container))
     if set(map(type, values)) <= _NOTHING_INSIDE:
         return
     keys = list(dict.keys(container)) if kind is dict else range(len(values))

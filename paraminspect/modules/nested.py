@@ -1,10 +1,10 @@
-"""The tensors of whatever a forward takes or returns."""
+"""What is in containers, however deep: the tensors of whatever a forward takes or returns."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
@@ -13,8 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from paraminspect.modules.walk import attributes_of
+
 _MOST = 1_000_000  # objects looked at: what is larger is no output but a data set
 _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), range)
+_CONTAINERS = (dict, tuple, list, deque, set, frozenset)
 _NO_OUTPUT = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
 
 
@@ -33,35 +36,55 @@ def tensors_in(output: Any) -> list[Tensor]:
 
 
 def _search(output: Any, opaque: bool) -> list[Tensor]:
-    found: dict[int, Tensor] = {}
+    def inside(thing: Any) -> Iterable[Any]:
+        parts = () if issubclass(type(thing), Tensor) else _parts(thing, opaque)
+        return (part for part in parts if not isinstance(part, _PLAIN))
+
+    return [thing for thing in depth_first([output], inside, _MOST) if isinstance(thing, Tensor)]
+
+
+def depth_first(roots: Iterable[Any], inside: Callable[[Any], Iterable[Any]], most: int) -> Iterator[Any]:
+    """Yield each object once, at most so many, and then what is `inside` it, in the order in which it is held.
+
+    For example, ``[a, (b, a), c]`` gives the list, a, the tuple, b and c. No recursion, so that no depth is too much.
+    """
     seen: dict[int, Any] = {}  # holds what it names, so that every id stays its own
-    todo = [output]
-    while todo and len(seen) < _MOST:
+    todo = [*roots][::-1]
+    while todo and len(seen) < most:
         thing = todo.pop()
-        if isinstance(thing, _PLAIN) or id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
-        if isinstance(thing, Tensor):
-            found[id(thing)] = thing
-        else:
-            todo.extend(reversed([*_parts(thing, opaque)]))
-    return [*found.values()]
+        if id(thing) not in seen:
+            seen[id(thing)] = thing
+            yield thing
+            todo += reversed([*inside(thing)])
+
+
+def argument_tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among the arguments of a torch function, which may be in lists, tuples and dicts."""
+    for value in arguments:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in (list, tuple):
+            yield from argument_tensors(value)
+        elif type(value) is dict:
+            yield from argument_tensors([*value.values()])
+
+
+def container_type(value: Any) -> type | None:
+    """Return the built-in type that a container is, or derives from; None for anything else."""
+    return next((kind for kind in _CONTAINERS if issubclass(type(value), kind)), None)
+
+
+def contained_values(kind: Any, container: Any) -> Iterable[Any]:
+    """Return what a container holds, by the method of its built-in type: a subclass may have another."""
+    return dict.values(container) if kind is dict else kind.__iter__(container)
 
 
 def _parts(thing: Any, opaque: bool) -> Iterable[Any]:
     """Return what a container holds, `opaque` objects too, by Python's own methods: a subclass may have others."""
-    if isinstance(thing, dict):
-        return dict.values(thing)
-    if isinstance(thing, tuple):
-        return tuple.__iter__(thing)
-    if isinstance(thing, list):
-        return list.__iter__(thing)
-    if isinstance(thing, deque):
-        return deque.__iter__(thing)
-    if isinstance(thing, set):
-        return sorted(set.__iter__(thing), key=_computed)
-    if isinstance(thing, frozenset):
-        return sorted(frozenset.__iter__(thing), key=_computed)
+    kind = container_type(thing)
+    if kind is not None:
+        values = contained_values(kind, thing)
+        return sorted(values, key=_computed) if kind in (set, frozenset) else values
     if isinstance(thing, _NO_OUTPUT):
         return ()
     attributes = _attributes(thing)
@@ -87,13 +110,11 @@ def _constrained(distribution: Distribution) -> Iterable[str]:
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
-    """Return the attributes that an object holds, in its ``__dict__`` and in its slots, without calling its code."""
+    """Return the attributes that an object holds, in its slots and in its ``__dict__``, without calling its code."""
     found: dict[str, Any] = {}
     for cls in reversed(type(thing).__mro__):
         for name, member in vars(cls).items():
             if isinstance(member, MemberDescriptorType):
                 with contextlib.suppress(AttributeError):  # a slot that was never set
                     found[name] = member.__get__(thing)
-    with contextlib.suppress(AttributeError, TypeError):
-        found |= object.__getattribute__(thing, "__dict__")
-    return found
+    return found | attributes_of(thing)

@@ -18,7 +18,7 @@ from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.analysis.signal.effects import Activated
 from paraminspect.analysis.signal.graph import Graph, Node, Row, add_expectations
-from paraminspect.analysis.signal.tracer import Follower
+from paraminspect.analysis.signal.tracer import Tracer
 from paraminspect.analysis.signal.weights import Drawn, Weights
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested import tensors_in
@@ -90,22 +90,22 @@ def follow(
     named = [(join(path, name), p) for path, m in modules.once() for name, p in registered(m, "_parameters")]
     weights = Weights((parameter for _, parameter in named), drawn)
     running = _Calls(modules)
-    follower = Follower(running, weights, thorough, histograms)
-    running.node_of = follower.node_of
-    trace = Trace(follower.graph, {id(p): name for name, p in reversed(named)}, running.found)
+    tracer = Tracer(running, weights, thorough, histograms)
+    running.node_of = tracer.node_of
+    trace = Trace(tracer.graph, {id(p): name for name, p in reversed(named)}, running.found)
     phase = "forward"
     try:
-        batch = _started(batch, follower, trace)
-        with eager(), room(), running.active(), contain(), follower:
+        batch = _started(batch, tracer, trace)
+        with eager(), room(), running.active(), contain(), tracer:
             output = module(*batch.args, **batch.kwargs)
-        follower.finish()
+        tracer.finish()
         phase = "loss"
         if loss is not None:
             with torch.no_grad(), contain():
                 trace.loss = _number(compute_loss(loss, output))
         phase = "backward"
         with room(), contain():
-            _send_back(output, follower, [parameter for _, parameter in named], trace)
+            _send_back(output, tracer, [parameter for _, parameter in named], trace)
         del output
     except KeyboardInterrupt:
         raise
@@ -114,18 +114,18 @@ def follow(
     finally:
         running.forget()
         running.node_of = lambda _: None
-        follower.forget()
+        tracer.forget()
         weights.forget()
-    if follower.lost is not None:
-        trace.notes.append(f"the signal could not be followed past {follower.lost}")
-    trace.guessed, trace.reused = weights.guessed, tuple(follower.reused)
+    if tracer.lost is not None:
+        trace.notes.append(f"the signal could not be followed past {tracer.lost}")
+    trace.guessed, trace.reused = weights.guessed, tuple(tracer.reused)
     if expect:
         add_expectations(trace.graph)
         trace.expected = True
     return trace
 
 
-def _started(batch: Batch, follower: Follower, trace: Trace) -> Batch:
+def _started(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
     """Let the first tensor with numbers be the signal: a copy that wants a gradient, and that may be written to."""
     for at, one in enumerate(batch.given):
         value = one.value
@@ -134,7 +134,7 @@ def _started(batch: Batch, follower: Follower, trace: Trace) -> Batch:
         trace.samples = value.shape[0] if value.dim() > 1 else None
         if value.is_floating_point():
             value = value.detach().clone().requires_grad_().clone()
-        node = follower.start(value)
+        node = tracer.start(value)
         trace.input_second = node.measured.second
         trace.notes += _doubts(node)
         return replace(batch, given=(*batch.given[:at], Given(value, one.name, one.sample), *batch.given[at + 1 :]))
@@ -156,27 +156,27 @@ def _number(value: Tensor) -> float | None:
     return None if value.is_meta else float(value.detach().item())
 
 
-def _send_back(output: object, follower: Follower, parameters: list[Tensor], trace: Trace) -> None:
+def _send_back(output: object, tracer: Tracer, parameters: list[Tensor], trace: Trace) -> None:
     """Run the cotangent back as far as the signal's way goes; parameters get no gradient."""
     with torch.no_grad(), torch._C.DisableTorchFunction():
-        reached = _note_outputs(output, follower, trace.graph)
+        reached = _note_outputs(output, tracer, trace.graph)
     if not reached:
         trace.notes.append("the signal could not be followed to the output")
         return
     start = compute_loss(_COTANGENT, output)
-    if not start.requires_grad or not follower.roots:
+    if not start.requires_grad or not tracer.roots:
         trace.notes.append("no gradient comes back: the output has no graph that leads to the input")
     elif _recomputes(start):
         with grads_put_aside((*leaves_of(start), *parameters)):
             start.backward()  # type: ignore[no-untyped-call]  # torch's
     else:
-        torch.autograd.grad(start, follower.roots, allow_unused=True)
+        torch.autograd.grad(start, tracer.roots, allow_unused=True)
 
 
-def _note_outputs(output: object, follower: Follower, graph: Graph) -> bool:
+def _note_outputs(output: object, tracer: Tracer, graph: Graph) -> bool:
     """Note which nodes were returned, and the cotangent there; tell whether the signal has come so far."""
     returned = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
-    found = [(tensor, node) for tensor in returned if (node := follower.node_of(tensor)) is not None]
+    found = [(tensor, node) for tensor in returned if (node := tracer.node_of(tensor)) is not None]
     elements = sum(tensor.numel() for tensor in returned)
     graph.outputs = [node for _, node in found]
     if elements:

@@ -1,4 +1,27 @@
-"""Follow the signal from operation to operation while a forward runs: what each did, what it returned."""
+"""Follow the signal from operation to operation while a forward runs: what each did, what it returned.
+
+The signal is whatever is computed from the model's input. Torch tells a `TorchFunctionMode` of every function that
+Python calls; those with an argument that carries the signal become nodes of a graph. Take ``relu(x @ w.T + b)`` with
+x of shape (2, 4) and w of (3, 4), that is ``nn.Linear(4, 3)`` and ``nn.ReLU``:
+
+=============  ====================  ====================================================  ========================
+called         node                  effect, what theory makes of second moments           row of the report
+=============  ====================  ====================================================  ========================
+(the input)    0                     measured: E x² = 1/3 for uniform numbers in [0, 1)    none
+linear         1, from 0             Multiplied: E z² = 4 · E w² · E x² + E b²             new: module ``0``, width 3
+relu           2, from 1             Activated: E y² = E z² / 2                            the same: its activation
+=============  ====================  ====================================================  ========================
+
+A call goes through these steps: `_arriving` looks up which arguments carry the signal (tensors are known by id, as long
+as they live and nobody writes to them); the function runs; `read` says in the words of `operations` what it did; one
+method each turns that into a node with an `Effect`, measures the output, and, where the function is a layer of its own,
+opens a row. What theory has no word for becomes an opaque node: expectations begin anew there, from what was measured.
+Figures that cost more (cosines, ranks) are taken of what a layer passes on, after its activation: so a row stays
+`_pending` until the next call tells whether an activation follows.
+
+Everything that looks runs with the mode switched off (`_watching`). An error while looking ends the signal's way there,
+and leaves the forward alone.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +56,7 @@ from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
 from paraminspect.analysis.signal.states import Law
 from paraminspect.analysis.signal.weights import Weights, version
+from paraminspect.modules.nested import argument_tensors
 
 _ZERO: Final = Law(0.0, 0.0)
 _ONE: Final = Law(1.0, 1.0)
@@ -46,7 +70,7 @@ Before = dict[int, Node]
 """The nodes of the arguments of a call that carry the signal, by the id of the tensor."""
 
 
-class Follower(TorchFunctionMode):
+class Tracer(TorchFunctionMode):
     """Build the graph of what a forward does to its inputs; measure every tensor as soon as it is there.
 
     `thorough` also asks for what costs more: cosines, ranks, symmetric units; `histograms` for those of each layer.
@@ -66,7 +90,7 @@ class Follower(TorchFunctionMode):
         self._histograms = histograms
         self._nodes: dict[int, tuple[weakref.ref[Tensor], Node, int]] = {}
         self._pending: tuple[Node, Row, Tensor] | None = None
-        self._held: list[Any] = []  # see Watch.nodes: let go from the last to the first
+        self._grad_fns: list[Any] = []  # see Watch.nodes: let go from the last to the first
 
     def start(self, tensor: Tensor) -> Node:
         """Let a tensor be an input of the model."""
@@ -92,15 +116,15 @@ class Follower(TorchFunctionMode):
     def finish(self) -> None:
         """Measure what the forward left to be measured."""
         with self._watching("the output"):
-            self._settle()
+            self._measure_pending()
 
     def forget(self) -> None:
         """Hold no tensor, and no part of autograd's graph, any longer."""
         self._pending = None
         self._nodes.clear()
         self.roots.clear()
-        while self._held:
-            self._held.pop()
+        while self._grad_fns:
+            self._grad_fns.pop()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -133,26 +157,31 @@ class Follower(TorchFunctionMode):
 
     def _arriving(self, func: Callable[..., Any], arguments: Iterable[Any]) -> tuple[Before, bool]:
         """Return what carries the signal among the arguments, and whether autograd has a record of any of it."""
-        found = {id(tensor): (tensor, node) for tensor in _tensors(arguments) if (node := self.node_of(tensor))}
+        # Whatever comes after a layer but its activation proves it complete: its dearer figures are taken now, before
+        # an operation in place can change them.
+        found = {id(tensor): (tensor, node) for tensor in argument_tensors(arguments) if (node := self.node_of(tensor))}
         if found and self._pending and not (bare_name(func) in ACTIVATIONS and id(self._pending[2]) in found):
-            self._settle()
+            self._measure_pending()
         return {key: node for key, (_, node) in found.items()}, any(one.requires_grad for one, _ in found.values())
 
     def _follow(self, call: TorchCall, before: Before, recorded: bool, output: Any) -> None:
         """Add a node for every tensor of real numbers that an operation on the signal returned."""
         if getattr(call.func, "__name__", "") == "__get__" and name_of(call.func) not in _SHOWS:
             return
-        for one in _tensors([output]):
+        for one in argument_tensors([output]):
             done = read(call, one) if one is output else None
             if not _is_signal(one, done):
                 continue
-            node = self._take(done, before, one) or self._opaque(call, before, one)
+            node = self._known(done, before, one) or self._opaque(call, before, one)
             node.cut = recorded and not one.requires_grad
             if one.requires_grad and not recorded:
                 self.roots.append(get_gradient_edge(one))  # the gradient goes no further back than here
 
-    def _take(self, done: ops.Operation | None, before: Before, output: Tensor) -> Node | None:
-        """Add the node, and the row, of an operation on one part of the signal, or of a sum; None for any other."""
+    def _known(self, done: ops.Operation | None, before: Before, output: Tensor) -> Node | None:
+        """Add the node, and the row, of an operation on one part of the signal, or of a sum; None for any other.
+
+        Two parts of the signal may be multiplied with each other, as in attention: theory has no word for that.
+        """
         if isinstance(done, ops.Sum):
             return self._sum(done, before, output)
         if done is None or id(done.data) not in before or (len(before) > 1 and not isinstance(done, ops.Same)):
@@ -179,6 +208,7 @@ class Follower(TorchFunctionMode):
         return Scaled(self._weights.law(by, _ONE) if isinstance(by, Tensor) else Law(by, by * by))
 
     def _weighted(self, done: ops.Weighted, source: Node, output: Tensor) -> Node:
+        """Begin a layer: a product with weights, which is opaque where theory cannot take these for random ones."""
         own, law = self._weights.owner(done.weight), self._weights.law(done.weight, _ZERO)
         random = self._weights.note_use(done.weight, done.rows)
         bias = self._weights.law(done.bias, _ZERO)
@@ -204,6 +234,7 @@ class Follower(TorchFunctionMode):
         return node
 
     def _sum(self, done: ops.Sum, before: Before, output: Tensor) -> Node:
+        """Join two branches, as a residual block does; its units lie where those of the layers before it do."""
         one, other = before[id(done.first)], before[id(done.second)]
         node = self._add(Added(done.factor), (one, other), output)
         base = _base(one).row or _base(other).row
@@ -212,11 +243,12 @@ class Follower(TorchFunctionMode):
         return node
 
     def _activation(self, done: ops.Activation, source: Node, output: Tensor) -> Node:
+        """Complete the row of the layer before; give a function that follows no layer, or a second one, its own row."""
         node = self._add(Activated(done.name, dict(done.params)), (source,), output)
         base = _base(source, through=Unchanged)
         row = base.row if base.elements == node.elements else None
         if row is None or row.activation is not None:
-            self._settle()
+            self._measure_pending()
             row = self._row(node, output, "activation", units=output.dim() - 1)
         row.activation, row.activated, node.ends = str(done), node, row
         row.out = node.measured = measure.figures(output)
@@ -226,12 +258,13 @@ class Follower(TorchFunctionMode):
         if self._histograms:
             row.out_histogram = measure.histogram(output)
         self._pending = node, row, output
-        self._settle()
+        self._measure_pending()
         return node
 
     def _opaque(self, call: TorchCall, before: Before, output: Tensor) -> Node:
+        """Take what came out as measured: a row if parameters took part, as in batch_norm, else an operation unknown."""
         node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
-        arguments = _tensors((*call.args, *call.kwargs.values()))
+        arguments = argument_tensors((*call.args, *call.kwargs.values()))
         if self._weights.note_read(arguments) and output.dim():
             units = 1 if name_of(call.func) in _CHANNELS_FIRST and output.dim() > 1 else output.dim() - 1
             self._row(node, output, "other", width=output.shape[units], units=units)
@@ -245,14 +278,16 @@ class Follower(TorchFunctionMode):
     # --- nodes and rows ----------------------------------------------------------------------------------------
 
     def _add(self, effect: Effect, inputs: tuple[Node, ...], output: Tensor) -> Node:
+        """Append a node, and remember by the id of its tensor, weakly, which tensor carries it in which version."""
         node = Node(len(self.graph.nodes), effect, inputs, output.numel())
         for before in inputs:
             before.consumers.append(node)
         self.graph.nodes.append(node)
-        self._nodes[id(output)] = weakref.ref(output, partial(self._gone, id(output), node)), node, version(output)
+        self._nodes[id(output)] = weakref.ref(output, partial(self._drop, id(output), node)), node, version(output)
         return node
 
-    def _gone(self, key: int, node: Node, _: Any) -> None:
+    def _drop(self, key: int, node: Node, _: Any) -> None:
+        """Forget a tensor that is gone, unless another one has its id by now."""
         found = self._nodes.get(key)
         if found is not None and found[1] is node:
             del self._nodes[key]
@@ -270,7 +305,7 @@ class Follower(TorchFunctionMode):
             self._await(output, row)
         return row
 
-    def _settle(self) -> None:
+    def _measure_pending(self) -> None:
         """Take the figures that cost more of what the last layer passes on, its activation if it has one."""
         if self._pending is not None and self._thorough:
             node, row, output = self._pending
@@ -287,7 +322,7 @@ class Follower(TorchFunctionMode):
                     row.grad = measure.figures(grad)
 
         output.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
-        self._held.append(output.grad_fn)
+        self._grad_fns.append(output.grad_fn)
 
 
 def _base(node: Node, through: type[Effect] | None = None) -> Node:
@@ -303,14 +338,3 @@ def _is_signal(tensor: Tensor, done: ops.Operation | None) -> bool:
     """Tell whether the signal goes on in a tensor: in real numbers, or in whole ones that only change their shape."""
     whole = isinstance(done, ops.Same) and not tensor.is_complex()
     return (tensor.is_floating_point() or whole) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-
-
-def _tensors(items: Iterable[Any]) -> list[Tensor]:
-    """Return the tensors among the items and in lists and tuples of them."""
-    found: list[Tensor] = []
-    for item in items:
-        if isinstance(item, Tensor):
-            found.append(item)
-        elif type(item) in (list, tuple):
-            found += _tensors(item)
-    return found
