@@ -262,7 +262,7 @@ class Tracer(TorchFunctionMode):
         return node
 
     def _opaque(self, call: TorchCall, before: Before, output: Tensor) -> Node:
-        """Take what came out as measured: a row if parameters took part, as in batch_norm, else an operation unknown."""
+        """Take what came out as measured: a row if parameters took part, as in batch_norm, else none."""
         node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
         arguments = argument_tensors((*call.args, *call.kwargs.values()))
         if self._weights.note_read(arguments) and output.dim():
