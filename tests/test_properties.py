@@ -16,7 +16,7 @@ from paraminspect.experiments.show import show
 from paraminspect.init.rules import bind_rules
 from paraminspect.report import Report
 from paraminspect.script.write import script
-from paraminspect.sources.mlp import build, load
+from paraminspect.sources.sequential import build, load
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
 from tests.script.test_write import assert_same, execute

@@ -32,9 +32,10 @@ def edit(
         hint = "for example: edit --params '*.bias' --add 1"
         raise UserError(message, where="edit", hint=hint, code="bad-option")
     setup = session.prepare(source, call, rules, setting, notes, passes)
+    subject = setup.subject()
     from paraminspect.experiments.edit import edit as experiment
 
     request = session.request("edit", rows, values=values)
     ((operation, value),) = given.items()
-    report = experiment(setup.subject(), request, setup.rules, operation, value)
+    report = experiment(subject, request, setup.rules, operation, value)
     return session.finish(report, rows, printing, notes, values)

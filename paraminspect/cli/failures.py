@@ -8,8 +8,7 @@ from collections.abc import Iterable
 import typer
 
 from paraminspect import __version__, output
-from paraminspect.cli.argv import command_in, options_in, source_in, wants_json
-from paraminspect.cli.commands import PROGRAM
+from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.cli.session import FAILED
 from paraminspect.errors import UserError, nearest
 from paraminspect.isolation.importing import is_reference
@@ -23,7 +22,7 @@ class Unexpected(Exception):
 def usage(argv: list[str], error: typer.TyperException) -> UserError:
     """Turn Typer's own usage errors into ours."""
     context = getattr(error, "ctx", None)
-    command = command_in(argv if context is None else [context.info_name])
+    command = _command_in(argv if context is None else [context.info_name])
     known = getattr(error, "possibilities", None)
     message = error.format_message() if known is None else error.message
     hint = _similar(getattr(error, "option_name", ""), known or ()) or _how(command, argv)
@@ -62,12 +61,12 @@ def unexpected(error: BaseException) -> UserError:
 
 def fail(argv: list[str], error: UserError) -> int:
     """Say on stderr what is wrong; with --json also on stdout, as an object with `errors`."""
-    if "--debug" in options_in(argv):
+    if "--debug" in _options_in(argv):
         import traceback
 
         output.complain("".join(traceback.format_exception(error.__cause__ or error)).rstrip())
     output.error(f"{error.where}: {error.message}" if error.where else error.message, error.hint)
-    if wants_json(argv):
+    if _wants_json(argv):
         from paraminspect.render.json import pieces
 
         try:
@@ -87,8 +86,50 @@ def _source(given: str) -> Source:
 def _failed_report(argv: list[str], error: UserError) -> Report:
     python = ".".join(map(str, sys.version_info[:3]))
     return Report(
-        command=command_in(argv),
-        source=_source(source_in(argv)),
+        command=_command_in(argv),
+        source=_source(_source_in(argv)),
         environment=Environment(__version__, None, python, "", "", None),
         errors=(Failure(error.code, error.message, error.where),),
     )
+
+
+# --- the command line, read without Typer: it may be what is wrong with it --------------------------------------
+
+
+def _options_in(argv: list[str]) -> list[str]:
+    """Return the words before ``--``: only these can be options."""
+    return argv[: argv.index("--")] if "--" in argv else argv
+
+
+def _command_in(argv: list[str]) -> str:
+    """Return the command, or an empty text where there is none."""
+    first = next((word for word in argv if not word.startswith("-")), "")
+    return first if first in COMMANDS else ""
+
+
+def _source_in(argv: list[str]) -> str:
+    """Return SOURCE where it follows the command, which is where a person writes it; else an empty text."""
+    words = _options_in(argv)
+    at = next((at for at, word in enumerate(words) if word in COMMANDS), len(words)) + 1
+    return words[at] if at < len(words) and not words[at].startswith("-") else ""
+
+
+def _wants_json(argv: list[str]) -> bool:
+    """Tell whether failures are to be JSON: ``--json`` anywhere, or the last format given is json."""
+    words = _options_in(argv)
+    if "--json" in words:
+        return True
+    chosen = ""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--format="):
+            chosen = word.partition("=")[2]
+        elif word == "--format" or (_is_cluster(word) and word.endswith("f")):
+            chosen = following
+        elif _is_cluster(word) and "f" in word:
+            chosen = word.partition("f")[2]
+    return chosen == "json"
+
+
+def _is_cluster(word: str) -> bool:
+    """Tell whether `word` is one or more short options with, at most, the value of the last: -f, -qf, -fjson."""
+    return word[:1] == "-" and word[1:2] not in ("", "-") and word.lstrip("-q")[:1] == "f"

@@ -53,10 +53,11 @@ def grad(
     """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
     file = session.picture_file(depth.plot)
     setup = session.prepare(source, call, rules, setting, notes, passes)
+    subject = setup.subject()
     from paraminspect.experiments.grad import grad as experiment
 
     request = session.request("grad", rows, values=values, all_uses=True)
     with output.progress(depth.seeds, "seeds", wanted=session.shows_progress(printing, notes)) as advance:
-        report = experiment(setup.subject, request, setup.rules, depth.seeds, depth.histograms, advance)
+        report = experiment(subject, request, setup.rules, setup.subject, depth.seeds, depth.histograms, advance)
     report = session.with_picture(report, file, depth.histograms)
     return session.finish(report, rows, printing, notes, values, depth.histograms)

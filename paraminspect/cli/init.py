@@ -33,7 +33,8 @@ def init(
     if not setup.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
         raise UserError(message, where="--scheme", hint="for example: --scheme normal:std=0.01", code="no-scheme")
+    subject = setup.subject()
     from paraminspect.experiments.init import init as experiment
 
     request = session.request("init", rows, values=values, forward=False)
-    return session.finish(experiment(setup.subject(), request, setup.rules, file), rows, printing, notes, values)
+    return session.finish(experiment(subject, request, setup.rules, file), rows, printing, notes, values)

@@ -19,7 +19,8 @@ def share(
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
     setup = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
+    subject = setup.subject()
     from paraminspect.experiments.show import show as experiment
 
     request = session.request("share", rows, forward=not no_forward)
-    return session.finish(experiment(setup.subject(), request, setup.rules), rows, printing, notes)
+    return session.finish(experiment(subject, request, setup.rules), rows, printing, notes)

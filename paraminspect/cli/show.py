@@ -28,7 +28,8 @@ def show(
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
     backward = not (no_forward or before_backward)
     setup = session.prepare(source, call, rules, setting, notes, passes, backward)
+    subject = setup.subject()
     from paraminspect.experiments.show import show as experiment
 
     request = session.request("show", rows, values=values, forward=not no_forward, backward=not before_backward)
-    return session.finish(experiment(setup.subject(), request, setup.rules), rows, printing, notes, values)
+    return session.finish(experiment(subject, request, setup.rules), rows, printing, notes, values)

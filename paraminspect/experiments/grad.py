@@ -23,20 +23,20 @@ BUILT = "the model is built already: only the input, and what a rule draws, diff
 
 @collector_at_rest()
 def grad(
-    rebuild: Callable[[int], Subject],
+    subject: Subject,
     request: Request,
-    rules: tuple[BoundRule, ...] = (),
+    rules: tuple[BoundRule, ...],
+    rebuild: Callable[[int], Subject],
     seeds: int = 1,
     histograms: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Report:
     """Run the passes as `show` does, then follow the signal through the module as it was before them.
 
-    `rebuild` makes the subject from a seed that is so much later than the first. The first seed's signal is that of the
-    passes: their module, input and random numbers. `advance` is called after each. Without a forward that reached
-    its end there is no signal. Raises UserError for whatever the user can put right.
+    The first seed's signal is that of the passes: their module, input and random numbers. `rebuild` makes the subject
+    of a seed that is so much later; `advance` is called after each. Without a forward that reached its end there is no
+    signal. Raises UserError for whatever the user can put right.
     """
-    subject = rebuild(0)
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     with guarded(inventory) as mode:

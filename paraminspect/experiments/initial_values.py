@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -47,6 +47,14 @@ def initialiser(
     if kind != "spec" or entry.lazy or not isinstance(parameter, nn.Parameter) or _redrawn(path, inventory):
         return None
     return constructed(inventory.modules[path], entry.names[at], parameter)
+
+
+def initialisers(
+    entries: Iterable[TensorEntry], inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
+) -> dict[int, FillRecord]:
+    """Return what set each parameter, by its id, as seen from the first module that holds it."""
+    found = ((entry, initialiser(entry, 0, inventory, applied, kind)) for entry in entries if entry.kind == "parameter")
+    return {id(entry.tensor): one for entry, one in found if one is not None}
 
 
 def moments_of(inventory: Inventory, applied: Mapping[int, FillRecord], kind: str) -> dict[int, ExpectedMoments]:

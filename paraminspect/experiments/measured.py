@@ -13,7 +13,7 @@ from paraminspect.analysis.passes.forward_backward import Passes, run_passes
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
-from paraminspect.experiments.initial_values import initialise
+from paraminspect.experiments.initial_values import initialise, initialisers
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.apply import accounts
 from paraminspect.init.computed_weights import ComputedTarget
@@ -41,14 +41,16 @@ class Weight:
 class Measured:
     """What a subject holds after the rules and before the forward.
 
-    The mappings are keyed by the id of a tensor that `scope` holds. `batch` is the input where a rule needed it,
-    `counted` how many parameters torch counts, `lazy` are the tensors that have no shape yet. Some commands add the
+    The mappings are keyed by the id of a tensor that `scope` holds. `initialisers` say what set each parameter,
+    `applied` what the rules did, to weights that are computed too. `batch` is the input, where a rule needed it.
+    `counted` is how many parameters torch counts, `lazy` are the tensors that have no shape yet. Some commands add the
     values `before` a change, the `weights` that were set through what computes them, the `digests`, in full.
     """
 
     subject: Subject
     scope: Scope
     applied: Mapping[int, FillRecord]
+    initialisers: Mapping[int, FillRecord]
     batch: Batch | None
     values: Mapping[int, Values | None]
     numbers: Mapping[int, Numbers]
@@ -86,6 +88,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     """
     applied, batch = initialise(subject, rules)
     entries = scope.inventory.entries
+    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
     apart = any(rule.seed_per_parameter for rule in rules)
@@ -93,6 +96,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
         subject=subject,
         scope=scope,
         applied=applied,
+        initialisers=known,
         batch=batch,
         values=values,
         numbers=numbers,
@@ -150,4 +154,6 @@ def with_new_shapes(measured: Measured, request: Request) -> Measured:
     values = {**measured.values, **(values_of(new) if request.statistics else {})}
     numbers = {**measured.numbers, **(_numbers(new) if request.values else {})}
     sharing = find_sharing(scope.inventory, scope.inside(measured.subject.ties), values)
-    return replace(measured, values=values, numbers=numbers, sharing=sharing)
+    known = initialisers(new, scope.inventory, measured.applied, measured.subject.source.kind)
+    known = {**measured.initialisers, **known}
+    return replace(measured, initialisers=known, values=values, numbers=numbers, sharing=sharing)

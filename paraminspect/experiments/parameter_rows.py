@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import nn
 
 from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes import gradients
 from paraminspect.analysis.passes.forward_backward import Passes
 from paraminspect.analysis.statistics.contents import Numbers
-from paraminspect.experiments.initial_values import initialiser
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.fill_record import FillRecord
@@ -127,14 +125,12 @@ def _computed(name: str, weight: Weight, scope: Scope) -> Parameter:
 
 def _applied(entry: TensorEntry, measured: Measured) -> FillRecord | None:
     """Return what set a parameter, with a note where its dtype was too small for what a rule drew."""
-    if entry.kind != "parameter" or entry.lazy or not isinstance(entry.tensor, nn.Parameter):
+    applied = measured.initialisers.get(id(entry.tensor))
+    if applied is None or entry.lazy:
         return None
-    inventory, kind = measured.scope.inventory, measured.subject.source.kind
-    applied = initialiser(entry, 0, inventory, measured.applied, kind)
-    is_rule = id(entry.tensor) in measured.applied
-    return (
-        applied.with_note(_overflow(entry, measured.values.get(id(entry.tensor)))) if applied and is_rule else applied
-    )
+    if not applied.fills:  # torch's constructor
+        return applied
+    return applied.with_note(_overflow(entry, measured.values.get(id(entry.tensor))))
 
 
 def _overflow(entry: TensorEntry, values: Values | None) -> str:

@@ -13,7 +13,7 @@ from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, s
 from paraminspect.init.target import padding_rows
 from paraminspect.init.target_search import targets_in
 from paraminspect.script.network import module_expression, quoted, walk
-from paraminspect.sources.mlp import build
+from paraminspect.sources.sequential import build
 from paraminspect.spec.inputs import layer_dtypes
 from paraminspect.spec.model import LayerItem, Ref, Spec
 

@@ -15,7 +15,6 @@ from paraminspect.isolation.importing import check_target, is_reference, load_at
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.sources.locate import Reference, find
 from paraminspect.spec.dtypes import SEEDS, check_device
-from paraminspect.spec.footprint import check_memory
 from paraminspect.spec.inputs import parse_inputs, parse_keywords
 from paraminspect.spec.model import LOSSES, Input, Spec, resolve_references
 
@@ -48,11 +47,11 @@ class Setup:
 
     def subject(self, later: int = 0) -> Subject:
         """Build the module from the seed, or from one that is so much `later`."""
-        from paraminspect.sources import mlp, module
+        from paraminspect.sources import module, sequential
 
         if not isinstance(self.source, Reference):
             spec = replace(self.source, seed=(self.source.seed + later) % SEEDS)
-            return replace(mlp.load(spec), loss=self.loss)
+            return replace(sequential.load(spec), loss=self.loss)
         try:
             return module.load(self.source, (self.seed + later) % SEEDS, self.device, self.inputs, self.loss)
         except UserError as error:
@@ -71,9 +70,7 @@ class Setup:
         from paraminspect.spec.resize import with_depth, with_width
 
         spec = with_width(source, number) if what == "width" else with_depth(source, number)
-        check_memory(spec, backward=True)
-        resolve_references(spec)
-        return replace(self, source=spec)
+        return replace(self, source=_checked(spec, backward=True))
 
 
 def prepare(
@@ -111,15 +108,14 @@ def prepare(
         if keywords:
             hint = "it is for a model in Python: file.py:attr or pkg.mod:attr"
             raise UserError("a spec takes no arguments", where="--arg", hint=hint, code="bad-option")
-        found = replace(
+        spec = replace(
             found,
             seed=found.seed if seed is None else seed,
             input=_only(inputs, input or ()) or found.input,
             loss=loss or found.loss,
             device=found.device if device is None else check_device(device, "--device"),
         )
-        check_memory(found, backward)
-        resolve_references(found)
+        found = _checked(spec, backward)
         loss, seed_per_parameter = found.loss, seed_per_parameter or found.seed_per_parameter
         own_rules = bind_rules(found.init, allow_code, seed_per_parameter)
     given_rules = bind_rules(rules, True, seed_per_parameter)  # code that is named on the command line may run
@@ -129,6 +125,15 @@ def prepare(
 
     how = Loss(loss or "sum", function)
     return Setup(found, own_rules, given_rules, seed_per_parameter, how, inputs, seed or 0, device)
+
+
+def _checked(spec: Spec, backward: bool) -> Spec:
+    """Return a spec whose memory there is, and whose references lead somewhere. Raises UserError for any other."""
+    from paraminspect.spec.footprint import check_memory
+
+    check_memory(spec, backward)
+    resolve_references(spec)
+    return spec
 
 
 def _begin(seed: int, device: str | None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from paraminspect.experiments.compare import compare
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.init.rules import bind_rules, option_rules
-from paraminspect.sources.mlp import load
+from paraminspect.sources.sequential import load
 from paraminspect.spec.parse import parse_spec
 from tests.benchmarks.timing import in_turn, report
 

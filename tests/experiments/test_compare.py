@@ -30,7 +30,7 @@ from paraminspect.report import (
     Trial,
     Verdict,
 )
-from paraminspect.sources.mlp import load
+from paraminspect.sources.sequential import load
 from paraminspect.spec.parse import parse_spec
 
 WIDTH, BATCH, DEPTH = 128, 64, 20

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from paraminspect.errors import UserError
-from paraminspect.sources.mlp import build
+from paraminspect.sources.sequential import build
 from paraminspect.spec import footprint
 from paraminspect.spec.footprint import available_memory, check_memory, measure
 from paraminspect.spec.parse import parse_spec

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paraminspect.errors import UserError
-from paraminspect.sources.mlp import build
+from paraminspect.sources.sequential import build
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.resize import with_depth, with_width
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from paraminspect.errors import UserError
 from paraminspect.modules.demo import Residual
-from paraminspect.sources.mlp import build
+from paraminspect.sources.sequential import build
 from paraminspect.spec.parse import parse_spec
 
 

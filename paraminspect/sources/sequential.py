@@ -1,25 +1,31 @@
-"""Spec to nn.Module: the calls a hand-written script would make, in the order it would make them."""
+"""Spec to nn.Sequential and its input: the calls a hand-written script would make, in the order it would make them."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.modules.demo import PlainBiasLinear, Residual
 from paraminspect.modules.subject import Batch, Given, Loss, Subject, Ties
 from paraminspect.report import Source
-from paraminspect.sources.draw import draw
 from paraminspect.spec.inputs import default_dtype
-from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Spec, Tie, numbered, resolve_references
+from paraminspect.spec.model import GroupItem, Input, Item, LayerItem, Ref, Spec, Tie, numbered, resolve_references
 from paraminspect.spec.signatures import LAYERS, signature
 
 DEMONSTRATIONS = {"PlainBiasLinear": PlainBiasLinear}
+_DRAW: dict[str, Callable[..., Tensor]] = {
+    "uniform": torch.rand,
+    "normal": torch.randn,
+    "zeros": torch.zeros,
+    "ones": torch.ones,
+}
 
 
 def load(spec: Spec) -> Subject:
@@ -41,6 +47,30 @@ def load(spec: Spec) -> Subject:
         loss=Loss(spec.loss),
         ties=Ties(tuple(tie.names for tie in spec.ties), "ties"),
     )
+
+
+def draw(wanted: Input, default: torch.dtype, device: str) -> Tensor:
+    """Draw one tensor on the CPU's random stream, then move it to `device`.
+
+    `default` is its dtype unless `wanted` names one; a range of integers is int64. Raises UserError when torch
+    cannot draw that dtype.
+    """
+    place = "meta" if device == "meta" else "cpu"
+    dtype = getattr(torch, wanted.dtype) if wanted.dtype else torch.int64 if wanted.bounds else default
+    try:
+        if wanted.bounds:
+            low, high = wanted.bounds
+            tensor = torch.randint(low, high + 1, wanted.shape, dtype=dtype, device=place)
+        else:
+            tensor = _DRAW[wanted.sample](wanted.shape, dtype=dtype, device=place)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"cannot draw {wanted.sample} as {dtype}: {reason}"
+        raise UserError(message, where=wanted.where, code="bad-input") from error
+    return tensor.to(device)
+
+
+# --- the network -----------------------------------------------------------------------------------------------
 
 
 def build(spec: Spec) -> nn.Module:
