@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -28,21 +28,34 @@ def _topics() -> list[str]:
 
 
 def help(
+    context: typer.Context,
     topic: Annotated[
         str | None,
-        typer.Argument(metavar="[TOPIC]", help=f"One of {', '.join(TOPICS)}.", autocompletion=_topics),
+        typer.Argument(
+            metavar="TOPIC", help=f"One of {', '.join(TOPICS)}; or another command.", autocompletion=_topics
+        ),
     ] = None,
     debug: Debug = False,
 ) -> int:
     """Print a page of the manual, or without TOPIC what pages there are."""
     if topic is None:
         output.emit([*_contents(), f"\n{_FOOT}\n"])
-        return DONE
-    if topic not in TOPICS:
-        hint = did_you_mean(topic, TOPICS) or f"known: {', '.join(TOPICS)}; of a command: --help"
-        raise UserError(f"no help on {topic!r}", where="TOPIC", hint=hint, code="no-such-topic")
-    output.emit(_plain(_page(topic)))
+    elif topic in TOPICS:
+        output.emit(_plain(_page(topic)))
+    else:
+        output.emit([_options_of(topic, context)])
     return DONE
+
+
+def _options_of(command: str, context: typer.Context) -> str:
+    """Return what ``paraminspect COMMAND --help`` prints; raises UserError for a text that names no command."""
+    root: Any = context.parent
+    commands = root.command.commands
+    if command not in commands:
+        hint = did_you_mean(command, [*TOPICS, *commands]) or f"known: {', '.join(TOPICS)}, and every command"
+        raise UserError(f"no help on {command!r}", where="TOPIC", hint=hint, code="no-such-topic")
+    found = commands[command]
+    return f"{found.make_context(command, [], root, resilient_parsing=True).get_help()}\n"
 
 
 def _page(topic: str) -> str:

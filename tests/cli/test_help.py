@@ -10,6 +10,7 @@ import typer.main
 
 from paraminspect.cli.app import app, main
 from paraminspect.cli.commands import COMMANDS
+from paraminspect.cli.help import TOPICS
 from paraminspect.cli.options import Format, Key
 from paraminspect.init.schemes.registry import SCHEMES
 from paraminspect.spec.dtypes import DEVICES
@@ -116,7 +117,12 @@ def test_the_pages_of_the_manual(run: Run) -> None:
     ran = run("help", "shraing")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "error: TOPIC: no help on 'shraing'\n  did you mean 'sharing'?\n"
-    assert "known: spec, modules, " in run("help", "show").err
+    assert "known: spec, modules, " in run("help", "xyz").err
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in TOPICS])
+def test_the_name_of_a_command_is_a_topic_too(command: str, run: Run) -> None:
+    assert run("help", command) == run(command, "--help")
 
 
 @pytest.mark.parametrize("columns", [80, 200])
