@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import PurePath
+from typing import Any
 
 from paraminspect.errors import UserError
 from paraminspect.spec import fields
@@ -15,7 +16,7 @@ from paraminspect.spec.inputs import infer_input, read_input
 from paraminspect.spec.model import LOSSES, GroupItem, Item, LayerItem, Ref, Repeat, Rule, Spec, Tie
 from paraminspect.spec.signatures import LAYERS
 from paraminspect.spec.syntax import guess_syntax, parse
-from paraminspect.spec.tree import KeyedValue, Mapping, Node, Scalar, plain
+from paraminspect.spec.tree import Mapping, Node, Scalar, plain
 
 KEYS = ("name", "seed", "seed_per_parameter", "layers", "input", "loss", "init", "ties", "dtype", "device")
 _EXAMPLE = "a spec starts like this:\n  layers:\n    - Linear: [4, 3]\n    - ReLU"
@@ -28,38 +29,13 @@ def parse_spec(text: str, label: str, path: str | None = None) -> Spec:
     """
     root = parse(text, label, guess_syntax(label, text))
     entries = fields.mapping(root, "the spec", KEYS, _EXAMPLE).entries
-    layers = _layers(root, entries)
-    return Spec(
-        name=_name(entries, label),
-        layers=layers,
-        label=label,
-        path=path,
-        seed=fields.integer(entries["seed"].value, "seed", 0, SEEDS) if "seed" in entries else 0,
-        input=read_input(entries["input"].value) if "input" in entries else infer_input(layers),
-        loss=fields.word(entries["loss"].value, "loss", LOSSES) if "loss" in entries else "sum",
-        init=_rules(entries["init"].value) if "init" in entries else (),
-        ties=_ties(entries["ties"].value) if "ties" in entries else (),
-        dtype=_dtype(entries["dtype"].value) if "dtype" in entries else None,
-        device=_device(entries["device"].value) if "device" in entries else None,
-        seed_per_parameter=_seed_per_parameter(entries),
-    )
-
-
-def _name(entries: dict[str, KeyedValue], label: str) -> str:
-    if "name" in entries:
-        return fields.text(entries["name"].value, "name")
-    return "spec" if label == "-" else PurePath(label).stem
-
-
-def _seed_per_parameter(entries: dict[str, KeyedValue]) -> bool:
-    key = "seed_per_parameter"
-    return key in entries and fields.boolean(entries[key].value, key)
-
-
-def _layers(root: Node, entries: dict[str, KeyedValue]) -> tuple[Item, ...]:
     if "layers" not in entries:
         raise UserError("the spec has no layers", where=str(root.mark), hint=_EXAMPLE, code="spec-missing-key")
-    return read_items(entries["layers"].value, "layers")
+    values = {key: read(entries[key].value) for key, read in _READERS.items() if key in entries}
+    values.setdefault("name", "spec" if label == "-" else PurePath(label).stem)
+    if "input" not in values:
+        values["input"] = infer_input(values["layers"])
+    return Spec(**values, label=label, path=path)
 
 
 def _dtype(node: Node) -> str:
@@ -67,12 +43,23 @@ def _dtype(node: Node) -> str:
     return fields.word(Scalar(name, node.mark), "dtype", FLOATING)
 
 
-def _device(node: Node) -> str:
-    return check_device(fields.text(node, "device"), str(node.mark), "device")
+_READERS: dict[str, Callable[[Node], Any]] = {
+    "layers": lambda node: read_items(node, "layers"),
+    "name": lambda node: fields.text(node, "name"),
+    "seed": lambda node: fields.integer(node, "seed", 0, SEEDS),
+    "input": read_input,
+    "loss": lambda node: fields.word(node, "loss", LOSSES),
+    "init": lambda node: _each(_rule, node, "init"),
+    "ties": lambda node: _each(_tie, node, "ties"),
+    "dtype": _dtype,
+    "device": lambda node: check_device(fields.text(node, "device"), str(node.mark), "device"),
+    "seed_per_parameter": lambda node: fields.boolean(node, "seed_per_parameter"),
+}
+"""What reads the value of each key, in the order in which faults are looked for."""
 
 
-def _rules(node: Node) -> tuple[Rule, ...]:
-    return tuple(_rule(item, f"init[{i}]") for i, item in enumerate(fields.items(node, "init")))
+def _each(read: Callable[[Node, str], Any], node: Node, path: str) -> tuple[Any, ...]:
+    return tuple(read(item, f"{path}[{i}]") for i, item in enumerate(fields.items(node, path)))
 
 
 def _rule(node: Node, path: str) -> Rule:
@@ -86,10 +73,6 @@ def _rule(node: Node, path: str) -> Rule:
     scheme = fields.text(node.entries["scheme"].value, f"{path}.scheme")
     args = {key: plain(entry.value) for key, entry in node.entries.items() if key not in ("params", "scheme")}
     return Rule(glob, scheme, args, str(node.entries["scheme"].value.mark))
-
-
-def _ties(node: Node) -> tuple[Tie, ...]:
-    return tuple(_tie(item, f"ties[{i}]") for i, item in enumerate(fields.items(node, "ties")))
 
 
 def _tie(node: Node, path: str) -> Tie:

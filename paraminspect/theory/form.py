@@ -59,6 +59,11 @@ def no_fault(**params: Any) -> str:
     return ""
 
 
+def positive(name: str) -> Callable[..., str]:
+    """Return the fault of an activation whose parameter `name` must be above 0."""
+    return lambda **params: "" if params[name] > 0 else f"{name} must be above 0, got {params[name]:g}"
+
+
 @dataclass(frozen=True)
 class Definition:
     """Say how the activation `name` is made: its parameters with their defaults (None: must be given).

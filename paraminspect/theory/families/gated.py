@@ -7,14 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form, positive
 from paraminspect.theory.numerics import erf, logistic
 
 _FAR: Final = 30.0  # the gates are 0 or 1 to the last bit beyond
-
-
-def _gelu(approximate: str) -> Form:
-    return _gelu_tanh() if approximate == "tanh" else _gelu_erf()
 
 
 def _gelu_mean(q: float) -> float:
@@ -109,14 +105,6 @@ def _softplus(beta: float, threshold: float) -> Form:
     return Form(phi, derivative, (start,) if threshold < 20.0 else (), 1.0 / beta)
 
 
-def _softplus_fault(beta: float, threshold: float) -> str:
-    return "" if beta > 0 else f"beta must be above 0, got {beta:g}"
-
-
-def _logsigmoid() -> Form:
-    return Form(lambda z: -np.logaddexp(0.0, -z), lambda z: logistic(-z))
-
-
 def _hardswish() -> Form:
     return Form(
         lambda z: z * np.clip(z / 6.0 + 0.5, 0.0, 1.0),
@@ -148,18 +136,19 @@ def _lambd_fault(lambd: float) -> str:
     return "" if lambd >= 0 else f"lambd must be at least 0, got {lambd:g}"
 
 
-def _tanhshrink() -> Form:
-    return Form(lambda z: z - np.tanh(z), lambda z: np.tanh(z) ** 2)
-
-
 DEFINITIONS: Final = (
-    Definition("gelu", _gelu, {"approximate": "none"}, _gelu_fault),
+    Definition(
+        "gelu",
+        lambda approximate: _gelu_tanh() if approximate == "tanh" else _gelu_erf(),
+        {"approximate": "none"},
+        _gelu_fault,
+    ),
     Definition("silu", _silu, others=("swish",)),
     Definition("mish", _mish),
-    Definition("softplus", _softplus, {"beta": 1.0, "threshold": 20.0}, _softplus_fault),
-    Definition("logsigmoid", _logsigmoid),
+    Definition("softplus", _softplus, {"beta": 1.0, "threshold": 20.0}, positive("beta")),
+    Definition("logsigmoid", lambda: Form(lambda z: -np.logaddexp(0.0, -z), lambda z: logistic(-z))),
     Definition("hardswish", _hardswish),
     Definition("hardshrink", _hardshrink, {"lambd": 0.5}, _lambd_fault),
     Definition("softshrink", _softshrink, {"lambd": 0.5}, _lambd_fault),
-    Definition("tanhshrink", _tanhshrink),
+    Definition("tanhshrink", lambda: Form(lambda z: z - np.tanh(z), lambda z: np.tanh(z) ** 2)),
 )

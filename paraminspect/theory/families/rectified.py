@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form
+from paraminspect.theory.form import PIECEWISE_LINEAR, Array, Closed, Definition, Form, positive
 
 _SELU_SCALE: Final = 1.0507009873554804934193349852946
 _SELU_ALPHA: Final = 1.6732632423543772848170429916717
@@ -39,39 +39,14 @@ def _moments(slope: float) -> Closed:
     return Closed(mean, pair, slope_pair)
 
 
-def _rectifier(slope: float) -> Form:
+def _rectifier(negative_slope: float) -> Form:
     return Form(
-        lambda z: np.where(z > 0, z, slope * z),
-        lambda z: np.where(z > 0, 1.0, slope),
-        () if slope == 1.0 else (0.0,),
+        lambda z: np.where(z > 0, z, negative_slope * z),
+        lambda z: np.where(z > 0, 1.0, negative_slope),
+        () if negative_slope == 1.0 else (0.0,),
         PIECEWISE_LINEAR,
-        closed=_moments(slope),
+        closed=_moments(negative_slope),
     )
-
-
-def _linear() -> Form:
-    return _rectifier(1.0)
-
-
-def _relu() -> Form:
-    return _rectifier(0.0)
-
-
-def _leaky_relu(negative_slope: float) -> Form:
-    return _rectifier(negative_slope)
-
-
-def _prelu(init: float) -> Form:
-    return _rectifier(init)
-
-
-def _rrelu(lower: float, upper: float) -> Form:
-    """Take the slope that torch takes in evaluation, the middle of the two."""
-    return _rectifier((lower + upper) / 2)
-
-
-def _rrelu_fault(lower: float, upper: float) -> str:
-    return "" if lower <= upper else f"lower must not be above upper, got {lower:g} and {upper:g}"
 
 
 def _relu6() -> Form:
@@ -95,22 +70,6 @@ def _exponential(scale: float, alpha: float, length: float) -> Form:
     return Form(phi, derivative, (0.0,), 3.0 * length)  # an exponential has no poles: polynomials reach further
 
 
-def _elu(alpha: float) -> Form:
-    return _exponential(1.0, alpha, 1.0)
-
-
-def _celu(alpha: float) -> Form:
-    return _exponential(1.0, alpha, alpha)
-
-
-def _celu_fault(alpha: float) -> str:
-    return "" if alpha > 0 else f"alpha must be above 0, got {alpha:g}"
-
-
-def _selu() -> Form:
-    return _exponential(_SELU_SCALE, _SELU_ALPHA, 1.0)
-
-
 def _threshold(threshold: float, value: float) -> Form:
     return Form(
         lambda z: np.where(z > threshold, z, value),
@@ -120,15 +79,22 @@ def _threshold(threshold: float, value: float) -> Form:
     )
 
 
+def _ordered(lower: float, upper: float) -> str:
+    return "" if lower <= upper else f"lower must not be above upper, got {lower:g} and {upper:g}"
+
+
 DEFINITIONS: Final = (
-    Definition("linear", _linear, others=("identity",)),
-    Definition("relu", _relu),
-    Definition("leaky_relu", _leaky_relu, {"negative_slope": 0.01}),
-    Definition("prelu", _prelu, {"init": 0.25}, spellings={"weight": "init"}),
-    Definition("rrelu", _rrelu, {"lower": 1 / 8, "upper": 1 / 3}, _rrelu_fault),
+    Definition("linear", lambda: _rectifier(1.0), others=("identity",)),
+    Definition("relu", lambda: _rectifier(0.0)),
+    Definition("leaky_relu", _rectifier, {"negative_slope": 0.01}),
+    Definition("prelu", lambda init: _rectifier(negative_slope=init), {"init": 0.25}, spellings={"weight": "init"}),
+    # the slope that torch takes in evaluation, the middle of the two
+    Definition(
+        "rrelu", lambda lower, upper: _rectifier((lower + upper) / 2), {"lower": 1 / 8, "upper": 1 / 3}, _ordered
+    ),
     Definition("relu6", _relu6),
-    Definition("elu", _elu, {"alpha": 1.0}),
-    Definition("celu", _celu, {"alpha": 1.0}, _celu_fault),
-    Definition("selu", _selu),
+    Definition("elu", lambda alpha: _exponential(1.0, alpha, 1.0), {"alpha": 1.0}),
+    Definition("celu", lambda alpha: _exponential(1.0, alpha, alpha), {"alpha": 1.0}, positive("alpha")),
+    Definition("selu", lambda: _exponential(_SELU_SCALE, _SELU_ALPHA, 1.0)),
     Definition("threshold", _threshold, {"threshold": None, "value": None}),
 )

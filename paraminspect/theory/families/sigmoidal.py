@@ -104,14 +104,6 @@ _COSINE: Final = Closed(lambda q: math.exp(-q / 2.0), _cosine_pair, _sine_pair)
 """From the characteristic function of a Gaussian: E cos u = exp(−Var[u]/2)."""
 
 
-def _sin() -> Form:
-    return Form(np.sin, np.cos, closed=_SINE)
-
-
-def _cos() -> Form:
-    return Form(np.cos, lambda z: -np.sin(z), closed=_COSINE)
-
-
 DEFINITIONS: Final = (
     Definition("tanh", _tanh),
     Definition("sigmoid", _sigmoid),
@@ -120,6 +112,6 @@ DEFINITIONS: Final = (
     Definition("hardsigmoid", _hardsigmoid),
     Definition("erf", _erf),
     Definition("atan", _atan),
-    Definition("sin", _sin),
-    Definition("cos", _cos),
+    Definition("sin", lambda: Form(np.sin, np.cos, closed=_SINE)),
+    Definition("cos", lambda: Form(np.cos, lambda z: -np.sin(z), closed=_COSINE)),
 )

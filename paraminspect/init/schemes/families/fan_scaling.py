@@ -53,14 +53,6 @@ def kaiming_std(shape: Shape, args: Args) -> float:
     return gain(args["nonlinearity"], args["a"]) / math.sqrt(fan_in if args["mode"] == "fan_in" else fan_out)
 
 
-def _normal(shape: Shape, args: Args) -> ExpectedMoments:
-    return expected_moments.normal(0.0, kaiming_std(shape, args))
-
-
-def _uniform(shape: Shape, args: Args) -> ExpectedMoments:
-    return expected_moments.symmetric_uniform(kaiming_std(shape, args))
-
-
 def _scaled(shape: Shape, args: Args) -> ExpectedMoments:
     std = math.sqrt(args["scale"] / fan(shape, args["mode"]))
     if args["distribution"] == "normal":
@@ -84,7 +76,7 @@ SCHEMES = (
         source=_SOURCE,
         arguments=_ARGUMENTS,
         example="nonlinearity=relu",
-        moments=_normal,
+        moments=lambda shape, args: expected_moments.normal(0.0, kaiming_std(shape, args)),
         min_ndim=2,
         uses_fans=True,
     ),
@@ -96,7 +88,7 @@ SCHEMES = (
         source=_SOURCE,
         arguments=_ARGUMENTS,
         example="nonlinearity=relu",
-        moments=_uniform,
+        moments=lambda shape, args: expected_moments.symmetric_uniform(kaiming_std(shape, args)),
         min_ndim=2,
         uses_fans=True,
     ),

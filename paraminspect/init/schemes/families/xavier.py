@@ -4,7 +4,6 @@ import math
 from typing import Final
 
 from paraminspect.init.schemes import expected_moments
-from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.init.schemes.fans import fan_in_and_fan_out
 from paraminspect.init.schemes.scheme import Args, Argument, Scheme, Shape
 
@@ -17,14 +16,6 @@ def xavier_std(shape: Shape, args: Args) -> float:
     return float(args["gain"]) * math.sqrt(2.0 / sum(fan_in_and_fan_out(shape)))
 
 
-def _normal(shape: Shape, args: Args) -> ExpectedMoments:
-    return expected_moments.normal(0.0, xavier_std(shape, args))
-
-
-def _uniform(shape: Shape, args: Args) -> ExpectedMoments:
-    return expected_moments.symmetric_uniform(xavier_std(shape, args))
-
-
 SCHEMES = (
     Scheme(
         name="xavier_normal",
@@ -34,7 +25,7 @@ SCHEMES = (
         source=_SOURCE,
         arguments=(_GAIN,),
         example="gain=1.67",
-        moments=_normal,
+        moments=lambda shape, args: expected_moments.normal(0.0, xavier_std(shape, args)),
         min_ndim=2,
         uses_fans=True,
     ),
@@ -46,7 +37,7 @@ SCHEMES = (
         source=_SOURCE,
         arguments=(_GAIN,),
         example="gain=1.67",
-        moments=_uniform,
+        moments=lambda shape, args: expected_moments.symmetric_uniform(xavier_std(shape, args)),
         min_ndim=2,
         uses_fans=True,
     ),
