@@ -7,13 +7,17 @@ Mean and spread are kept as `Moments`, which merge without overflow or cancellat
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from paraminspect.report.tensors import Gradient, Number, Values
 
 _SMALLEST, _LARGEST = 2.0**-300, 2.0**300  # between these, squares and sums of them stay far from both ends of float64
+
+_figures_of = attrgetter("mean", "std", "rms", "min", "max", "zeros", "nan", "inf")
 
 
 class Moments(NamedTuple):
@@ -86,9 +90,12 @@ def merge_figures(parts: Sequence[tuple[Values | Gradient, int]]) -> Values:
     A figure that is unknown of a part is unknown of the whole, and so are all histograms: their bins differ. A mean,
     std or rms that all parts have in common is kept to the bit.
     """
-    finite = [part for part, numel in parts if numel > (part.nan or 0) + (part.inf or 0)]
-    moments = [moments_of_values(part, numel) for part, numel in parts]
-    known = [one for one in moments if one is not None]
+    figures = [(*_figures_of(part), numel) for part, numel in parts]
+    times = Counter(figures)  # many agree: biases that are all 0, norms that are all 1
+    different = dict(zip(figures, parts, strict=True))
+    finite = [part for part, numel in different.values() if numel > (part.nan or 0) + (part.inf or 0)]
+    moments = [(moments_of_values(*part), times[key]) for key, part in different.items()]
+    known = [repeat(one, count) for one, count in moments if one is not None]
     if len(known) < len(moments):
         zeros, nan, inf = (sum(getattr(part, key) or 0 for part, _ in parts) for key in ("zeros", "nan", "inf"))
         return Values(zeros=zeros, nan=nan, inf=inf)

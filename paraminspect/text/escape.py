@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 LONGEST = 300
 CODE, WORD, END = "\x0e", "\x11", "\x0f"
 """The marks before a code and a word, and after either. No printable text has them, see `clean`."""
+MARKS = (CODE, WORD)
 _MARKED = re.compile(f"([{CODE}{WORD}])([^{END}]*){END}")
 _NO_MARKS = {ord(mark): f"\\x{ord(mark):02x}" for mark in (CODE, WORD, END)}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
