@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from paraminspect.page import page
 from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table
 from paraminspect.report import Report
-from paraminspect.text.escape import CODE, clean, clean_lines, spell
+from paraminspect.text.escape import CODE, END, clean, clean_lines, spell
 from paraminspect.text.view import View
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
@@ -58,19 +59,21 @@ def _table(table: Table[Any]) -> Iterator[str]:
     yield "\n" + _line([_text(column.full_head) for column in shown])
     yield _line(["---" if column.align == "left" else "--:" for column in shown])
     for row in table.rows:
-        yield _line([_cell(column, row) for column in shown])
+        yield _line([_name(first, row), *(_text(column.cell(row)) for column in shown[1:])])
     for text in filter(None, (table.note, *table.legend)):
         yield f"\n{_text(text)}\n"
 
 
-def _cell(column: Column[Any], row: Any) -> str:
+def _name(column: Column[Any], row: Any) -> str:
     texts = [column.cell(row), *(column.below(row) if column.below else ())]
     return " ".join(_text(text).strip() for text in texts)
 
 
 def _line(texts: Sequence[str]) -> str:
-    cells = " | ".join(text.replace("|", "\\|") for text in texts)
-    return f"| {cells} |\n"
+    line = " | ".join(texts)
+    if line.count("|") >= len(texts):
+        line = " | ".join(text.replace("|", "\\|") for text in texts)
+    return f"| {line} |\n"
 
 
 def _entries(entries: Entries) -> Iterator[str]:
@@ -96,13 +99,14 @@ def _block(text: str) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """Spell out a sentence: its codes as code spans, its words as they are unless they could be markup."""
-    return spell(text, _marked)
+    return spell(text, _marked) if END in text else text
 
 
 def _marked(mark: str, text: str) -> str:
     return _span(text) if mark == CODE else " ".join(map(_word, text.split(" ")))
 
 
+@lru_cache(1000)
 def _word(text: str) -> str:
     return text if _HARMLESS.fullmatch(text) else _span(text)
 

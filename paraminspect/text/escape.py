@@ -106,6 +106,8 @@ def spell(text: str, marked: Callable[[str, str], str], own: Callable[[str], str
     """Return a text with everything marked in it, its mark and itself, and everything of our own spelled out."""
     if END not in text:
         return own(text)
+    if text[0] in MARKS and text.find(END) == len(text) - 1:  # one marked text, as most cells are
+        return marked(text[0], text[1:-1])
     parts = _MARKED.split(text)  # own, mark, marked, own, mark, marked, …, own
     for at in range(0, len(parts), 3):
         parts[at] = own(parts[at])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paraminspect.text.escape import END, LONGEST, MARKS, clean, clean_lines, clean_whole, spell, to_ascii
+from paraminspect.text.escape import LONGEST, clean, clean_lines, clean_whole, spell, to_ascii
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,6 @@ class View:
 
     def sentence(self, text: str) -> str:
         """Return a text of ours, and whatever an input has in it as `text` does."""
-        if text[-1:] == END and text.find(END) == len(text) - 1 and text[0] in MARKS:  # one marked text, as names are
-            return self.text(text[1:-1])
         if not text.isprintable():
             text = spell(text, lambda _, marked: self.text(marked), clean_whole)
         return to_ascii(text) if self.glyphs.ascii else text
