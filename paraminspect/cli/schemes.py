@@ -46,20 +46,24 @@ def schemes(
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""
     from paraminspect.init.schemes.registry import SCHEMES, bind, known_name
     from paraminspect.init.schemes.scheme import parse_scheme
-    from paraminspect.render import schemes as text
+    from paraminspect.page.schemes import Expected, explanation, overview, scheme_object, schemes_object
+    from paraminspect.render.json import dumps
+    from paraminspect.render.table import draw
 
+    view = output.view()
     if name is None:
         if shape:
             hint = "name one: paraminspect schemes kaiming_normal --shape 256,784"
             raise UserError("it is for one scheme", where="--shape", hint=hint, code="bad-option")
         every = list(SCHEMES.values())
-        output.emit([text.as_json(every)] if json else text.overview(every, output.view()))
+        output.emit([dumps(schemes_object(every))] if json else draw(overview(every, view), view))
         return DONE
     wanted, args = parse_scheme(name, "schemes")
     chosen = SCHEMES[known_name(wanted, where="schemes")]
     bound = bind(wanted, args, where="schemes") if shape or args else None
-    expected = text.Expected(bound, _shapes(bound, shape)) if bound and shape else None
-    output.emit([text.page_as_json(chosen, expected)] if json else text.explanation(chosen, output.view(), expected))
+    expected = Expected(bound, _shapes(bound, shape)) if bound and shape else None
+    found = [dumps(scheme_object(chosen, expected))] if json else draw(explanation(chosen, view, expected), view)
+    output.emit(found)
     return DONE
 
 

@@ -39,7 +39,10 @@ def theory(
     """Say what theory expects of an activation: gains, the critical point, and with --sigma-w2 what depth does."""
     _check(sigma_w2, depth, q0)
     name, params = _parse(activation)
-    from paraminspect.render import theory as text
+    from paraminspect.page.theory import theory as page_of
+    from paraminspect.page.theory import theory_object
+    from paraminspect.render.json import pieces
+    from paraminspect.render.table import draw
     from paraminspect.theory.checks import TheoryError
     from paraminspect.theory.summary import summarise
 
@@ -48,7 +51,8 @@ def theory(
         found = summarise(name, sigma_w2=sigma_w2, sigma_b2=sigma_b2, depth=depth, q0=start, **params)
     except TheoryError as error:
         raise _placed(error) from error
-    output.emit(text.as_json(found) if json else text.render(found, output.view()))
+    view = output.view()
+    output.emit(pieces(theory_object(found)) if json else draw(page_of(found, view), view))
     return DONE
 
 

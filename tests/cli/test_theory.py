@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from paraminspect import theory
-from paraminspect.render.theory import render
+from paraminspect.page.theory import theory as page_of
+from paraminspect.render.table import draw
 from paraminspect.text.view import ASCII, View
 from paraminspect.theory.summary import summarise
 from tests.cli.conftest import Tool
@@ -197,7 +198,7 @@ def test_what_is_infinite_is_null(run: Run) -> None:
 @pytest.mark.parametrize("weight", [0.0, 0.01, 2.0, 1e6])
 def test_every_activation_has_a_page(name: str, weight: float) -> None:
     for view in (View(), View(glyphs=ASCII), View(width=80)):
-        text = "".join(render(summarise(name, sigma_w2=weight, sigma_b2=0.1, depth=12), view))
+        text = "".join(draw(page_of(summarise(name, sigma_w2=weight, sigma_b2=0.1, depth=12), view), view))
         lines = text.splitlines()
         assert max(map(len, lines)) <= 80
         assert not [line for line in lines if line != line.rstrip()]
@@ -207,7 +208,8 @@ def test_every_activation_has_a_page(name: str, weight: float) -> None:
 
 def test_pictures_of_many_layers_are_no_wider_than_a_page() -> None:
     for depth in (1, 59, 61, 1000):
-        lines = "".join(render(summarise("relu", sigma_w2=1.9, depth=depth), View())).splitlines()
+        page = page_of(summarise("relu", sigma_w2=1.9, depth=depth), View())
+        lines = "".join(draw(page, View())).splitlines()
         assert max(map(len, lines)) <= 80
         assert len(lines) > depth
 

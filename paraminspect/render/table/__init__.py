@@ -23,11 +23,12 @@ def render(report: Report, view: View) -> Iterator[str]:
 
 def draw(found: Page, view: View) -> Iterator[str]:
     """Yield the lines of a page, each with its newline: the title and what was run, then its parts, a blank between."""
-    yield from _named(found.name, f": {view.sentence(found.title)}", view)
+    if found.name:
+        yield from _named(found.name, f": {view.sentence(found.title)}" if found.title else "", view)
     for line in flow([view.sentence(part) for part in found.setting], f" {view.glyphs.dot} ", view, _INDENT):
         yield line + "\n"
-    for part in found.parts:
-        yield "\n"
+    for at, part in enumerate(found.parts):
+        yield "\n" if at or found.name else ""
         yield from _part(part, view)
 
 

@@ -1,18 +1,15 @@
 """Lines of a terminal: colour and width of text, by way of rich; texts broken at spaces, or cut in the middle.
 
 The styles are of the sixteen-colour palette, which the terminal's theme sets; yellow, white and blue are not used: one
-of them is unreadable on every light or dark background. In a pipe nothing is broken or cut.
+of them is unreadable on every light or dark background. In a pipe nothing is broken or cut. Rich is imported when
+there is something to paint, or a character that may be wide.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import cache
-
-from rich.cells import cell_len
-from rich.color import ColorSystem
-from rich.style import Style
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 
 from paraminspect.page.parts import BROKEN, HEAD, QUIET, SHARED, SUSPICIOUS
 from paraminspect.text.view import View
@@ -23,17 +20,27 @@ _WORD = re.compile(r" *[^ ]+")
 
 def width_of(text: str) -> int:
     """Return how many columns `text` takes in a terminal: two for a wide character."""
-    return len(text) if text.isascii() else cell_len(text)
+    return len(text) if text.isascii() else _cell_len()(text)
+
+
+@cache
+def _cell_len() -> Callable[[str], int]:
+    from rich.cells import cell_len
+
+    return cell_len
 
 
 def paint(text: str, tone: str, colour: bool) -> str:
     """Return `text` in the style of a tone; unchanged where colour is off."""
-    return _style(tone).render(text, color_system=ColorSystem.STANDARD) if colour and tone and text else text
+    return _painter(tone)(text) if colour and tone and text else text
 
 
 @cache
-def _style(tone: str) -> Style:
-    return Style.parse(_STYLES[tone])
+def _painter(tone: str) -> Callable[[str], str]:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    return partial(Style.parse(_STYLES[tone]).render, color_system=ColorSystem.STANDARD)
 
 
 def fold(text: str, view: View, indent: int = 0) -> list[str]:

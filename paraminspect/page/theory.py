@@ -1,13 +1,13 @@
-"""What theory says of an activation, as text and as JSON."""
+"""`theory`: what it says of an activation, as a page and as an object."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from paraminspect.render.json import pieces
+from paraminspect.page.parts import Code, Page
 from paraminspect.text.escape import to_ascii
 from paraminspect.text.numbers import UNKNOWN, figure
 from paraminspect.text.view import View
@@ -24,44 +24,39 @@ _NEAR_ONE = 1e-3
 _SPELLINGS = {"σw²": "sigma_w2", "σb²": "sigma_b2", "∞": "inf"}
 
 
-def as_json(found: Summary) -> Iterator[str]:
-    """Yield what theory says as one JSON object; null for what is infinite or does not exist."""
+def theory_object(found: Summary) -> dict[str, Any]:
+    """Return what theory says as one object for JSON; None for what does not exist."""
     point, critical, course = found.point, found.critical, found.course
-    yield from pieces(
-        {
-            "schema": "paraminspect.theory",
-            "version": 1,
-            "activation": found.activation,
-            "params": dict(found.params),
-            "moments": dict(found.moments),
-            "gains": dict(found.gains),
-            "critical": None if critical is None else vars(critical),
-            "sigma_w2": found.sigma_w2,
-            "sigma_b2": found.sigma_b2,
-            **{key: None if point is None else getattr(point, key) for key in ("q", "chi1", "c", "xi_q", "xi_c")},
-            "regime": found.regime,
-            "q0": None if point is None else found.q0,
-            "propagate": None if course is None else course.propagate,
-            "cosines": None if course is None else course.cosines,
-            "gradients": None if course is None else course.gradients,
-            "notes": [*([found.no_critical] if critical is None else []), *(_outcome(found) if point else [])],
-        }
-    )
+    return {
+        "schema": "paraminspect.theory",
+        "version": 1,
+        "activation": found.activation,
+        "params": dict(found.params),
+        "moments": dict(found.moments),
+        "gains": dict(found.gains),
+        "critical": None if critical is None else vars(critical),
+        "sigma_w2": found.sigma_w2,
+        "sigma_b2": found.sigma_b2,
+        **{key: None if point is None else getattr(point, key) for key in ("q", "chi1", "c", "xi_q", "xi_c")},
+        "regime": found.regime,
+        "q0": None if point is None else found.q0,
+        "propagate": None if course is None else course.propagate,
+        "cosines": None if course is None else course.cosines,
+        "gradients": None if course is None else course.gradients,
+        "notes": [*([found.no_critical] if critical is None else []), *(_outcome(found) if point else [])],
+    }
 
 
-def render(found: Summary, view: View) -> Iterator[str]:
-    """Yield the page: gains and moments, the critical point, where depth leads, and the way there."""
+def theory(found: Summary, view: View) -> Page:
+    """Return the page: gains and moments, the critical point, where depth leads, and the way there."""
     settings = ", ".join(f"{key}={value}" for key, value in found.params.items())
-    blocks = [[f"{found.activation}({settings})" if settings else found.activation]]
-    blocks += [_gains(found, view), _moments(found, view), _critical(found, view)]
+    blocks = [_gains(found, view), _moments(found, view), _critical(found, view)]
     if found.point is not None:
         blocks.append(_limit(found, found.point, view))
     if found.course is not None:
         blocks += [_pictures(found.course, found.q0, view), _layers(found.course, view)]
-    for index, block in enumerate(blocks):
-        yield "\n" if index else ""
-        for line in block:
-            yield f"{line}\n"
+    name = f"{found.activation}({settings})" if settings else found.activation
+    return Page(name, "", (), [Code("\n".join(block)) for block in blocks])
 
 
 def _text(text: str, view: View) -> str:

@@ -1,18 +1,17 @@
-"""The list of schemes and the page of one, as text and as JSON."""
+"""`schemes`: the list of them and the page of one, and both as objects."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.scheme import REQUIRED, Argument, Gain, Scheme, Shape
-from paraminspect.render.json import dumps
-from paraminspect.text.escape import to_ascii
+from paraminspect.page.parts import Code, Page
 from paraminspect.text.numbers import UNKNOWN, figure
 from paraminspect.text.view import View
 
@@ -27,12 +26,12 @@ class Expected:
     shapes: tuple[Shape, ...]
 
 
-def as_json(schemes: Sequence[Scheme]) -> str:
-    """Return what the schemes tell about themselves as one JSON object."""
-    return dumps({"schema": "paraminspect.schemes", "version": 1, "schemes": list(map(_plain, schemes))})
+def schemes_object(schemes: Sequence[Scheme]) -> dict[str, Any]:
+    """Return what the schemes tell about themselves as one object for JSON."""
+    return {"schema": "paraminspect.schemes", "version": 1, "schemes": list(map(_plain, schemes))}
 
 
-def page_as_json(scheme: Scheme, expected: Expected | None = None) -> str:
+def scheme_object(scheme: Scheme, expected: Expected | None = None) -> dict[str, Any]:
     """Return what one scheme tells about itself, its gains and what it gives tensors of some shapes among it."""
     page = {**_plain(scheme), "notes": list(scheme.notes)}
     if scheme.gains is not None:
@@ -40,7 +39,7 @@ def page_as_json(scheme: Scheme, expected: Expected | None = None) -> str:
     if expected is not None:
         page["given"] = expected.scheme.args
         page["shapes"] = [_plain_shape(expected.scheme, shape) for shape in expected.shapes]
-    return dumps({"schema": "paraminspect.schemes", "version": 1, "schemes": [page]})
+    return {"schema": "paraminspect.schemes", "version": 1, "schemes": [page]}
 
 
 def _plain_shape(scheme: BoundScheme, shape: Shape) -> dict[str, Any]:
@@ -68,58 +67,64 @@ def _plain_argument(argument: Argument) -> dict[str, Any]:
     }
 
 
-def overview(schemes: Sequence[Scheme], view: View) -> Iterator[str]:
-    """Yield the schemes by family, a formula each, and how to use one."""
+def overview(schemes: Sequence[Scheme], view: View) -> Page:
+    """Return the schemes by family, a formula each, and how to use one."""
     width = max((len(one.name) for one in schemes), default=0) + 4
-    for family, members in groupby(schemes, key=lambda one: one.family):
-        yield f"{family}\n"
-        for one in members:
-            yield from _entry(f"  {one.name}", one.formula, width, view)
-        yield "\n"
-    yield from _entry("use", "--scheme NAME or --scheme NAME:argument=value,argument=value", 6, view)
-    yield from _entry("more", "paraminspect schemes NAME explains one: arguments, source, examples", 6, view)
+    families = [
+        _block([family], *(_entry(f"  {one.name}", one.formula, width, view) for one in members))
+        for family, members in groupby(schemes, key=lambda one: one.family)
+    ]
+    use = _entry("use", "--scheme NAME or --scheme NAME:argument=value,argument=value", 6, view)
+    more = _entry("more", "paraminspect schemes NAME explains one: arguments, source, examples", 6, view)
+    return Page("", "", (), [*families, _block(use, more)])
 
 
-def explanation(scheme: Scheme, view: View, expected: Expected | None = None) -> Iterator[str]:
-    """Yield the page of one scheme, with what it gives tensors of some shapes."""
-    yield from _entry("", _call(scheme), 0, view, hang=len(scheme.name) + 1)
-    yield from _entry("", scheme.summary, 2, view)
-    yield "\n"
-    yield from _entry("  formula", scheme.formula, 11, view)
-    yield from _entry("  source", scheme.source, 11, view)
-    yield from _entry("  fills", _dimensions(scheme), 11, view)
+def explanation(scheme: Scheme, view: View, expected: Expected | None = None) -> Page:
+    """Return the page of one scheme, with what it gives tensors of some shapes."""
+    parts = [
+        _block(_entry("", _call(scheme), 0, view, len(scheme.name) + 1), _entry("", scheme.summary, 2, view)),
+        _block(
+            _entry("  formula", scheme.formula, 11, view),
+            _entry("  source", scheme.source, 11, view),
+            _entry("  fills", _dimensions(scheme), 11, view),
+        ),
+    ]
     if scheme.arguments:
-        yield from _arguments(scheme, view)
+        parts.append(_arguments(scheme, view))
     if scheme.gains is not None:
-        yield from _gains(scheme.gains(), view)
-    for note in scheme.notes:
-        yield "\n"
-        yield from _entry("", note, 2, view)
+        parts.append(_block(["  gains"], _gains(scheme.gains(), view)))
+    parts += [_block(_entry("", note, 2, view)) for note in scheme.notes]
     if expected is not None:
-        yield from _expectations(expected, view)
-    yield "\n  examples\n"
-    for example in examples(scheme):
-        yield from _entry("", example, 4, view)
+        parts.append(_block(_entry("", f"expected of {expected.scheme}", 2, view), _expectations(expected, view)))
+    parts.append(_block(["  examples"], *(_entry("", example, 4, view) for example in examples(scheme))))
+    return Page("", "", (), parts)
 
 
-def _arguments(scheme: Scheme, view: View) -> Iterator[str]:
-    yield "\n  arguments\n"
+def _block(*lines: Iterable[str]) -> Code:
+    return Code("\n".join(chain(*lines)))
+
+
+def _arguments(scheme: Scheme, view: View) -> Code:
     width = max(len(_signature(argument)) for argument in scheme.arguments) + 6
+    entries = []
     for argument in scheme.arguments:
         doc, *more = _meaning(argument)
-        yield from _entry(f"    {_signature(argument)}", doc, width, view)
-        for text in more:
-            yield from _entry("", text, width, view)
+        entries.append(_entry(f"    {_signature(argument)}", doc, width, view))
+        entries += [_entry("", text, width, view) for text in more]
+    return _block(["  arguments"], *entries)
 
 
 def _gains(gains: Sequence[Gain], view: View) -> Iterator[str]:
     """Yield the gains of the usual activations, torch's beside them."""
+    unknown = view.sentence(UNKNOWN)
     rows = [
-        [one.nonlinearity, *(_gain(value, view) for value in (one.second_moment, one.gradient, one.torch))]
+        [
+            one.nonlinearity,
+            *(unknown if gain is None else f"{gain:.6f}" for gain in (one.second_moment, one.gradient, one.torch)),
+        ]
         for one in gains
     ]
-    yield "\n  gains\n"
-    yield from _table(["nonlinearity", "second_moment", "gradient", "torch"], rows)
+    return _table(["nonlinearity", "second_moment", "gradient", "torch"], rows)
 
 
 def _expectations(expected: Expected, view: View) -> Iterator[str]:
@@ -127,27 +132,15 @@ def _expectations(expected: Expected, view: View) -> Iterator[str]:
     rows = [_plain_shape(expected.scheme, shape) for shape in expected.shapes]
     fans = any(row["fan_in"] is not None for row in rows)
     keys = [key for key in rows[0] if key not in ("shape", "fan_in", "fan_out") or (fans and key != "shape")]
-    yield "\n"
-    yield from _entry("", f"expected of {expected.scheme}", 2, view)
-    yield from _table(["shape", *keys], [[_shape(row, view), *(_cell(row, key, view) for key in keys)] for row in rows])
-
-
-def _shape(row: dict[str, Any], view: View) -> str:
-    return ("x" if view.glyphs.ascii else "×").join(map(str, row["shape"]))
+    shapes = [view.sentence("×".join(map(str, row["shape"]))) for row in rows]
+    cells = [[shape, *(_cell(row, key, view) for key in keys)] for shape, row in zip(shapes, rows, strict=True)]
+    return _table(["shape", *keys], cells)
 
 
 def _cell(row: dict[str, Any], key: str, view: View) -> str:
     """Return one figure; a bound that does not exist is no unknown one."""
     is_open = key in ("low", "high") and row[key] is None and row["std"] is not None
-    return "none" if is_open else _figure(row[key], view)
-
-
-def _gain(value: float | None, view: View) -> str:
-    return ("-" if view.glyphs.ascii else UNKNOWN) if value is None else f"{value:.6f}"
-
-
-def _figure(value: float | None, view: View) -> str:
-    return figure(value, digits=7)
+    return "none" if is_open else view.sentence(figure(row[key], digits=7))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -156,16 +149,15 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     for row in (heads, *rows):
         first, *others = row
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
-        yield f"    {'  '.join(cells)}".rstrip() + "\n"
+        yield f"    {'  '.join(cells)}".rstrip()
 
 
 def _entry(head: str, text: str, width: int, view: View, hang: int = 0) -> Iterator[str]:
     """Yield `text` beside `head`; what does not fit 80 columns is broken at semicolons, then at spaces."""
-    shown = to_ascii(text) if view.glyphs.ascii else text
+    shown = view.sentence(text)
     start, after = f"{head:<{width}}", " " * (width + hang)
     for part in [shown] if width + len(shown) <= WIDTH else re.split("(?<=;) ", shown):
-        for line in textwrap.wrap(part, WIDTH, initial_indent=start, subsequent_indent=after, break_on_hyphens=False):
-            yield line + "\n"
+        yield from textwrap.wrap(part, WIDTH, initial_indent=start, subsequent_indent=after, break_on_hyphens=False)
         start = after
 
 

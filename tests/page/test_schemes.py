@@ -9,7 +9,10 @@ import pytest
 
 from paraminspect.init.schemes.registry import SCHEMES, bind
 from paraminspect.init.schemes.scheme import Scheme, parse_scheme
-from paraminspect.render import schemes
+from paraminspect.page import schemes
+from paraminspect.page.parts import Page
+from paraminspect.render.json import dumps
+from paraminspect.render.table import draw
 from paraminspect.spec.parse import parse_spec
 from paraminspect.text.view import ASCII, View
 
@@ -18,24 +21,28 @@ ALL = tuple(SCHEMES.values())
 EVERY = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 
 
+def drawn(page: Page, view: View = View()) -> str:  # noqa: B008  # frozen
+    return "".join(draw(page, view))
+
+
 def test_the_overview(golden: Golden) -> None:
-    golden("schemes.txt", "".join(schemes.overview(ALL, View())))
+    golden("schemes.txt", drawn(schemes.overview(ALL, View())))
 
 
 def test_the_overview_in_ascii(golden: Golden) -> None:
-    text = "".join(schemes.overview(ALL, View(glyphs=ASCII)))
+    text = drawn(schemes.overview(ALL, View(glyphs=ASCII)), View(glyphs=ASCII))
     assert text.isascii()
     golden("schemes.ascii.txt", text)
 
 
 @EVERY
 def test_a_page(one: Scheme, golden: Golden) -> None:
-    golden(f"schemes.{one.name}.txt", "".join(schemes.explanation(one, View())))
+    golden(f"schemes.{one.name}.txt", drawn(schemes.explanation(one, View())))
 
 
 def test_no_line_is_longer_than_80_columns() -> None:
-    pages = [*schemes.overview(ALL, View()), *(line for one in ALL for line in schemes.explanation(one, View()))]
-    assert max(map(len, "".join(pages).split("\n"))) <= 80
+    pages = [schemes.overview(ALL, View()), *(schemes.explanation(one, View()) for one in ALL)]
+    assert max(map(len, "".join(map(drawn, pages)).split("\n"))) <= 80
 
 
 @EVERY
@@ -60,4 +67,4 @@ def _scheme(one: Scheme) -> str:
 
 
 def test_json(golden: Golden) -> None:
-    golden("schemes.json.txt", schemes.as_json(ALL))
+    golden("schemes.json.txt", dumps(schemes.schemes_object(ALL)))
