@@ -23,12 +23,13 @@ def render(report: Report, view: View) -> Iterator[str]:
 
 def draw(found: Page, view: View) -> Iterator[str]:
     """Yield the lines of a page, each with its newline: the title and what was run, then its parts, a blank between."""
-    if found.name:
+    headed = bool(found.name or found.title)
+    if headed:
         yield from _named(found.name, f": {view.sentence(found.title)}" if found.title else "", view)
     for line in flow([view.sentence(part) for part in found.setting], f" {view.glyphs.dot} ", view, _INDENT):
         yield line + "\n"
     for at, part in enumerate(found.parts):
-        yield "\n" if at or found.name else ""
+        yield "\n" if at or headed else ""
         yield from _part(part, view)
 
 
