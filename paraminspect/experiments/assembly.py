@@ -15,16 +15,15 @@ from torch import Tensor, nn
 
 from paraminspect import __version__
 from paraminspect.analysis.inventory import Inventory, count
-from paraminspect.analysis.passes import gradients
-from paraminspect.analysis.passes.forward_backward import Passes, loss_value
+from paraminspect.analysis.passes import parameter_gradients
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
 from paraminspect.experiments.selection import Request, Scope, arranged
 from paraminspect.isolation import user_code
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Batch
-from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.modules.walk import names_of_parameters
 from paraminspect.report import (
     Environment,
@@ -43,7 +42,9 @@ from paraminspect.sources.examples import doubt
 from paraminspect.text.escape import clean, some_names
 
 
-def report_of(measured: Measured, request: Request, start: Start | None = None, passes: Passes | None = None) -> Report:
+def report_of(
+    measured: Measured, request: Request, start: Start | None = None, passes: ForwardBackward | None = None
+) -> Report:
     """Return the Report; without `passes` there was no forward.
 
     Raises AssertionError rather than return rows that do not add up to the parameters of the module.
@@ -90,7 +91,7 @@ def _check_sum(measured: Measured, total: int) -> None:
         raise AssertionError(f"the rows add up to {total:,} parameters, the module has {truth:,}")
 
 
-def _notes(measured: Measured, passes: Passes | None, request: Request) -> Iterator[str]:
+def _notes(measured: Measured, passes: ForwardBackward | None, request: Request) -> Iterator[str]:
     """Say what the report leaves out: the forward, and names that lie outside the layer that is shown alone."""
     scope, subject = measured.scope, measured.subject
     parameters = scope.inventory.of_kind("parameter")
@@ -168,7 +169,7 @@ def _sharing(measured: Measured, request: Request) -> tuple[Sharing, ...]:
 # --- the forward -----------------------------------------------------------------------------------------------
 
 
-def _forward(measured: Measured, start: Start, passes: Passes, wanted: bool) -> Forward:
+def _forward(measured: Measured, start: Start, passes: ForwardBackward, wanted: bool) -> Forward:
     loss = loss_value(passes.loss)
     return Forward(
         input=described_input(start.batch, wanted),
@@ -195,15 +196,15 @@ def describe(tensor: Tensor, wanted: bool, name: str | None = None, sample: str 
     return TensorInfo(name, tuple(tensor.shape), dtype, str(tensor.device), sample, numbers.data, numbers.text)
 
 
-def _uses(scope: Scope, passes: Passes, request: Request) -> tuple[Use, ...]:
+def _uses(scope: Scope, passes: ForwardBackward, request: Request) -> tuple[Use, ...]:
     names = {id(entry.tensor): entry.name for entry in scope.inventory.entries if request.selects(entry.names)}
     wanted = request.values or not request.all_uses  # printing the elements of thousands of uses takes seconds
-    uses = gradients.uses_of(passes, names, wanted)
+    uses = parameter_gradients.uses_of(passes, names, wanted)
     paths = [scope.relative(use.module) for use in uses]
     return tuple(use if path is None else replace(use, module=path) for use, path in zip(uses, paths, strict=True))
 
 
-def _layers(scope: Scope, passes: Passes) -> Iterator[Layer]:
+def _layers(scope: Scope, passes: ForwardBackward) -> Iterator[Layer]:
     """Yield the layers inside the scope, by their names as seen from it."""
     for layer in passes.layers():
         path = scope.relative(layer.module)
@@ -211,7 +212,7 @@ def _layers(scope: Scope, passes: Passes) -> Iterator[Layer]:
             yield layer if scope.layer is None else replace(layer, module=path)
 
 
-def _errors(start: Start, passes: Passes) -> tuple[Failure, ...]:
+def _errors(start: Start, passes: ForwardBackward) -> tuple[Failure, ...]:
     if passes.error is None:
         return ()
     guess = doubt(start.batch) if passes.error.phase == "forward" else ""

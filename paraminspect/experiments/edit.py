@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import TensorEntry, take_inventory
 from paraminspect.analysis.passes.failing_module import explain
-from paraminspect.analysis.passes.forward_backward import Passes, loss_value
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
@@ -31,9 +31,8 @@ from paraminspect.experiments.selection import Request, Scope, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, same_bits, tensors_in
 from paraminspect.modules.subject import Subject
-from paraminspect.modules.tensor_identity import dtype_name, same_bits
 from paraminspect.report import Edit, Report, TensorInfo
 
 OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -155,7 +154,9 @@ def _outcome(output: Any, loss: Tensor | None) -> _Outcome:
     return tensors_in(output), loss_value(loss)
 
 
-def _forward_again(subject: Subject, start: Start | None, passes: Passes | None, mode: CopyOnWrite) -> _Outcome:
+def _forward_again(
+    subject: Subject, start: Start | None, passes: ForwardBackward | None, mode: CopyOnWrite
+) -> _Outcome:
     """Return outputs and loss of the changed module on the same input, with the same random numbers."""
     if start is None or passes is None or passes.error:
         return _NO_OUTCOME

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_torch
-from paraminspect.analysis.passes.forward_backward import Passes, run_passes
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
@@ -127,7 +127,7 @@ def start_of(measured: Measured) -> Start | None:
     return Start(batch, torch_generators())
 
 
-def run_from(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> Passes | None:
+def run_from(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> ForwardBackward | None:
     """Run the forward and the backward under a guard's `mode`; one that fails is recorded, not raised.
 
     The uses that are kept apart are those of the shared parameters, or of all of them.

@@ -7,22 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from paraminspect.analysis.inventory import TensorEntry
-from paraminspect.analysis.passes import gradients
-from paraminspect.analysis.passes.forward_backward import Passes
+from paraminspect.analysis.passes import parameter_gradients
+from paraminspect.analysis.passes.forward_backward import ForwardBackward
 from paraminspect.analysis.statistics.contents import Numbers
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes.bound_scheme import LARGEST
-from paraminspect.modules.tensor_identity import dtype_name
+from paraminspect.modules.nested_tensors import dtype_name
 from paraminspect.report import Parameter, Values, Verdict
 
 SHOWN = 16  # hex digits of a digest
 
 
 def rows_of(
-    measured: Measured, passes: Passes | None, request: Request
+    measured: Measured, passes: ForwardBackward | None, request: Request
 ) -> tuple[tuple[Parameter, ...], tuple[Verdict, ...]]:
     """Return the rows of the selected tensors, and whether their values are what their schemes should give.
 
@@ -39,12 +39,12 @@ def rows_of(
         rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
     verdicts = [*_on_entries(shown, measured, applied)]
     if passes:
-        verdicts += gradients.verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
+        verdicts += parameter_gradients.verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
     return tuple(rows), (*verdicts, *_on_weights(weights))
 
 
 def _row(
-    entry: TensorEntry, measured: Measured, passes: Passes | None, request: Request, applied: FillRecord | None
+    entry: TensorEntry, measured: Measured, passes: ForwardBackward | None, request: Request, applied: FillRecord | None
 ) -> Parameter:
     tensor = entry.tensor
     is_parameter = entry.kind == "parameter"
@@ -67,7 +67,7 @@ def _row(
             identity=inventory.identity(tensor),
             storage=inventory.storage(tensor),
             values=measured.values.get(id(tensor)),
-            gradient=gradients.gradient_of(tensor, passes, request.values) if is_parameter else None,
+            gradient=parameter_gradients.gradient_of(tensor, passes, request.values) if is_parameter else None,
             init=applied.init if applied else None,
             before=measured.before.get(id(tensor)),
             data=numbers.data,

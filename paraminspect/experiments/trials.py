@@ -24,9 +24,8 @@ from paraminspect.init.apply import apply_rules
 from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import same_bits, tensors_in
 from paraminspect.modules.subject import Batch, Subject
-from paraminspect.modules.tensor_identity import same_bits
 from paraminspect.report import Failure, Forward, Trial
 from paraminspect.text.numbers import some_of
 

@@ -152,7 +152,7 @@ def _std(output: Any) -> float | None:
     """Return the population std of the first tensor in `output`; None where there is none of real numbers."""
     import torch
 
-    from paraminspect.modules.nested import tensors_in
+    from paraminspect.modules.nested_tensors import tensors_in
 
     first = next(iter(tensors_in(output)), None)
     if first is None or first.is_meta or not first.is_floating_point():

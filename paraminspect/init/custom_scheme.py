@@ -51,7 +51,7 @@ class CustomScheme:
         """
         import torch
 
-        from paraminspect.modules.tensor_identity import same_bits
+        from paraminspect.modules.nested_tensors import same_bits
 
         what = f"{self.name} on parameter {parameter!r}"
         before, shape = tensor.detach().clone(), tensor.shape

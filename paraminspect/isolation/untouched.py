@@ -18,8 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from paraminspect.isolation.torch_state import Restore, process_state
-from paraminspect.modules.nested import argument_tensors, depth_first
-from paraminspect.modules.tensor_identity import same_bits, storage_of
+from paraminspect.modules.nested_tensors import argument_tensors, depth_first, same_bits, storage_of
 from paraminspect.modules.walk import attributes_of
 
 _MOST_CONTAINERS = 10_000  # of one module: what is larger is data

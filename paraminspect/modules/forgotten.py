@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.modules.hidden_weights import computed_by
-from paraminspect.modules.nested import contained_values, container_type
+from paraminspect.modules.nested_tensors import contained_values, container_type
 from paraminspect.modules.walk import Path, attributes_of, join, registered
 
 MOST_VALUES = 20_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paraminspect.report.signal import Signal
+from paraminspect.report.layer_signal import Signal
 
 
 @dataclass(frozen=True)

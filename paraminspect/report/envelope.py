@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paraminspect.report.comparison import Comparison
-from paraminspect.report.signal import Layer, Signal
+from paraminspect.report.layer_signal import Layer, Signal
 from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
 
 SCHEMA = "paraminspect.report"

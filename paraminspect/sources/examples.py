@@ -14,9 +14,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.user_code import user_code
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Batch, Given
-from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.sources.sequential import draw
 from paraminspect.sources.signature import Signature, listed, signature_of
 from paraminspect.spec.model import Input

@@ -14,30 +14,34 @@ He et al. 2015 (arXiv:1502.01852); Poole et al. 2016 (1606.05340); Schoenholz et
 (1801.03744); Hanin & Rolnick 2018 (1803.01719); Roberts, Yaida & Hanin 2022 (2106.10165).
 """
 
-from paraminspect.theory.activations import NAMES as NAMES
-from paraminspect.theory.activations import activation as activation
-from paraminspect.theory.activations import known as known
+from paraminspect.theory.activations import NAMES as NAMES, activation as activation, known as known
 from paraminspect.theory.checks import TheoryError as TheoryError
-from paraminspect.theory.criticality import Critical as Critical
-from paraminspect.theory.criticality import critical as critical
-from paraminspect.theory.criticality import gain as gain
-from paraminspect.theory.criticality import torch_gain as torch_gain
-from paraminspect.theory.dynamics import cosines as cosines
-from paraminspect.theory.dynamics import gradient_factors as gradient_factors
-from paraminspect.theory.dynamics import propagate as propagate
-from paraminspect.theory.finite import dead_share as dead_share
-from paraminspect.theory.finite import fluctuation as fluctuation
-from paraminspect.theory.finite import tolerance as tolerance
-from paraminspect.theory.fixed_points import FixedPoint as FixedPoint
-from paraminspect.theory.fixed_points import depth_scale as depth_scale
-from paraminspect.theory.fixed_points import fixed_point as fixed_point
-from paraminspect.theory.fixed_points import regime as regime
+from paraminspect.theory.criticality import (
+    Critical as Critical,
+    critical as critical,
+    gain as gain,
+    torch_gain as torch_gain,
+)
+from paraminspect.theory.dynamics import (
+    cosines as cosines,
+    gradient_factors as gradient_factors,
+    propagate as propagate,
+)
+from paraminspect.theory.finite import dead_share as dead_share, fluctuation as fluctuation, tolerance as tolerance
+from paraminspect.theory.fixed_points import (
+    FixedPoint as FixedPoint,
+    depth_scale as depth_scale,
+    fixed_point as fixed_point,
+    regime as regime,
+)
 from paraminspect.theory.form import Activation as Activation
-from paraminspect.theory.gaussian_moments import expectation as expectation
-from paraminspect.theory.gaussian_moments import mean as mean
-from paraminspect.theory.gaussian_moments import pair_moment as pair_moment
-from paraminspect.theory.gaussian_moments import response as response
-from paraminspect.theory.gaussian_moments import saturated_share as saturated_share
-from paraminspect.theory.gaussian_moments import second_moment as second_moment
-from paraminspect.theory.gaussian_moments import slope_moment as slope_moment
-from paraminspect.theory.gaussian_moments import slope_pair_moment as slope_pair_moment
+from paraminspect.theory.gaussian_moments import (
+    expectation as expectation,
+    mean as mean,
+    pair_moment as pair_moment,
+    response as response,
+    saturated_share as saturated_share,
+    second_moment as second_moment,
+    slope_moment as slope_moment,
+    slope_pair_moment as slope_pair_moment,
+)

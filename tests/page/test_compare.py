@@ -13,8 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 

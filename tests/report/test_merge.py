@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from paraminspect.report import Gradient, Values
 from paraminspect.report.merge import Moments, merge_figures, moments_of_values, values_of_moments

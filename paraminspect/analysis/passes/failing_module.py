@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.passes.running_modules import Frame
 from paraminspect.errors import UserError
-from paraminspect.modules.nested import tensors_in
-from paraminspect.modules.tensor_identity import dtype_name
+from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.report import ForwardError
 
 _LONGEST = 1_000

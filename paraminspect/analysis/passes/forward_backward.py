@@ -13,21 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.passes.failing_module import explain
+from paraminspect.analysis.passes.ledger import Ledger
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import Dispatched
 from paraminspect.analysis.passes.running_modules import LayerCall, Watch
-from paraminspect.analysis.passes.uses import Ledger
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.torch_state import eager, recording, room
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Batch, Loss
-from paraminspect.modules.tensor_identity import dtype_name
 from paraminspect.modules.walk import Walk, registered, walk
 from paraminspect.report import ForwardError, Layer, Values
 
 
 @dataclass
-class Passes:
+class ForwardBackward:
     """What the two passes left behind. `error` is set when the forward, the loss or the backward raised.
 
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
@@ -58,18 +57,18 @@ def run_passes(
     follow: tuple[Tensor, ...] = (),
     backward: bool = True,
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
-) -> Passes:
+) -> ForwardBackward:
     """Run the forward, the loss and (unless told otherwise) the backward.
 
     `follow` are the parameters whose uses the ledger keeps apart; `contain` wraps whatever runs the module's code.
     Gradients accumulate in ``.grad`` as ever. What is compiled runs eagerly.
-    What raises is no exception here, save KeyboardInterrupt: `Passes.error` says in which phase, and names the
+    What raises is no exception here, save KeyboardInterrupt: `ForwardBackward.error` says in which phase, and names the
     innermost module.
     """
     modules = walk(module)
     watch = Watch(modules)
     ledger = Ledger(_parameters(modules), follow, watch)
-    passes = Passes(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
+    passes = ForwardBackward(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
     try:
         with eager(), room(), watch.active():
@@ -99,7 +98,7 @@ def run_passes(
     return passes
 
 
-def _measure_gradients(passes: Passes, ledger: Ledger, queue: Queue) -> dict[int, Values | None]:
+def _measure_gradients(passes: ForwardBackward, ledger: Ledger, queue: Queue) -> dict[int, Values | None]:
     found: dict[int, Values | None] = {}
     for key, parameter in ledger.parameters.items():
         grad = arrived(parameter, passes)
@@ -143,13 +142,13 @@ def loss_value(loss: Tensor | None) -> float | None:
     return None if loss is None or loss.is_meta else float(loss.detach().item())
 
 
-def arrived(parameter: Tensor, passes: Passes) -> Tensor | None:
+def arrived(parameter: Tensor, passes: ForwardBackward) -> Tensor | None:
     """Return ``.grad``, or what was there before a hook of the user's dropped it."""
     account = passes.ledger.accounts.get(id(parameter)) if passes.ledger else None
     return account.received if parameter.grad is None and account else parameter.grad
 
 
-def reads(passes: Passes) -> set[int]:
+def reads(passes: ForwardBackward) -> set[int]:
     """Return the ids of the parameters that the forward read."""
     return passes.ledger.read if passes.ledger else set()
 

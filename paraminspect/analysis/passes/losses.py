@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from paraminspect.errors import UserError
 from paraminspect.isolation.user_code import call
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Loss
-from paraminspect.modules.tensor_identity import dtype_name
 
 _HOW = "write it as def loss(output): return output.square().mean()"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from paraminspect.analysis.statistics.batched import Queue
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.walk import Walk, registered
 from paraminspect.report import LayerGrad, LayerOut, Values
 

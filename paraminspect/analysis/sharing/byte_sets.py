@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis.statistics.elements import Dims as ElementDims
-from paraminspect.analysis.statistics.elements import span, visits
+from paraminspect.analysis.statistics.elements import Dims as ElementDims, span, visits
 
 Array = npt.NDArray[np.int64]
 Dims = tuple[tuple[int, int], ...]  # (how many, bytes from one to the next), the widest step first

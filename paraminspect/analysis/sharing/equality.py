@@ -20,7 +20,7 @@ BLOCK = 2**18  # elements that are in memory a second time, for a tensor that is
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTensor:
     """A tensor with the figures of its values, under its number."""
 
     number: int
@@ -41,7 +41,7 @@ class Equal:
         return "equal-constant" if self.constant else "equal-not-shared"
 
 
-def find_equal(measured: Sequence[Measured]) -> list[Equal]:
+def find_equal(measured: Sequence[MeasuredTensor]) -> list[Equal]:
     """Return all groups of two and more, ordered by their first tensor.
 
     NaN equals itself, and 0.0 is not −0.0. Only tensors are read that have shape, type, extremes and counts in common.
@@ -56,7 +56,7 @@ def find_equal(measured: Sequence[Measured]) -> list[Equal]:
     return sorted(found, key=lambda equal: equal.members)
 
 
-def _same_bits(alike: list[Measured]) -> Iterator[list[Measured]]:
+def _same_bits(alike: list[MeasuredTensor]) -> Iterator[list[MeasuredTensor]]:
     """Yield the groups whose bits are the same.
 
     Copies of one layer are all like the first, and comparing is ten times as fast as a digest. What differs from the
@@ -77,21 +77,23 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return all(np.array_equal(mine.view("u1"), its.view("u1")) for mine, its in pairs)
 
 
-def _several(measured: Iterable[Measured], key: Callable[[Measured], Hashable]) -> Iterator[list[Measured]]:
+def _several(
+    measured: Iterable[MeasuredTensor], key: Callable[[MeasuredTensor], Hashable]
+) -> Iterator[list[MeasuredTensor]]:
     """Yield the groups of one key that have more than one member."""
-    groups: dict[Hashable, list[Measured]] = defaultdict(list)
+    groups: dict[Hashable, list[MeasuredTensor]] = defaultdict(list)
     for one in measured:
         groups[key(one)].append(one)
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def _exact_figures(one: Measured) -> Hashable:
+def _exact_figures(one: MeasuredTensor) -> Hashable:
     """Return what equal bits have in common; mean and std are not in it: their rounding follows the order in memory."""
     tensor, values = one.tensor, one.values
     return tensor.dtype, tuple(tensor.shape), values.min, values.max, values.zeros, values.nan, values.inf
 
 
-def _settled(one: Measured) -> bool:
+def _settled(one: MeasuredTensor) -> bool:
     """Tell whether the figures alone prove one constant; those of zeros do not tell 0.0 from −0.0."""
     values = one.values
     finite = values.min is not None and values.min == values.max and not values.nan and not values.inf

@@ -10,7 +10,7 @@ import torch
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.analysis.sharing.byte_sets import held_twice
-from paraminspect.analysis.sharing.equality import Equal, Measured, find_equal, readable
+from paraminspect.analysis.sharing.equality import Equal, MeasuredTensor, find_equal, readable
 from paraminspect.analysis.sharing.relations import Relations
 from paraminspect.analysis.sharing.tensor_memory import memory_of
 from paraminspect.analysis.sharing.ties import Broken, Declared, repair
@@ -230,7 +230,7 @@ def _alike(entries: Sequence[TensorEntry], values: Mapping[int, Values | None], 
     for number, entry in enumerate(entries):
         figures, memory = values.get(id(entry.tensor)), relations.memories[number]
         if figures and memory and memory.visited == memory.size and readable(entry.tensor):
-            measured.append(Measured(number, entry.tensor, figures))
+            measured.append(MeasuredTensor(number, entry.tensor, figures))
     return find_equal(measured)
 
 

@@ -110,7 +110,7 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Activation:
+class Elementwise:
     """Apply one function to every element, by the name that `paraminspect.theory` knows it by.
 
     `params` are those of its arguments that are not the usual ones.
@@ -154,7 +154,7 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scaling:
     """Multiply by a number, or by a parameter that has one for each unit."""
 
     data: Tensor
@@ -169,7 +169,7 @@ class Dropout:
     p: float
 
 
-Operation = Same | Weighted | Activation | Norm | Sum | Shift | Scale | Dropout
+Operation = Same | Weighted | Elementwise | Norm | Sum | Shift | Scaling | Dropout
 
 
 PLAIN: Final = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")

@@ -22,7 +22,7 @@ from paraminspect.analysis.signal.regime import Regime, regime_of
 from paraminspect.analysis.signal.states import mean_of
 from paraminspect.analysis.signal.trace import Trace, expected_dead
 from paraminspect.analysis.signal.trend import Series, judge
-from paraminspect.modules.tensor_identity import dtype_name
+from paraminspect.modules.nested_tensors import dtype_name
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
 
 _GROUPED: Final = "its fans are those of one group"

@@ -14,13 +14,13 @@ from paraminspect.analysis.passes.operands import name_of
 from paraminspect.analysis.signal.operations import (
     PLAIN,
     TRANSPOSED,
-    Activation,
     Connections,
     Dropout,
+    Elementwise,
     Norm,
     Operation,
     Same,
-    Scale,
+    Scaling,
     Shift,
     Sum,
     Weighted,
@@ -153,7 +153,7 @@ def _activation(name: str, call: TorchCall) -> Operation | None:
     unusual = {key: found[key] for key, usual in parameters if found[key] != usual}
     if name == "threshold":
         unusual = found
-    return Activation(data, known, {k: v if isinstance(v, str) else float(v) for k, v in unusual.items()})
+    return Elementwise(data, known, {k: v if isinstance(v, str) else float(v) for k, v in unusual.items()})
 
 
 def _clamp(call: TorchCall, output: Tensor) -> Operation | None:
@@ -161,9 +161,9 @@ def _clamp(call: TorchCall, output: Tensor) -> Operation | None:
     given = call.named(("input", "min", "max"))
     low, high = given.get("min"), given.get("max")
     if isinstance(low, (int, float)) and low == 0 and high is None:
-        return Activation(given["input"], "relu")
+        return Elementwise(given["input"], "relu")
     if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high:
-        return Activation(given["input"], "hardtanh", {"min_val": float(low), "max_val": float(high)})
+        return Elementwise(given["input"], "hardtanh", {"min_val": float(low), "max_val": float(high)})
     return None
 
 
@@ -172,7 +172,9 @@ def _prelu(call: TorchCall, output: Tensor) -> Operation | None:
     given = call.named(("input", "weight"))
     slopes = given["weight"].detach()
     alike = slopes.numel() > 0 and bool((slopes == slopes.reshape(-1)[0]).all())
-    return Activation(given["input"], "leaky_relu", {"negative_slope": float(slopes.reshape(-1)[0])}) if alike else None
+    return (
+        Elementwise(given["input"], "leaky_relu", {"negative_slope": float(slopes.reshape(-1)[0])}) if alike else None
+    )
 
 
 def _linear(call: TorchCall, output: Tensor) -> Operation | None:
@@ -252,7 +254,7 @@ _BUILDERS: Final[dict[str, Callable[[TorchCall, Tensor], Operation | None]]] = {
 def _arithmetic(name: str, call: TorchCall, output: Tensor) -> Operation | None:
     """Read a sum of two parts of the signal; what is added to it, or multiplies it, and is a parameter or a number."""
     if name in _NEGATIONS:
-        return Scale(call.args[0], -1.0)
+        return Scaling(call.args[0], -1.0)
     given = [*call.args, *(call.kwargs[key] for key in ("other",) if key in call.kwargs)]
     if len(given) != 2 or call.kwargs.keys() - {"other", "alpha"}:
         return None
@@ -267,11 +269,11 @@ def _arithmetic(name: str, call: TorchCall, output: Tensor) -> Operation | None:
     if call.follows(other) or (name in _DIVISIONS and data is not given[0]):
         return None
     if name in _MULTIPLICATIONS and call.owns(other):
-        return Scale(data, other)
+        return Scaling(data, other)
     number = _number(other)
     if number is None or (name in _DIVISIONS and number == 0):
         return None
-    return Scale(data, number if name in _MULTIPLICATIONS else 1.0 / number)
+    return Scaling(data, number if name in _MULTIPLICATIONS else 1.0 / number)
 
 
 def _number(value: Any) -> float | None:

@@ -21,7 +21,7 @@ from paraminspect.analysis.signal.graph import Graph, Node, Row, add_expectation
 from paraminspect.analysis.signal.tracer import Tracer
 from paraminspect.analysis.signal.weights import Drawn, Weights
 from paraminspect.isolation.torch_state import eager, recording, room
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.modules.walk import Walk, join, registered, walk
 from paraminspect.report import ForwardError

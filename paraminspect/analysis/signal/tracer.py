@@ -39,8 +39,7 @@ from torch.overrides import TorchFunctionMode
 from paraminspect.analysis.passes.failing_module import reason
 from paraminspect.analysis.passes.operands import name_of
 from paraminspect.analysis.passes.running_modules import Running
-from paraminspect.analysis.signal import figures as measure
-from paraminspect.analysis.signal import operations as ops
+from paraminspect.analysis.signal import figures as measure, operations as ops
 from paraminspect.analysis.signal.effects import (
     Activated,
     Added,
@@ -56,7 +55,7 @@ from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
 from paraminspect.analysis.signal.states import Law
 from paraminspect.analysis.signal.weights import Weights, version
-from paraminspect.modules.nested import argument_tensors
+from paraminspect.modules.nested_tensors import argument_tensors
 
 _ZERO: Final = Law(0.0, 0.0)
 _ONE: Final = Law(1.0, 1.0)
@@ -189,7 +188,7 @@ class Tracer(TorchFunctionMode):
         source = before[id(done.data)]
         if isinstance(done, ops.Weighted):
             return self._weighted(done, source, output)
-        if isinstance(done, ops.Activation):
+        if isinstance(done, ops.Elementwise):
             return self._activation(done, source, output)
         if isinstance(done, ops.Norm):
             return self._norm(done, source, output)
@@ -197,7 +196,7 @@ class Tracer(TorchFunctionMode):
 
     # --- one operation each ------------------------------------------------------------------------------------
 
-    def _effect(self, done: ops.Same | ops.Shift | ops.Scale | ops.Dropout) -> Effect:
+    def _effect(self, done: ops.Same | ops.Shift | ops.Scaling | ops.Dropout) -> Effect:
         if isinstance(done, ops.Same):
             return Unchanged(done.places, done.samples)
         if isinstance(done, ops.Shift):
@@ -242,7 +241,7 @@ class Tracer(TorchFunctionMode):
         self._row(node, output, "sum", width=output.shape[units] if output.dim() else None, units=units)
         return node
 
-    def _activation(self, done: ops.Activation, source: Node, output: Tensor) -> Node:
+    def _activation(self, done: ops.Elementwise, source: Node, output: Tensor) -> Node:
         """Complete the row of the layer before; give a function that follows no layer, or a second one, its own row."""
         node = self._add(Activated(done.name, dict(done.params)), (source,), output)
         base = _base(source, through=Unchanged)

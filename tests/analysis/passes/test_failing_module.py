@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.forward_backward import Passes, run_passes
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.isolation import user_code
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import ForwardError
 
 
-def passes_of(module: nn.Module, *inputs: object, **named: object) -> Passes:
+def passes_of(module: nn.Module, *inputs: object, **named: object) -> ForwardBackward:
     given = [*map(Given, inputs), *(Given(value, name) for name, value in named.items())]
     return run_passes(module, Batch(tuple(given)), Loss())
 

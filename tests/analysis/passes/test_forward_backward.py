@@ -8,14 +8,20 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from paraminspect.analysis.inventory import count, take_inventory
-from paraminspect.analysis.passes.forward_backward import Passes, grads_put_aside, leaves_of, loss_value, run_passes
+from paraminspect.analysis.passes.forward_backward import (
+    ForwardBackward,
+    grads_put_aside,
+    leaves_of,
+    loss_value,
+    run_passes,
+)
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.errors import UserError
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
 
 
-def passes_of(module: nn.Module, *inputs: Tensor, loss: str = "sum", follow: bool = False) -> Passes:
+def passes_of(module: nn.Module, *inputs: Tensor, loss: str = "sum", follow: bool = False) -> ForwardBackward:
     batch = Batch(tuple(map(Given, inputs)))
     return run_passes(module, batch, Loss(loss), follow=tuple(module.parameters()) if follow else ())
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.forward_backward import Passes, run_passes
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Layer, LayerGrad, LayerOut
 
 
-def passes_of(module: nn.Module, *inputs: Tensor) -> Passes:
+def passes_of(module: nn.Module, *inputs: Tensor) -> ForwardBackward:
     passes = run_passes(module, Batch(tuple(map(Given, inputs))), Loss())
     assert passes.error is None, passes.error
     return passes

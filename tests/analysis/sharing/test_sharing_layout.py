@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from paraminspect.analysis.sharing import byte_sets, relations
 from paraminspect.analysis.sharing.byte_sets import Layout, Listed, Strided, common, held_twice, layout_of

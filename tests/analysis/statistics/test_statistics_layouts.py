@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from paraminspect.analysis.statistics import elements, tensor_values
 from paraminspect.analysis.statistics.elements import open_elements

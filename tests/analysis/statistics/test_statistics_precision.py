@@ -10,8 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.block_figures import moments_of, weighted_moments_of

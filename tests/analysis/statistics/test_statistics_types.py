@@ -8,8 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.tensor_values import measure

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments, diluted

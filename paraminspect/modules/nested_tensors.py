@@ -1,4 +1,4 @@
-"""What is in containers, however deep: the tensors of whatever a forward takes or returns."""
+"""Tensors in whatever holds them, found however deep; and what tells one tensor from another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -118,3 +119,32 @@ def _attributes(thing: Any) -> dict[str, Any]:
                 with contextlib.suppress(AttributeError):  # a slot that was never set
                     found[name] = member.__get__(thing)
     return found | attributes_of(thing)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return ``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def storage_of(tensor: Tensor) -> int | None:
+    """Return the identity of a tensor's storage, None where it has none (lazy, sparse, wrapper subclasses)."""
+    try:
+        return tensor.untyped_storage()._cdata if tensor.numel() else None
+    except (RuntimeError, NotImplementedError, ValueError):
+        return None
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Compare shape, dtype and every bit; on the meta device, where there are none, shape and dtype.
+
+    NaN equals itself here, and 0.0 is not −0.0.
+    """
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.is_meta or other.is_meta:
+        return one.is_meta and other.is_meta
+    return torch.equal(_bit_pattern(one), _bit_pattern(other))
+
+
+def _bit_pattern(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)

@@ -12,15 +12,15 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
-from paraminspect.analysis.passes.forward_backward import Passes, run_passes
-from paraminspect.analysis.passes.gradients import gradient_of, uses_of, verdicts_of
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
+from paraminspect.analysis.passes.parameter_gradients import gradient_of, uses_of, verdicts_of
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Use, Verdict
 
 Case = tuple[nn.Module, tuple[Tensor, ...]]
 
 
-def passes_of(module: nn.Module, *inputs: Tensor) -> Passes:
+def passes_of(module: nn.Module, *inputs: Tensor) -> ForwardBackward:
     for parameter in module.parameters():
         parameter.grad = None
     return run_passes(module, Batch(tuple(map(Given, inputs))), Loss(), follow=tuple(module.parameters()))

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.forward_backward import Passes, run_passes
-from paraminspect.analysis.passes.gradients import gradient_of
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
+from paraminspect.analysis.passes.parameter_gradients import gradient_of
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Gradient
 
 
-def passes_of(module: nn.Module, *inputs: Tensor, backward: bool = True) -> Passes:
+def passes_of(module: nn.Module, *inputs: Tensor, backward: bool = True) -> ForwardBackward:
     return run_passes(module, Batch(tuple(map(Given, inputs))), Loss(), backward=backward)
 
 

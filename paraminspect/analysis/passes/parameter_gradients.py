@@ -9,15 +9,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, summarise, with_status
-from paraminspect.analysis.passes.forward_backward import Passes, arrived, reads
-from paraminspect.analysis.passes.uses import Ledger, Record
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, arrived, reads
+from paraminspect.analysis.passes.ledger import Ledger, Record
 from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.report import Gradient, Use, Verdict
 
 REST = "(not attributed)"
 
 
-def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) -> Gradient:
+def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool = False) -> Gradient:
     """Return the status and the figures of ``parameter.grad`` after the passes.
 
     `wanted` adds the elements themselves, if they are few.
@@ -35,7 +35,7 @@ def gradient_of(parameter: Tensor, passes: Passes | None, wanted: bool = False) 
     return with_status(passes.gradients[id(parameter)], grad.numel(), shown)
 
 
-def _without_backward(parameter: Tensor, passes: Passes | None) -> str:
+def _without_backward(parameter: Tensor, passes: ForwardBackward | None) -> str:
     """Tell a loss that depends on no parameter from a backward that was not asked for or not reached."""
     reached = passes is not None and passes.loss is not None and not passes.loss.requires_grad
     if passes is None or not reached:
@@ -43,7 +43,7 @@ def _without_backward(parameter: Tensor, passes: Passes | None) -> str:
     return "disconnected" if id(parameter) in reads(passes) else "unused"
 
 
-def uses_of(passes: Passes, names: dict[int, str], wanted: bool = True) -> tuple[Use, ...]:
+def uses_of(passes: ForwardBackward, names: dict[int, str], wanted: bool = True) -> tuple[Use, ...]:
     """Return the ledger: one entry per use, in order of execution, with that use's own gradient.
 
     What a parameter's gradient holds beyond its uses comes last. `names` maps the id of each parameter to the name it
@@ -57,7 +57,7 @@ def uses_of(passes: Passes, names: dict[int, str], wanted: bool = True) -> tuple
     return (*uses, *(Use(name, "", REST, index, summarise(rest, wanted)) for index, (name, rest) in rests))
 
 
-def verdicts_of(passes: Passes, names: dict[int, str]) -> tuple[Verdict, ...]:
+def verdicts_of(passes: ForwardBackward, names: dict[int, str]) -> tuple[Verdict, ...]:
     """Hold the sum of the uses against the gradient, for parameters with several uses or with more than their sum.
 
     `measured` is the largest difference; `tolerance` what rounding may account for.
@@ -78,7 +78,7 @@ def verdicts_of(passes: Passes, names: dict[int, str]) -> tuple[Verdict, ...]:
     return tuple(found)
 
 
-def _rests(ledger: Ledger, passes: Passes, names: dict[int, str]) -> Iterator[tuple[str, Tensor]]:
+def _rests(ledger: Ledger, passes: ForwardBackward, names: dict[int, str]) -> Iterator[tuple[str, Tensor]]:
     """Yield what the gradients of followed parameters hold beyond their uses: everything, where no use was seen."""
     for key, name in names.items():
         if key in ledger.followed and passes.backward:
@@ -88,7 +88,7 @@ def _rests(ledger: Ledger, passes: Passes, names: dict[int, str]) -> Iterator[tu
                 yield name, rest
 
 
-def _use(record: Record, index: int, passes: Passes, names: dict[int, str], wanted: bool) -> Use:
+def _use(record: Record, index: int, passes: ForwardBackward, names: dict[int, str], wanted: bool) -> Use:
     found = record.gradient if passes.backward else None
     if found is None:
         status = gradient_of(record.parameter, passes).status

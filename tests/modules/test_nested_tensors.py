@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from paraminspect.modules import nested
-from paraminspect.modules.nested import tensors_in
+from paraminspect.modules import nested_tensors
+from paraminspect.modules.nested_tensors import tensors_in
 
 A, B, C = (torch.full((2,), float(n)) for n in range(3))
 Pair = namedtuple("Pair", "first second")
@@ -159,7 +159,7 @@ def test_a_set_is_in_the_order_of_computation() -> None:
 
 
 def test_what_is_too_large_for_an_output_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nested, "_MOST", 1_000)
+    monkeypatch.setattr(nested_tensors, "_MOST", 1_000)
 
     class Endless(list[Any]):
         pass
