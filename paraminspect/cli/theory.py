@@ -39,8 +39,7 @@ def theory(
     """Say what theory expects of an activation: gains, the critical point, and with --sigma-w2 what depth does."""
     _check(sigma_w2, depth, q0)
     name, params = _parse(activation)
-    from paraminspect.page.theory import theory as page_of
-    from paraminspect.page.theory import theory_object
+    from paraminspect.page.theory import theory as page_of, theory_object
     from paraminspect.render.json import pieces
     from paraminspect.render.table import draw
     from paraminspect.theory.checks import TheoryError
