@@ -49,7 +49,7 @@ def scale_to_batch(
 
 
 def _scaled(applied: FillRecord, found: Calibration) -> FillRecord:
-    """Expect the moments times the factor, and say where it comes from."""
+    """Return the record of a weight after the second step: its moments times the factor, and a note on the factor."""
     scale = ""
     if found.before is not None and found.after is not None:
         steps = "1 step" if found.steps == 1 else f"{found.steps} steps"
@@ -95,14 +95,14 @@ def calibrate(
 
     weights = [_Weight(name, parameter, **scheme.args) for name, parameter, scheme in chosen]
     modules = [child for _, child in walk(module).once()]
-    with untouched(modules, _passing(module)) as watching, _hooked(module, weights):
+    with untouched(modules, _kept_tensors(module)) as watching, _fitting_hooks(module, weights):
         _forward(module, args, kwargs, contain, watching)
     return tuple(weight.result() for weight in weights)
 
 
 @dataclass
 class _Weight:
-    """A weight on its way: the standard deviations that its layer's output was found to have."""
+    """A weight being scaled; `stds` are the standard deviations that its layer's output had so far, in order."""
 
     name: str
     parameter: nn.Parameter
@@ -121,13 +121,13 @@ class _Weight:
         return output
 
     def _divisor(self) -> float | None:
-        """Return the last std if the variance is not near 1 yet, and there is one to divide by."""
+        """Return the last std if the variance is not near 1 yet and the std is a number to divide by, else None."""
         std = self.stds[-1]
         is_off = std is not None and 0.0 < std < math.inf and abs(std**2 - 1.0) >= self.tol
         return std if is_off else None
 
     def result(self) -> Calibration:
-        """Return what became of the weight; raises UserError when there was nothing to divide by."""
+        """Return how the weight was scaled; raises UserError when its output had no std to divide by."""
         last = self.stds[-1] if self.stds else None
         if last is not None and not 0.0 < last < math.inf:
             variance = "no variance" if last == 0.0 else "a variance that is not finite"
@@ -138,7 +138,7 @@ class _Weight:
         return Calibration(self.name, before, last, 1.0 / math.prod(divisors), len(divisors), self._note())
 
     def _note(self) -> str:
-        """Say what a reader of the figures would not expect."""
+        """Return a note on what the figures alone do not show, or an empty text."""
         if not self.calls:
             return "its layer was not called: not scaled"
         if self.stds[-1] is None:
@@ -170,7 +170,7 @@ def _divide(parameter: torch.Tensor, std: float) -> None:
 
 
 @contextlib.contextmanager
-def _hooked(module: nn.Module, weights: Sequence[_Weight]) -> Iterator[None]:
+def _fitting_hooks(module: nn.Module, weights: Sequence[_Weight]) -> Iterator[None]:
     """Fit every weight when its owner is called for the first time, and count the calls."""
     from paraminspect.modules.walk import walk
 
@@ -201,8 +201,8 @@ def _owner(name: str) -> str:
     return head.removeprefix(".") if inside else name.rpartition(".")[0]
 
 
-def _passing(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield what a forward may change and this one must not: buffers, and parameters that have no shape yet."""
+def _kept_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the tensors that a forward may change and this one must not: buffers, and lazy parameters."""
     from torch.nn.parameter import is_lazy
 
     from paraminspect.modules.walk import registered, walk

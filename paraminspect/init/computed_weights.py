@@ -53,11 +53,11 @@ class ComputedTarget:
 
     @property
     def note(self) -> str:
-        """Say what computes it, from what."""
+        """Return a note that says what computes the weight from which stored tensors."""
         return f"computed by {self.how} from {', '.join(map(repr, self.stored_names))}"
 
     def refuse(self) -> None:
-        """Raise UserError if nothing is known that undoes the computation."""
+        """Raise UserError if the computation has no known inverse."""
 
     def compute(self) -> torch.Tensor:
         """Return the weight as it is now, as in eval mode: computing it changes nothing."""
@@ -127,7 +127,7 @@ class Parametrised(ComputedTarget):
         self._follow()
 
     def _check(self, found: Sequence[torch.Tensor], name: str) -> None:
-        """Refuse what does not go where it is stored: ``copy_`` would spread a smaller tensor out."""
+        """Refuse shapes other than those stored: ``copy_`` would broadcast a smaller tensor."""
         gives, takes = ([tuple(tensor.shape) for tensor in tensors] for tensors in (found, self.stored))
         if gives != takes:
             message = f"the right_inverse for {name!r} gives {_listed(gives)}, what is stored has {_listed(takes)}"
@@ -153,7 +153,7 @@ class WeightNormed(ComputedTarget):
     hook: Any
 
     def compute(self) -> torch.Tensor:
-        """Return g·v/‖v‖."""
+        """Return g·v/‖v‖, g and v being what is stored."""
         import torch
 
         with torch.no_grad():
@@ -225,7 +225,7 @@ class Pruned(ComputedTarget):
 
 @contextlib.contextmanager
 def _mode(module: nn.Module, training: bool) -> Iterator[None]:
-    """Put a module and what is in it in a mode for a while."""
+    """Set the training flag of a module and of all modules in it, and put each back afterwards."""
     before = [(inner, inner.training) for inner in module.modules()]
     for inner, _ in before:
         inner.training = training

@@ -87,7 +87,7 @@ class CustomScheme:
 
 
 def _explained(error: UserError) -> UserError:
-    """Add what to try when autograd refused the change."""
+    """Return the error, with what to try if it was autograd that refused the change."""
     if "leaf Variable" in error.message:
         hint = "change the values with gradients off: with torch.no_grad(): …"
         return UserError(error.message, where=error.where, hint=hint, code="scheme-needs-no-grad")

@@ -51,7 +51,7 @@ def _bounds(name: str, dtype: str, values: Values, moments: ExpectedMoments) -> 
 
 
 def _enough(moments: ExpectedMoments) -> float:
-    """Return from how many elements on the spread says something about the std."""
+    """Return the number of elements from which on their spread says something about the std."""
     if not moments.std:
         return 0
     return SIGMAS**2 if moments.kurtosis == 1.0 else FEW

@@ -29,11 +29,11 @@ class Outcome:
 
 
 class Target(Protocol):
-    """One thing to fill."""
+    """Something that a rule can fill: a Parameter, or a weight that is computed from stored tensors."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return all the names it goes by."""
+        """Return all the names by which the module tree knows the target."""
 
     @property
     def owners(self) -> tuple[tuple[nn.Module, str], ...]:
@@ -48,10 +48,10 @@ class Target(Protocol):
         """Return the dtype to fill, e.g. ``float32``."""
 
     def refuse(self) -> None:
-        """Raise UserError if it cannot be filled, whatever the scheme."""
+        """Raise UserError if no scheme can fill the target."""
 
     def fill(self, scheme: BoundScheme | CustomScheme, name: str) -> Outcome:
-        """Fill it in place; `name` is the one that the rule matched."""
+        """Fill the target in place; `name` is the one of its names that the rule matched."""
 
 
 @dataclass(frozen=True, eq=False)

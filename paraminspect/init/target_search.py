@@ -38,7 +38,7 @@ def targets_in(module: nn.Module) -> list[Target]:
 
 
 class _Slots:
-    """The registrations of one Parameter."""
+    """One Parameter with the names and owners under which it is registered, collected while the tree is walked."""
 
     def __init__(self, parameter: nn.Parameter, role: str) -> None:
         self.parameter, self.role = parameter, role

@@ -69,7 +69,7 @@ def loop_helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
 
 def fill_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
     """Write every rule in order, and what embeddings need after them."""
-    written = [_ruled(rule, spec) for rule in rules]
+    written = [_rule_statement(rule, spec) for rule in rules]
     if _has_streams(rules):
         written = ["with torch.random.fork_rng():\n" + textwrap.indent("\n\n".join(written), "    ")]
     return [*written, _PAD] if _fills_padding(rules, spec) else written
@@ -89,12 +89,12 @@ def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
     return any(rule.matches(name) for names in padded for name in names for rule in rules)
 
 
-def _ruled(rule: BoundRule, spec: Spec) -> str:
+def _rule_statement(rule: BoundRule, spec: Spec) -> str:
     """Write a rule as a loop over the parameters it touches, or one by one where each has a scheme of its own."""
     scheme = rule.scheme
     if isinstance(scheme, BoundScheme) and scheme.is_open:
         net = _on_meta(spec)
-        settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matched(net, rule).values()]
+        settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matches(net, rule).values()]
         return "\n".join(_line(replace(rule, scheme=one), attribute, spec) for attribute, one in settled)
     kind = rule.rule.weights_or_biases
     test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"
@@ -115,12 +115,12 @@ def _attribute(spec: Spec, name: str) -> str:
 
 
 def _on_meta(spec: Spec) -> nn.Module:
-    """Build the network without memory, for what only its tree can tell."""
+    """Build the network on the meta device, which takes no memory, to ask its tree."""
     return build(replace(spec, device="meta"))
 
 
-def _matched(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
-    """Return the name by which a rule finds each parameter, under all the names that it has."""
+def _matches(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
+    """Return the parameters that a rule matches: all the names of each, and the one by which the rule finds it."""
     found = ((target.names, next(filter(rule.matches, target.names), "")) for target in targets_in(net))
     return {names: name for names, name in found if name}
 
@@ -137,7 +137,7 @@ def scaling_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
     net = _on_meta(spec)
     last: dict[tuple[str, ...], tuple[str, BoundRule]] = {}
     for rule in rules:
-        last |= {names: (name, rule) for names, name in _matched(net, rule).items()}
+        last |= {names: (name, rule) for names, name in _matches(net, rule).items()}
     chosen = [(name, rule.scheme.args) for name, rule in last.values() if rule.needs_batch]
     if chosen and spec.input is None:
         message = "the scheme looks at the input, which is not known"

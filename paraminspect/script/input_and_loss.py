@@ -97,7 +97,7 @@ def _random(spec: Spec) -> str:
 
 
 def _loss(spec: Spec) -> str:
-    """Write the loss, of all the tensors that the network returns if it may return several."""
+    """Write the loss, which is of all the tensors that the network returns where these may be several."""
     outputs = "tensors_in(Y)" if _may_give_tuple(spec) else "[Y]"
     if is_reference(spec.loss):
         return f"loss = {spec.loss.rpartition(':')[2]}(Y)"

@@ -17,7 +17,7 @@ def quoted(text: str) -> str:
 
 
 def walk(items: tuple[Item, ...]) -> Iterator[Item]:
-    """Yield every item, all levels down; what a Repeat repeats, once."""
+    """Yield every item, all levels down; what a Repeat repeats is yielded once."""
     for item in items:
         yield item
         if isinstance(item, (GroupItem, Repeat)):

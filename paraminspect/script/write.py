@@ -48,7 +48,7 @@ def script(spec: Spec, rules: tuple[BoundRule, ...], torch: str) -> str:
 
 
 def _title(spec: Spec) -> str:
-    """Return the name as it may stand in a docstring."""
+    """Return the spec's name without the characters that cannot stand in a docstring."""
     return "".join(c for c in spec.name if c.isprintable() and c not in '"\\') or "spec"
 
 

@@ -18,7 +18,7 @@ Nested: TypeAlias = Callable[[Node, str], Any]
 
 
 class _Mismatch(Exception):
-    """Say that a node is not of the kind that was tried."""
+    """Raised within this file: the node is not of the kind that was tried, so the next of the allowed kinds is."""
 
 
 _LEAST: Final[dict[str, int]] = {"size": 1, "count": 0, "int": -LARGEST - 1}

@@ -15,7 +15,7 @@ from paraminspect.spec.tree import KeyedValue, Mapping, Node, Scalar, shown
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The arguments of a call as written: lists as tuples, dtypes without ``torch.``, nested layers as read."""
+    """The arguments of a call as written, except that lists are tuples, dtypes lose ``torch.`` and layers are read."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -58,7 +58,7 @@ def unknown_layer(name: str, where: str, path: str, extra: Iterable[str]) -> Use
 
 
 def _split(node: Node | None, ordered: list[Param]) -> tuple[tuple[Node, ...], dict[str, KeyedValue]]:
-    """Return the arguments by position and by name."""
+    """Return the arguments given by position, and those given by name."""
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return (), {}
     if isinstance(node, Scalar):

@@ -35,21 +35,21 @@ def items(node: Node, path: str, hint: str = "") -> tuple[Node, ...]:
 
 
 def text(node: Node, path: str) -> str:
-    """Return a text; a number or a boolean is not one."""
+    """Return the text that a node holds; a number or a boolean is not one. Raises UserError, as all readers here do."""
     if not (isinstance(node, Scalar) and isinstance(node.value, str)):
         raise wrong(node, path, "a text")
     return node.value
 
 
 def boolean(node: Node, path: str) -> bool:
-    """Return true or false."""
+    """Return the true or false that a node holds."""
     if not (isinstance(node, Scalar) and isinstance(node.value, bool)):
         raise wrong(node, path, "true or false")
     return node.value
 
 
 def word(node: Node, path: str, known: Iterable[str]) -> str:
-    """Return a text that is one of `known`."""
+    """Return the text that a node holds, which must be one of `known`."""
     names = list(known)
     value = text(node, path)
     if value not in names:
@@ -59,7 +59,7 @@ def word(node: Node, path: str, known: Iterable[str]) -> str:
 
 
 def integer(node: Node, path: str, least: int, below: int | None = None) -> int:
-    """Return an integer from `least` up to, not including, `below`."""
+    """Return the integer that a node holds, which must be at least `least` and less than `below`."""
     if not (isinstance(node, Scalar) and type(node.value) is int):
         raise wrong(node, path, "an integer")
     if node.value < least or (below is not None and node.value >= below):
@@ -69,5 +69,5 @@ def integer(node: Node, path: str, least: int, below: int | None = None) -> int:
 
 
 def sizes(node: Node, path: str) -> tuple[int, ...]:
-    """Return a list of integers of at least 1."""
+    """Return the integers of a list, each of which must be at least 1."""
     return tuple(integer(item, f"{path}[{i}]", 1) for i, item in enumerate(items(node, path)))

@@ -106,7 +106,7 @@ def _layer(layer: LayerItem, spec: Spec) -> Footprint:
 
 
 def _size(device: object, own: object, model: str | None) -> int:
-    """Return the bytes an element takes: as it is built, and after the whole model is converted, the larger."""
+    """Return the bytes of an element: as it is built or as it is after the model is converted, whichever is larger."""
     if device == "meta":
         return 0
     built = DTYPES[own if isinstance(own, str) else "float32"]

@@ -22,7 +22,7 @@ _WORDS = 4
 
 
 def read_input(node: Node) -> Input:
-    """Read the spec's ``input:``, a mapping or just the list of sizes."""
+    """Read the spec's ``input:``: a mapping, or the list of sizes alone."""
     where = str(node.mark)
     if isinstance(node, Sequence):
         return Input(fields.sizes(node, "input"), where=where)

@@ -35,7 +35,7 @@ class GroupItem:
 
 @dataclass(frozen=True)
 class Repeat:
-    """Stand for `times` independent copies of `layers`, put in line."""
+    """Stand for `times` independent copies of `layers`, one after another in the group that holds it."""
 
     times: int
     layers: tuple[Item, ...]

@@ -99,7 +99,7 @@ def read_items(node: Node, path: str) -> tuple[Item, ...]:
 
 
 def _read(node: Node, path: str) -> tuple[Item, ...]:
-    """Read one item; the MLP shorthand gives several."""
+    """Read one item of a list of layers, which becomes several layers if it is the MLP shorthand."""
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return _layer(node.value, None, None, node, path)
     if not isinstance(node, Mapping):

@@ -139,7 +139,7 @@ class _Net:
         return out
 
     def resized(self, items: _List, prefix: str, width: int) -> _List:
-        """Return the items with `width` for every width that is not fixed."""
+        """Return the items with `width` in place of every width that is not fixed."""
         return tuple(
             self._resized(item, f"{prefix}.{name}" if prefix else name, width) for name, item in numbered(items)
         )
@@ -154,7 +154,7 @@ class _Net:
 
 
 def _multiple(layer: LayerItem, path: str, size: int, width: _Width) -> int:
-    """Return how many times the width a layer takes; the first one that takes it says how much that is."""
+    """Return how many times a width a layer's `size` is; the first layer that takes the width says how much it is."""
     root = width.root()
     if root.size is None:
         root.size = size
@@ -177,7 +177,7 @@ def _refusal(layer: LayerItem, path: str, why: str) -> UserError:
 
 
 def _with(layer: LayerItem, values: dict[str, Any]) -> LayerItem:
-    """Return the layer with other values for arguments that it has, by position or by name."""
+    """Return the layer with other values for some arguments, which stay by position or by name as they were given."""
     names = [parameter.name for parameter in signature(layer.type)]
     args = tuple(values.get(name, value) for name, value in zip(names, layer.args, strict=False))
     named = {name: value for name, value in values.items() if name not in names[: len(args)]}
@@ -207,16 +207,16 @@ def with_depth(spec: Spec, depth: int) -> Spec:
         raise UserError(f"--depth: {message}", where=spec.label, hint=hint, code="no-depth")
     if repeats:
         deeper = replace(repeats[0], times=depth)
-        layers = _changed(spec.layers, lambda items: tuple(deeper if one is repeats[0] else one for one in items))
+        layers = _map_lists(spec.layers, lambda items: tuple(deeper if one is repeats[0] else one for one in items))
     else:
-        layers = _changed(spec.layers, lambda items: _extended(items, chains[0], depth))
+        layers = _map_lists(spec.layers, lambda items: _extended(items, chains[0], depth))
     return replace(spec, layers=layers)
 
 
-def _changed(items: _List, change: Callable[[_List], _List]) -> _List:
+def _map_lists(items: _List, change: Callable[[_List], _List]) -> _List:
     """Apply a change to a list of items and to the lists in its groups."""
     return tuple(
-        replace(item, layers=_changed(item.layers, change)) if isinstance(item, GroupItem) else item
+        replace(item, layers=_map_lists(item.layers, change)) if isinstance(item, GroupItem) else item
         for item in change(items)
     )
 

@@ -31,7 +31,7 @@ def parameter_shapes(layer: str, arguments: Arguments) -> Shapes:
 
 
 def buffer_shapes(layer: str, arguments: Arguments) -> Shapes:
-    """Return the shapes of the buffers that `layer` will own; like `parameter_shapes`."""
+    """Return the shapes of the buffers that `layer` will own, of the same arguments as `parameter_shapes`."""
     formula = _BUFFERS.get(layer)
     return formula(arguments) if formula else ()
 
@@ -85,7 +85,7 @@ def _channel_norm(width: str, a: Arguments) -> Shapes:
 
 
 def _running(a: Arguments) -> Shapes:
-    """Return mean, variance and the number of batches."""
+    """Return the shapes of the running mean and variance and of the number of batches."""
     return ((a["num_features"],), (a["num_features"],), ()) if a["track_running_stats"] else ()
 
 

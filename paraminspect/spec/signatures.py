@@ -62,7 +62,7 @@ def _param(argument: ast.arg, default: ast.expr | None, keyword_only: bool) -> P
 
 
 def resolve(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every argument of a call by name, defaults filled in; what was not given and has none is left out."""
+    """Return every argument of a call by name, with its default where it was not given; without one it is left out."""
     parameters = signature(name)
     defaults = {p.name: p.default for p in parameters if p.default is not MISSING}
     return defaults | dict(zip((p.name for p in parameters), args, strict=False)) | dict(kwargs)

@@ -44,7 +44,7 @@ def _error(message: str, path: str, hint: str = "") -> UserError:
 
 
 def _read_stdin() -> bytes:
-    """Return what stdin holds, or the first byte too many."""
+    """Return what stdin holds, cut one byte above `MAX_BYTES`."""
     if sys.stdin is None:
         raise _error("standard input is closed", "-")
     try:
@@ -57,7 +57,7 @@ def _read_stdin() -> bytes:
 
 
 def _read_file(path: str) -> bytes:
-    """Return what the file holds, or the first byte too many."""
+    """Return what the file holds, cut one byte above `MAX_BYTES`."""
     descriptor = _open(path)
     try:
         kind = _kind(os.fstat(descriptor).st_mode)
@@ -93,7 +93,7 @@ def _kind(mode: int) -> str:
 
 
 def _kind_by_name(path: str) -> str:
-    """Return the kind of what could not be opened, as a socket cannot, or an empty text for a file."""
+    """Return what stands under a name that could not be opened, such as a socket; an empty text if it is a file."""
     try:
         return _kind(Path(path).stat().st_mode)
     except (OSError, ValueError):

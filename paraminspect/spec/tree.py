@@ -24,7 +24,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text, a number, true, false or nothing."""
+    """A node that holds a text, a number, true, false or nothing."""
 
     value: Value
     mark: Mark
@@ -32,7 +32,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A list."""
+    """A node that holds a list of nodes."""
 
     items: tuple[Node, ...]
     mark: Mark
@@ -48,7 +48,7 @@ class KeyedValue:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys, each with an entry, in the order written."""
+    """A node that holds keys, in the order written, and what stands under each."""
 
     entries: dict[str, KeyedValue]
     mark: Mark
@@ -135,7 +135,7 @@ class Composer:
 
     @property
     def wants_key(self) -> bool:
-        """Whether the next node is a key of a mapping."""
+        """Tell whether the next node is a key of a mapping."""
         return bool(self._stack) and self._stack[-1].kind == "mapping" and self._stack[-1].key is None
 
     def open(self, kind: Literal["sequence", "mapping"], mark: Mark, anchor: str | None = None) -> None:

@@ -128,7 +128,7 @@ def _of_function(
 
 
 def _checked(function: Callable[[Any], Any], name: str) -> Function:
-    """Return `function` as one of float64 arrays, tried on a few numbers."""
+    """Return `function` as one from arrays to float64 arrays, after trying it on a few numbers."""
 
     def phi(z: Array) -> Array:
         return np.asarray(function(z), dtype=float)

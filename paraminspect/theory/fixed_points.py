@@ -66,7 +66,7 @@ def fixed_point(which: Spelled, sigma_w2: float, sigma_b2: float = 0.0, q0: floa
 
 @lru_cache(maxsize=256)
 def _fixed_point(act: Activation, weight: float, bias: float, q0: float) -> FixedPoint:
-    q = _settled(act, weight, bias, q0)
+    q = _limit_of_q(act, weight, bias, q0)
     c = _stable_cosine(act, q, weight, bias)
     return FixedPoint(
         q=q,
@@ -108,7 +108,7 @@ def homogeneous(act: Activation) -> bool:
     return act.width == PIECEWISE_LINEAR and set(act.breakpoints) <= {0.0} and at_zero == 0.0
 
 
-def _settled(act: Activation, weight: float, bias: float, q0: float) -> float:
+def _limit_of_q(act: Activation, weight: float, bias: float, q0: float) -> float:
     """Return the limit of q with depth."""
     q = next_second_moment(q0, weight, bias)
     if homogeneous(act):

@@ -55,12 +55,12 @@ class Activation(Form):
 
 
 def no_fault(**params: Any) -> str:
-    """Find nothing wrong with the parameters."""
+    """Return an empty text, for an activation that takes any parameters."""
     return ""
 
 
 def positive(name: str) -> Callable[..., str]:
-    """Return the fault of an activation whose parameter `name` must be above 0."""
+    """Return the `fault` of an activation whose parameter `name` must be above 0."""
     return lambda **params: "" if params[name] > 0 else f"{name} must be above 0, got {params[name]:g}"
 
 

@@ -30,7 +30,7 @@ _ROUNDING: Final = 1e-15
 
 
 class Moment(Protocol):
-    """A moment as a function of the variance, 1 by default: of a number a number, of an array an array."""
+    """A moment as a function of the variance, 1 by default; it takes a number or an array, and returns the same."""
 
     @overload
     def __call__(self, which: Spelled, q: float = ...) -> float: ...
@@ -181,5 +181,5 @@ def _at_zero(act: Activation) -> float:
 
 
 def _limit(found: float, q: float) -> float:
-    """Return the moment at q, which is infinite if it was huge already where q was cut."""
+    """Return the moment at q, given the one at `LARGEST` if q is above that: it is infinite if that was huge."""
     return math.copysign(math.inf, found) if q > LARGEST and abs(found) > 1e100 else found

@@ -29,7 +29,7 @@ _PLANE_NODES: Final = 12
 
 @cache
 def _legendre(nodes: int) -> tuple[Array, Array]:
-    """Return the nodes and weights on [0, 1]."""
+    """Return the nodes and weights of Gauss–Legendre on [0, 1]."""
     x, w = np.polynomial.legendre.leggauss(nodes)
     return (x + 1.0) / 2.0, w / 2.0
 

@@ -36,7 +36,7 @@ def gain(text: str, keep: Keep) -> float:
     """Return 1/√E[φ(z)²] (`keep` is ``second_moment``) or 1/√E[φ'(z)²] (``gradient``) for z ~ N(0, 1)."""
     from paraminspect import theory
 
-    return theory.gain(_closed(text), keep=keep)
+    return theory.gain(_named_activation(text), keep=keep)
 
 
 @cache
@@ -47,12 +47,12 @@ def critical(text: str, sigma_b2: float | None) -> tuple[float, float]:
     """
     from paraminspect import theory
 
-    found = theory.critical(_closed(text), sigma_b2=sigma_b2)
+    found = theory.critical(_named_activation(text), sigma_b2=sigma_b2)
     return found.sigma_w2, found.sigma_b2
 
 
-def _closed(text: str) -> Activation:
-    """Return the activation; raises UserError for ``auto``, which only a model can tell."""
+def _named_activation(text: str) -> Activation:
+    """Return the activation that a text names; raises UserError for ``auto``, which is read off a model."""
     if text == AUTO:
         message = f"nonlinearity={AUTO} is read off a model, and there is none"
         raise UserError(message, hint="name the activation, e.g. nonlinearity=tanh", code="unknown-activation")
@@ -142,7 +142,7 @@ def following_activation(module: nn.Module, name: str) -> str | None:
         names = [one for one, _ in children]
         rest = (layer for _, layer in children[names.index(child) + 1 :])
         for layer in _flat(rest):
-            found = _spelled(layer)
+            found = _spelling(layer)
             if found != "":
                 return found
         path = above
@@ -182,7 +182,7 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield from _flat(one for _, one in inner)
 
 
-def _spelled(layer: nn.Module) -> str | None:
+def _spelling(layer: nn.Module) -> str | None:
     """Return an activation with the arguments that are not its defaults; "" for a layer to look past, None if unknown.
 
     PReLU is the leaky ReLU that it begins as.

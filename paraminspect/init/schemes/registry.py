@@ -101,7 +101,7 @@ def _refuse_unknown_arguments(scheme: Scheme, given: Mapping[str, Any], where: s
 
 
 def _value(scheme: Scheme, argument: Argument, given: Mapping[str, Any], where: str) -> Any:
-    """Return the value of one argument as its own type, or raise."""
+    """Return the value of one argument, given or default, as the argument's type; raises UserError if it cannot be."""
     if argument.name in given:
         return _converted(scheme, argument, given[argument.name], where)
     if argument.default is REQUIRED:
@@ -136,7 +136,7 @@ def _wrong_choice(argument: Argument, value: Any) -> str:
 
 
 def _wrong_number(argument: Argument, value: Any) -> str:
-    """Say what `value` must be and is not, or return ""."""
+    """Return what `value` must be and is not, in the words of an error message, or an empty text."""
     numbers = int if argument.type == "int" else (int, float)
     if isinstance(value, bool) or not isinstance(value, numbers):
         return "a whole number" if argument.type == "int" else "a number"
