@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from paraminspect.page.heading import experiment, page_of
 from paraminspect.page.parts import BROKEN, HEAD, SUSPICIOUS, Column, Entries, Line, Page, Part, Table
-from paraminspect.page.pictures import backward_steps, forward_steps, scale
+from paraminspect.page.pictures import backward_steps, course_scale, forward_steps
 from paraminspect.report import Comparison, Course, Report, Signal, Slope, Trial
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, percent, plural
@@ -128,7 +128,7 @@ def _course(
     about: str, steps: Callable[[Signal | None], list[float]], found: Comparison, view: View, picture: int
 ) -> list[Column[Trial]]:
     """Show one direction: the factor, what theory gives, the verdict, and the rms by depth on a scale for all."""
-    common = scale(steps(trial.signal) for trial in found.trials)
+    common = course_scale(steps(trial.signal) for trial in found.trials)
 
     def drawn(trial: Trial) -> str:
         return common.draw(steps(trial.signal), view.glyphs) if view.decoration else ""

@@ -8,12 +8,13 @@ Linear in the number of rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
-from paraminspect.page.several import Several, sum_up
-from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.page.several import Several, at_depth, sum_up
+from paraminspect.report import Gradient, Init, Parameter, Report, Values
+from paraminspect.text.view import View
 
 FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""
@@ -46,6 +47,51 @@ class _Group(NamedTuple):
     prefix: _Numbers
     sets: _Sets
     rows: tuple[int, ...]
+
+
+def no_places(_row: Parameter) -> Sequence[str]:
+    """Name no module beside a row."""
+    return ()
+
+
+class Arrangement:
+    """Arrange the rows of a report as a view wants them."""
+
+    def __init__(self, report: Report, view: View) -> None:
+        self._report = report
+        self._view = view
+        verdicts: dict[str | None, set[Hashable]] = {}
+        for verdict in report.verdicts:
+            verdicts.setdefault(verdict.where, set()).add((verdict.about, verdict.figure, verdict.verdict))
+        self._verdicts = {name: frozenset(found) for name, found in verdicts.items()}
+
+    def of_kind(
+        self, kind: str, places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
+    ) -> list[Parameter]:
+        """Return the rows of a kind; `told` is what a table tells of a row beside it, which folded rows agree in."""
+        return self.of_kinds((kind,), places, told)
+
+    def of_kinds(
+        self, kinds: Collection[str], places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
+    ) -> list[Parameter]:
+        """Return the rows of some kinds, in the order of the report."""
+        rows = [row for row in self._report.parameters if row.kind in kinds]
+        if self._view.depth is not None:
+            rows = at_depth(rows, self._view.depth)
+        if not self._view.fold or len(rows) < FEWEST_ROWS:
+            return rows
+        return fold(rows, lambda row: (self._judged(row), told(row)), places)
+
+    def _judged(self, row: Parameter) -> Hashable:
+        if isinstance(row, Several):
+            return tuple([self._verdicts.get(member.name) for member in row.members])
+        return self._verdicts.get(row.name)
+
+
+def folded(rows: Sequence[Parameter]) -> str:
+    """Say how many rows were folded into how many; nothing where none were."""
+    times = [row.times for row in rows if isinstance(row, Several) and row.times > 1]
+    return f"{sum(times):,} rows folded into {len(times):,}, their figures taken together" if times else ""
 
 
 def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], places: Places) -> list[Parameter]:

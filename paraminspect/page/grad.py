@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from paraminspect.page.gradients import coverage, ledger
+from paraminspect.page.folding import Arrangement, folded
+from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
 from paraminspect.page.parameters import count_column, name_column, shape_of, status_of, trouble
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks
-from paraminspect.page.rows import Rows, folded
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
-from paraminspect.page.signal import conditions, signal_lines
 from paraminspect.page.signal_layers import layers_table, signal_tables
-from paraminspect.page.uses import NOT_ATTRIBUTED, UsesByParameter, called
+from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
 from paraminspect.report import Gradient, Parameter, Report, Use
 from paraminspect.text.escape import word
@@ -46,7 +45,7 @@ class _Line:
 
 def grad(report: Report, view: View) -> Page:
     """Return the table of gradients, that of layers, then what did not get a gradient and whether uses add up."""
-    uses, arranged = UsesByParameter(report), Rows(report, view)
+    uses, arranged = UsesByParameter(report), Arrangement(report, view)
     rows = arranged.of_kind("parameter", places=uses.places, told=uses.kinds)
     parts: list[Part] = []
     if rows:

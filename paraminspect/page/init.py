@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
 from paraminspect.page.parameters import (
     before,
@@ -21,7 +22,6 @@ from paraminspect.page.parameters import (
 )
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
 from paraminspect.page.remarks import nonfinite_values, notes, remarks
-from paraminspect.page.rows import Rows, folded
 from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
@@ -36,7 +36,7 @@ _MOST_NOTES = 8
 
 def init(report: Report, view: View) -> Page:
     """Return the table of moments, then what was applied, overridden or left alone, and the digest."""
-    arranged = Rows(report, view)
+    arranged = Arrangement(report, view)
     rows = arranged.of_kinds(("parameter", "computed"))
     table = Table(_columns(report, rows, view), rows, folded(rows))
     others = other_tables(arranged, view) if view.on_paper else ()

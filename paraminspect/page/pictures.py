@@ -74,7 +74,7 @@ def _power(exponent: int) -> str:
 
 
 @dataclass(frozen=True)
-class Scale:
+class CourseScale:
     """The decades, above and below the rms that a signal starts with, that bars are drawn on."""
 
     low: float
@@ -95,11 +95,11 @@ class Scale:
         return bars[round(height * (len(bars) - 1))]
 
 
-def scale(courses: Iterable[Sequence[float]]) -> Scale:
+def course_scale(courses: Iterable[Sequence[float]]) -> CourseScale:
     """Return the scale on which courses can be compared: one decade up and down at least, what is steady looks so."""
     known = [step for steps in courses for step in steps if math.isfinite(step)]
     low, high = min([*known, -1.0]), max([*known, 1.0])
-    return Scale(max(low, -_MOST_DECADES), min(high, _MOST_DECADES))
+    return CourseScale(max(low, -_MOST_DECADES), min(high, _MOST_DECADES))
 
 
 def forward_steps(signal: Signal | None) -> list[float]:

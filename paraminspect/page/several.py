@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -129,3 +129,29 @@ def by_severity(statuses: Collection[str]) -> list[str]:
     """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
     ranks = {status: rank for rank, status in enumerate(_WORST_FIRST)}
     return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))
+
+
+# --- by module ---------------------------------------------------------------------------------------------------
+
+
+def at_depth(rows: Sequence[Parameter], depth: int) -> list[Parameter]:
+    """Return the rows whose names have at most `depth` components, and one row a module for those below it.
+
+    Kinds stay apart. A module's row stands where the first of its tensors stood.
+    """
+    groups: dict[Hashable, list[Parameter]] = {}
+    for index, row in enumerate(rows):
+        module = _module(row.name, depth)
+        groups.setdefault((row.kind, module) if module else index, []).append(row)
+    return [_one_row(members, depth) for members in groups.values()]
+
+
+def _module(name: str, depth: int) -> str:
+    """Return the first components of a longer name; nothing for a name that is short enough."""
+    parts = name.split(".", depth)
+    return ".".join(parts[:depth]) if len(parts) > depth else ""
+
+
+def _one_row(members: list[Parameter], depth: int) -> Parameter:
+    module = _module(members[0].name, depth)
+    return sum_up(members, module, tensors=len(members)) if module else members[0]

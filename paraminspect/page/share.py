@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paraminspect.page.braces import pattern
+from paraminspect.page.gradient_uses import UsesByParameter, sum_of_uses
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Entries, Line, Page, Paragraph, Part
 from paraminspect.page.remarks import forgotten, remarks
@@ -19,7 +20,6 @@ from paraminspect.page.sharing import (
     verdict_of,
 )
 from paraminspect.page.show import tables
-from paraminspect.page.uses import UsesByParameter, sum_of_uses
 from paraminspect.report import Parameter, Report, Sharing
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import plural, size, some_of, whole

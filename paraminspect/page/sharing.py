@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from paraminspect.page.braces import pattern
+from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.parts import Line
-from paraminspect.page.uses import UsesByParameter
 from paraminspect.report import Report, Sharing
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import plural, size

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from paraminspect.page.gradients import coverage, not_attributed
+from paraminspect.page.folding import Arrangement, folded
+from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import network, page_of
 from paraminspect.page.parameters import (
     bytes_column,
@@ -22,9 +23,7 @@ from paraminspect.page.parameters import (
 )
 from paraminspect.page.parts import Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import nonfinite_values, remarks
-from paraminspect.page.rows import Rows, folded
 from paraminspect.page.sharing import summary_lines
-from paraminspect.page.uses import UsesByParameter
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
 from paraminspect.report import Parameter, Report
@@ -39,7 +38,7 @@ def show(report: Report, view: View) -> Page:
 
 def tables(report: Report, view: View) -> Iterator[Part]:
     """Yield a table for the parameters, one for the buffers, one for what no module registers."""
-    arranged = Rows(report, view)
+    arranged = Arrangement(report, view)
     rows = arranged.of_kind("parameter")
     if rows:
         yield Table(_columns(report, rows, view), rows, folded(rows))
@@ -48,7 +47,7 @@ def tables(report: Report, view: View) -> Iterator[Part]:
     yield from other_tables(arranged, view)
 
 
-def other_tables(arranged: Rows, view: View) -> Iterator[Part]:
+def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
     """Yield a table for the buffers, and one for what no module registers."""
     for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor")):
         rows = arranged.of_kind(kind)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paraminspect.plot.curve import Curve
-from paraminspect.plot.words import power
+from paraminspect.plot.picture import power
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError
-from paraminspect.plot.picture import HEIGHT, POINTS, TITLE, picture
+from paraminspect.plot.overlay import draw_schemes, height_of_legend
+from paraminspect.plot.picture import HEIGHT, POINTS, TITLE, cut, fitted, picture
 from paraminspect.plot.ridges import draw_histograms, has_histograms, height_of
-from paraminspect.plot.schemes import draw_schemes, height_of_legend
 from paraminspect.plot.through_depth import draw_signal
-from paraminspect.plot.words import cut, fitted
 from paraminspect.report import Comparison, Report, Signal
 from paraminspect.text.numbers import plural, some_of
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paraminspect.plot.panel import BLUE, QUIET, VERMILLION, round_places
-from paraminspect.plot.words import cut
+from paraminspect.plot.picture import cut
 from paraminspect.report import Signal, SignalHistogram, SignalLayer
 
 if TYPE_CHECKING:

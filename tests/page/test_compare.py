@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from paraminspect.page.pictures import Scale, backward_steps, forward_steps, scale
+from paraminspect.page.pictures import CourseScale, backward_steps, course_scale, forward_steps
 from paraminspect.render.csv import TRIALS
 from paraminspect.report import (
     Comparison,
@@ -249,15 +249,15 @@ PROFILES = {
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_bars_follow_the_rms(name: str) -> None:
     steps, bars = PROFILES[name]
-    assert Scale(-1.0, 1.0).draw(steps, Glyphs()) == bars
-    assert Scale(-1.0, 1.0).draw(steps, ASCII).isascii()
+    assert CourseScale(-1.0, 1.0).draw(steps, Glyphs()) == bars
+    assert CourseScale(-1.0, 1.0).draw(steps, ASCII).isascii()
 
 
 def test_one_scale_serves_all_courses_and_does_not_blow_up_noise() -> None:
-    assert scale([[0.0, 0.1], [0.0, -0.2]]) == Scale(-1.0, 1.0)
-    assert scale([[0.0, -3.5], [0.0, 2.0, -math.inf, math.nan]]) == Scale(-3.5, 2.0)
-    assert scale([[0.0, -40.0], [0.0, 40.0]]) == Scale(-6.0, 6.0)
-    assert scale([]) == Scale(-1.0, 1.0)
+    assert course_scale([[0.0, 0.1], [0.0, -0.2]]) == CourseScale(-1.0, 1.0)
+    assert course_scale([[0.0, -3.5], [0.0, 2.0, -math.inf, math.nan]]) == CourseScale(-3.5, 2.0)
+    assert course_scale([[0.0, -40.0], [0.0, 40.0]]) == CourseScale(-6.0, 6.0)
+    assert course_scale([]) == CourseScale(-1.0, 1.0)
 
 
 def test_both_directions_start_where_their_signal_starts() -> None:

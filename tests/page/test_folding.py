@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from paraminspect.page.braces import braces
-from paraminspect.page.folding import FEWEST_ROWS, fold
+from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
 from paraminspect.page.parameters import (
     bytes_column,
     count_column,
@@ -23,8 +23,7 @@ from paraminspect.page.parameters import (
     shape_of,
     status_of,
 )
-from paraminspect.page.rows import Rows, at_depth
-from paraminspect.page.several import Several, members_of, sum_up
+from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
 from paraminspect.text.view import View
 from tests.render.expansion import expand
@@ -193,9 +192,9 @@ def test_no_name_is_lost_and_none_is_added(names: list[str], data: st.DataObject
 @pytest.mark.parametrize("count", [FEWEST_ROWS - 1, FEWEST_ROWS])
 def test_a_small_table_stays_as_it_is(count: int, sample_named: Callable[[str], Report]) -> None:
     report = replace(sample_named("show"), parameters=tuple(blocks(f"h.{{0..{count - 1}}}.w")))
-    shown = Rows(report, View()).of_kind("parameter")
+    shown = Arrangement(report, View()).of_kind("parameter")
     assert len(shown) == (count if count < FEWEST_ROWS else 1)
-    assert Rows(report, View(fold=False)).of_kind("parameter") == list(report.parameters)
+    assert Arrangement(report, View(fold=False)).of_kind("parameter") == list(report.parameters)
 
 
 # --- what the one row says ---------------------------------------------------------------------------------

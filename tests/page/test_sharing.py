@@ -8,8 +8,8 @@ from importlib import import_module
 
 import pytest
 
+from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.sharing import MEANING, constants, summary_lines
-from paraminspect.page.uses import UsesByParameter
 from paraminspect.report import Environment, Gradient, Parameter, Report, Sharing, Source, Totals, Use
 from paraminspect.text.view import ASCII, View
 

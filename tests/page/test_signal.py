@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 
-from paraminspect.page.signal import conditions, signal_lines
 from paraminspect.page.signal_layers import LEGEND, strays, wrong_with
+from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
 from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from paraminspect import plot
 from paraminspect.plot.panel import COLOURS
-from paraminspect.plot.words import cut, fitted, points
+from paraminspect.plot.picture import cut, fitted, points
 from paraminspect.report import Course, Report, Signal, SignalHistogram, SignalLayer, SignalMoments, Source
 from tests.plot.comparisons import FACTORS, compared, of_trials, trial
 from tests.plot.conftest import legend_of, texts, words

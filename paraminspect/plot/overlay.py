@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from paraminspect.page.signal_layers import digits
 from paraminspect.plot.curve import Curve, gradient, has_depths, pre_activation
 from paraminspect.plot.panel import COLOURS, QUIET, Line, Look, draw_curve, finish, legend
-from paraminspect.plot.picture import POINTS, SMALL
-from paraminspect.plot.words import cut, points
+from paraminspect.plot.picture import POINTS, SMALL, cut, points
 from paraminspect.report import Comparison, Signal, Trial
 
 if TYPE_CHECKING:
