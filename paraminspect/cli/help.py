@@ -19,7 +19,7 @@ TOPICS: Final = ("spec", "modules", "init", "gradients", "signal", "sharing", "p
 
 PAGES: Final = Path(__file__).resolve().parent.parent / "help"
 _COMMENT: Final = re.compile(r"<!-- .* -->\n")
-_INDENT: Final = "    "
+_INDENT: Final = "  "
 _FOOT: Final = "paraminspect help TOPIC prints a page, paraminspect COMMAND --help the options."
 
 
