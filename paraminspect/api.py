@@ -20,7 +20,7 @@ from paraminspect.modules.subject import Batch, Loss, Subject
 from paraminspect.render import render
 from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
-from paraminspect.sources.examples import example_batch, given_batch
+from paraminspect.sources.examples import batch_of, example_maker
 from paraminspect.spec.model import LOSSES
 from paraminspect.text.view import View
 
@@ -100,9 +100,9 @@ def inspect(
 
 def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:
     if inputs is not None:
-        return lambda: given_batch(inputs), ""
+        return lambda: batch_of(inputs), ""
     with process_kept():  # the model's own example may draw from any generator
-        return example_batch(model, "inputs")
+        return example_maker(model, "inputs")
 
 
 def _loss(loss: str | Callable[[Any], Any]) -> Loss:

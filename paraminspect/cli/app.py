@@ -18,6 +18,7 @@ from paraminspect.cli.parsing import Command, Group
 from paraminspect.cli.session import DONE, FAILED
 from paraminspect.errors import UserError
 from paraminspect.isolation.process import collector_at_rest
+from paraminspect.isolation.user_code import forget
 
 INTERRUPTED = 130
 _COMPLETE = "_PARAMINSPECT_COMPLETE"
@@ -114,6 +115,7 @@ def main(argv: list[str]) -> int:
     """
     try:
         with collector_at_rest():
+            forget()  # what the code of an earlier run has set for its own later code
             return _run(argv)
     except output.ReaderGone:
         return output.BROKEN_PIPE

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from paraminspect import output
 from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError
-from paraminspect.isolation.user_code import forget
 from paraminspect.report import Failure, Report
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def prepare(
     from paraminspect.sources.locate import DEFAULT
     from paraminspect.sources.setup import prepare as checked
 
-    forget()
     if source is None and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
     given = {**vars(call), **vars(rules), **vars(setting), **vars(passes or Passes())}

@@ -20,7 +20,7 @@ from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
-from paraminspect.experiments.selection import Request, Scope, arranged
+from paraminspect.experiments.selection import Request, Scope, in_order
 from paraminspect.isolation import user_code
 from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Batch
@@ -53,7 +53,7 @@ def report_of(
     rows, verdicts = rows_of(measured, passes, request)
     totals = count(scope.inventory)
     _check_sum(measured, totals.parameters if request.params else _numel(rows))
-    rows = arranged(rows, request.sort, request.top)
+    rows = in_order(rows, request.sort, request.top)
     report = Report(
         command=request.command,
         source=measured.subject.source,

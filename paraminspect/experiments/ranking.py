@@ -14,7 +14,7 @@ from paraminspect.report import Course, Signal, SignalLayer, Trial, Verdict
 _PREFERRED: Final = {"critical": 0, "default": 1}
 
 
-def summed_up(
+def trial_of(
     scheme: str,
     width: int | None,
     depth: int | None,

@@ -96,7 +96,7 @@ SORTS: dict[str, Callable[[Parameter], Number | None]] = {
 }
 
 
-def arranged(rows: Sequence[Parameter], sort: str | None, top: int | None) -> tuple[Parameter, ...]:
+def in_order(rows: Sequence[Parameter], sort: str | None, top: int | None) -> tuple[Parameter, ...]:
     """Return the rows sorted, the largest first (names from A to Z), and of these the first `top`.
 
     What has no figure comes last. `top` alone takes the rows with most elements. Equal rows keep their order.

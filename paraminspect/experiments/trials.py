@@ -19,7 +19,7 @@ from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.grad import BUILT
 from paraminspect.experiments.initial_values import moments_of
 from paraminspect.experiments.measured import guarded
-from paraminspect.experiments.ranking import summed_up
+from paraminspect.experiments.ranking import trial_of
 from paraminspect.init.apply import apply_rules
 from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.rules import BoundRule
@@ -34,14 +34,14 @@ _WHY_NOT = ("no gradient comes back", "the input", "the signal could not be foll
 
 
 @dataclass(frozen=True)
-class _Sparing(BoundRule):
+class _RuleExcept(BoundRule):
     """A rule that leaves out some of the names it would match."""
 
-    spared: frozenset[str] = frozenset()
+    exceptions: frozenset[str] = frozenset()
 
     def matches(self, name: str) -> bool:
-        """Tell whether the glob matches a name that is not spared."""
-        return name not in self.spared and super().matches(name)
+        """Tell whether the glob matches a name, and that is no exception."""
+        return name not in self.exceptions and super().matches(name)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Bench:
         for note in signal.notes:
             if note.startswith(_WHY_NOT):
                 self.notes.setdefault(note, note)
-        return summed_up(contender.name, size.width, size.depth, signal, losses, self.classes)
+        return trial_of(contender.name, size.width, size.depth, signal, losses, self.classes)
 
     def _failed(self, contender: Contender, size: Size, failure: Failure) -> Trial:
         self.failures[failure] = None
@@ -105,7 +105,7 @@ class Bench:
         with _values_kept(inventory) if subject.foreign else contextlib.nullcontext(), guarded(inventory) as mode:
             batch = draw_batch(make_input)
             rules = contender.rules_for(inventory.of_kind("parameter"))
-            rules = [self._sparing_vectors(rule, inventory) for rule in rules]
+            rules = [self._except_vectors(rule, inventory) for rule in rules]
             applied = apply_rules(module, rules, subject.seed or 0)
             applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))
             moments = moments_of(inventory, applied, subject.source.kind)
@@ -121,7 +121,7 @@ class Bench:
                     contain=lambda: around(subject.foreign, mode),
                 )
 
-    def _sparing_vectors(self, rule: BoundRule, inventory: Inventory) -> BoundRule:
+    def _except_vectors(self, rule: BoundRule, inventory: Inventory) -> BoundRule:
         """Let ``--scheme`` leave weights of one dimension alone, the gains of norms, unless there are no others."""
         if rule.rule.weights_or_biases != "weight":
             return rule
@@ -131,7 +131,7 @@ class Bench:
             return rule
         names = some_of([entry.name for entry in vectors])
         self.notes.setdefault("vectors", f"the schemes are for weights of two dimensions or more; as built: {names}")
-        return _Sparing(**vars(rule), spared=frozenset(name for entry in vectors for name in entry.names))
+        return _RuleExcept(**vars(rule), exceptions=frozenset(name for entry in vectors for name in entry.names))
 
     def _note(self, subject: Subject, batch: Batch) -> None:
         """Describe the input that every scheme sees first."""

@@ -17,7 +17,7 @@ from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.nested_tensors import dtype_name, tensors_in
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.sources.sequential import draw
-from paraminspect.sources.signature import Signature, listed, signature_of
+from paraminspect.sources.signature import Signature, enumeration, signature_of
 from paraminspect.spec.model import Input
 
 Maker = Callable[[], Batch]
@@ -28,7 +28,7 @@ OWN: Final = ("example_input_array", "dummy_inputs")
 _BATCH, _STEPS, _SIDE = 2, 4, 32
 
 
-def drawn_batch(module: nn.Module, inputs: tuple[Input, ...], origin: str = "--input") -> Maker:
+def input_maker(module: nn.Module, inputs: tuple[Input, ...], origin: str = "--input") -> Maker:
     """Return what draws `inputs` in the dtype and on the device of the module's first parameters.
 
     Raises UserError when the forward takes no such arguments.
@@ -42,15 +42,15 @@ def drawn_batch(module: nn.Module, inputs: tuple[Input, ...], origin: str = "--i
     return make_input
 
 
-def given_batch(inputs: Any) -> Batch:
+def batch_of(inputs: Any) -> Batch:
     """Return the input that a Python caller gives: a mapping by name, a tuple or list by position, or one alone.
 
     Tensors are copies, so that a forward that works in place leaves the caller's alone.
     """
-    return _arranged(inputs, None, "given")
+    return _copied_batch(inputs, None, "given")
 
 
-def example_batch(module: nn.Module, option: str = "--input") -> tuple[Maker | None, str]:
+def example_maker(module: nn.Module, option: str = "--input") -> tuple[Maker | None, str]:
     """Return what makes an input for `module` when none is given; without one, None and what to pass as `option`.
 
     In this order: the module's own ``example_input_array`` or ``dummy_inputs``, moved to the device of its first
@@ -63,15 +63,15 @@ def example_batch(module: nn.Module, option: str = "--input") -> tuple[Maker | N
         for attribute in OWN:
             try:
                 with user_code(f"{attribute} of {type(module).__name__}"):
-                    found = _brought(module, attribute, signature)
+                    found = _own_example(module, attribute, signature)
             except UserError as error:
                 failures.append(error.message)
                 continue
             if found is not None:
-                return _repeated(found, device_of(module), attribute), ""
+                return _copying_maker(found, device_of(module), attribute), ""
     guessed = _guess(module, signature)
     if guessed is not None:
-        return drawn_batch(module, (guessed,), "inferred"), ""
+        return input_maker(module, (guessed,), "inferred"), ""
     return None, "; ".join([_what_to_pass(module, signature, option), *failures])
 
 
@@ -98,7 +98,7 @@ def device_of(module: nn.Module) -> torch.device:
 # --- what the module brings along ------------------------------------------------------------------------------
 
 
-def _brought(module: nn.Module, attribute: str, signature: Signature | None) -> Any:
+def _own_example(module: nn.Module, attribute: str, signature: Signature | None) -> Any:
     """Return the module's own example, None if it has none that its forward takes."""
     found = getattr(module, attribute, None)
     if not tensors_in(found):
@@ -113,20 +113,20 @@ def _open(signature: Signature) -> bool:
     return signature.takes_any_name and not signature.named
 
 
-def _repeated(found: Any, device: torch.device, origin: str) -> Maker:
-    return lambda: _arranged(found, device, origin)
+def _copying_maker(found: Any, device: torch.device, origin: str) -> Maker:
+    return lambda: _copied_batch(found, device, origin)
 
 
-def _arranged(value: Any, device: torch.device | None, origin: str) -> Batch:
+def _copied_batch(value: Any, device: torch.device | None, origin: str) -> Batch:
     """Arrange copies of the parts of `value` as the arguments that they stand for; what was one object stays one."""
     copies: dict[int, Any] = {id(tensor): _copy(tensor, device) for tensor in tensors_in(value)}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return Batch(tuple(Given(_copied(value[key], copies), key) for key in value), origin)
+        return Batch(tuple(Given(_deep_copy(value[key], copies), key) for key in value), origin)
     is_several = isinstance(value, tuple | list) and not isinstance(value, PackedSequence)
-    return Batch(tuple(Given(_copied(item, copies)) for item in (value if is_several else [value])), origin)
+    return Batch(tuple(Given(_deep_copy(item, copies)) for item in (value if is_several else [value])), origin)
 
 
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
+def _deep_copy(value: Any, copies: dict[int, Any]) -> Any:
     """Copy a structure around the copies of its tensors; what cannot be copied is handed over as it is."""
     try:
         return copy.deepcopy(value, copies)
@@ -226,6 +226,6 @@ def _check(module: nn.Module, inputs: tuple[Input, ...]) -> None:
         if name not in signature.named and not signature.takes_any_name:
             hint = (
                 did_you_mean(name, signature.named)
-                or f"it takes: {listed(signature.named) if signature.named else 'no names'}"
+                or f"it takes: {enumeration(signature.named) if signature.named else 'no names'}"
             )
             raise UserError(f"{takes} has no argument {name!r}", where="--input", hint=hint, code="bad-option")

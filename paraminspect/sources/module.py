@@ -19,9 +19,9 @@ from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Loss, Subject
 from paraminspect.modules.walk import attributes_of
 from paraminspect.report import Source
-from paraminspect.sources.examples import drawn_batch, example_batch
+from paraminspect.sources.examples import example_maker, input_maker
 from paraminspect.sources.locate import Reference
-from paraminspect.sources.signature import annotation, listed, signature_of
+from paraminspect.sources.signature import annotation, enumeration, signature_of
 from paraminspect.spec.model import Input
 
 _WANTED = "name a torch.nn.Module, a Module class, or a function that returns one"
@@ -53,12 +53,12 @@ def load(
             raise UserError(message, where="--arg", hint="name its class, or leave --arg out", code="bad-option")
         module = found
     else:
-        module = _made(found, reference, device)
+        module = _called(found, reference, device)
     with user_code(f"{reference.text}, while it was looked at,"):
         _check_built(module, reference.text)
         if device is not None:
             _move(module, device, reference.text)
-        make_input, why = (drawn_batch(module, inputs), "") if inputs else example_batch(module)
+        make_input, why = (input_maker(module, inputs), "") if inputs else example_maker(module)
         ties = declared_ties(module)
     return Subject(
         module=module,
@@ -75,7 +75,7 @@ def load(
 # --- the call --------------------------------------------------------------------------------------------------
 
 
-def _made(found: Any, reference: Reference, device: str | None) -> nn.Module:
+def _called(found: Any, reference: Reference, device: str | None) -> nn.Module:
     """Call what is no module yet; whatever comes back but a module is refused."""
     if not callable(found):
         raise _no_module(f"is {_kind(found)}", found, reference.text)
@@ -99,7 +99,7 @@ def _arguments(function: Callable[..., Any], reference: Reference) -> tuple[list
             raise UserError(f"{reference.text} takes no {name!r}", where="--arg", hint=hint, code="bad-argument")
     missing = [one for one in signature.required if one.name not in kwargs]
     if missing:
-        names = listed(one.name for one in missing)
+        names = enumeration(one.name for one in missing)
         hint = f"it takes {signature}\n{_how_to_give(missing)}"
         raise UserError(f"needs {names}", where=reference.text, hint=hint, code="missing-argument")
     first = [one.name for one in signature.parameters if one.kind is Parameter.POSITIONAL_ONLY]

@@ -67,7 +67,7 @@ def signature_of(function: Callable[..., Any]) -> Signature | None:
         return None
 
 
-def listed(names: Iterable[str]) -> str:
+def enumeration(names: Iterable[str]) -> str:
     """Return ``a``, ``a and b`` or ``a, b and c``."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -15,7 +15,7 @@ from paraminspect.errors import UserError
 from paraminspect.experiments.compare import compare
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.coordinate_check import slopes_of
-from paraminspect.experiments.ranking import steadiest, summed_up, verdicts_of
+from paraminspect.experiments.ranking import steadiest, trial_of, verdicts_of
 from paraminspect.init.rules import bind_rules, option_rules
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import (
@@ -399,7 +399,7 @@ def course(factor: float | None, verdict: str = "steady", law: str | None = None
 
 
 def trial(scheme: str, forward: Course, backward: Course, width: int | None = None) -> Trial:
-    return summed_up(scheme, width, None, Signal(1, forward=forward, backward=backward), [], None)
+    return trial_of(scheme, width, None, Signal(1, forward=forward, backward=backward), [], None)
 
 
 STEADY, GONE = course(1.01), course(0.0, "dead")
@@ -503,7 +503,7 @@ def test_shares_count_every_layer_by_its_width() -> None:
         layer(2, 2.0, 0.5, width=10, dead=0.5, expected=SignalExpected(dead=0.6)),
         layer(3, 3.0, 0.4, width=1),
     )
-    found = summed_up("a", 64, None, Signal(2, layers=layers, forward=STEADY, backward=course(1 / 1.01)), [1.0, 3.0], 5)
+    found = trial_of("a", 64, None, Signal(2, layers=layers, forward=STEADY, backward=course(1 / 1.01)), [1.0, 3.0], 5)
     assert found == Trial(
         "a",
         64,
@@ -521,9 +521,9 @@ def test_shares_count_every_layer_by_its_width() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    empty = summed_up("a", None, None, Signal(1), [None], None)
+    empty = trial_of("a", None, None, Signal(1), [None], None)
     assert replace(empty, signal=None) == Trial("a")
-    gone = summed_up("a", None, None, Signal(1, layers=(layer(1, 0.0, 0.0), layer(2, 0.0, 0.0))), [math.nan], None)
+    gone = trial_of("a", None, None, Signal(1, layers=(layer(1, 0.0, 0.0), layer(2, 0.0, 0.0))), [math.nan], None)
     assert (gone.q_last, gone.gradient_ratio, gone.unsteadiness) == (0.0, None, None)
     assert math.isnan(gone.loss)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from paraminspect.experiments.selection import SORTS, arranged
+from paraminspect.experiments.selection import SORTS, in_order
 from paraminspect.report import Gradient, Parameter, Values
 from tests.conftest import Ran
 
@@ -35,14 +35,14 @@ ROWS = (row("b", 2, 0.5, 1.0), row("a", None), row("d", 8, -3.0, None), row("c",
     ],
 )
 def test_the_largest_first_and_the_unknown_last(sort: str | None, names: str) -> None:
-    assert "".join(one.name for one in arranged(ROWS, sort, None)) == names
+    assert "".join(one.name for one in in_order(ROWS, sort, None)) == names
     assert sort in (None, "name", *SORTS)
 
 
 def test_top_takes_the_rows_with_most_elements() -> None:
-    assert [one.name for one in arranged(ROWS, None, 2)] == ["d", "b"]
-    assert [one.name for one in arranged(ROWS, "gradient", 1)] == ["c"]
-    assert arranged(ROWS, "name", 9) == arranged(ROWS, "name", None)
+    assert [one.name for one in in_order(ROWS, None, 2)] == ["d", "b"]
+    assert [one.name for one in in_order(ROWS, "gradient", 1)] == ["c"]
+    assert in_order(ROWS, "name", 9) == in_order(ROWS, "name", None)
 
 
 def test_the_totals_are_of_the_whole_model(run: Callable[..., Ran]) -> None:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from paraminspect.errors import UserError
 from paraminspect.modules.subject import Batch
-from paraminspect.sources.examples import doubt, drawn_batch, example_batch, given_batch
+from paraminspect.sources.examples import batch_of, doubt, example_maker, input_maker
 from paraminspect.spec.inputs import parse_input
 
 
@@ -29,7 +29,7 @@ class Wants(nn.Module):
 
 
 def made(module: nn.Module) -> Batch:
-    make, why = example_batch(module)
+    make, why = example_maker(module)
     assert why == ""
     assert make is not None
     return make()
@@ -85,7 +85,7 @@ def test_what_a_module_brings_along(name: str) -> None:
 
 
 def test_every_call_makes_a_copy_of_its_own() -> None:
-    make, _ = example_batch(Wants(lambda x: x, example_input_array=X))
+    make, _ = example_maker(Wants(lambda x: x, example_input_array=X))
     assert make is not None
     first = make().args[0]
     first.zero_()
@@ -98,7 +98,7 @@ def test_a_deep_structure_moves_to_the_device_of_the_model() -> None:
     module = Wants(lambda x: x, example_input_array={"x": {"a": [X, (M,)]}}).to("meta")
     value = made(module).kwargs["x"]
     assert value["a"][0].is_meta and value["a"][1][0].is_meta
-    sequence = given_batch({"x": packed}).kwargs["x"]
+    sequence = batch_of({"x": packed}).kwargs["x"]
     assert torch.equal(sequence.data, packed.data) and sequence.data is not packed.data
 
 
@@ -113,11 +113,11 @@ class Raises(Wants):
 def test_dummies_that_raise_print_and_draw_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
     module = Raises(lambda x: x)
     before = torch.get_rng_state()
-    example_batch(module)
+    example_maker(module)
     assert torch.equal(torch.get_rng_state(), before)
     batch = made(module)
     assert (shapes(batch), batch.origin) == ([(None, (2, 3))], "inferred")
-    make, why = example_batch(Raises(lambda a, b: a))
+    make, why = example_maker(Raises(lambda a, b: a))
     assert make is None
     assert why == (
         "no forward: forward(a, b) needs 2 inputs; pass --input a=SHAPE --input b=SHAPE; "
@@ -218,24 +218,24 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning", "ignore:Initializing zero-element:UserWarning")
 def test_what_to_pass(name: str) -> None:
     build, wanted = UNKNOWN[name]
-    make, why = example_batch(build())
+    make, why = example_maker(build())
     assert make is None
     assert why.removeprefix("no forward: ").replace("torch.", "") == wanted
 
 
 def test_a_module_without_forward_says_so() -> None:
-    assert example_batch(nn.ModuleList([NET])) == (None, "no forward: ModuleList defines none")
+    assert example_maker(nn.ModuleList([NET])) == (None, "no forward: ModuleList defines none")
 
 
 def test_a_signature_that_cannot_be_read() -> None:
-    assert example_batch(Wants(max)) == (None, "no forward: the input is not known; pass --input SHAPE")
+    assert example_maker(Wants(max)) == (None, "no forward: the input is not known; pass --input SHAPE")
 
 
 # --- what was given --------------------------------------------------------------------------------------------
 
 
 def drawn(module: nn.Module, *texts: str) -> Batch:
-    return drawn_batch(module, tuple(map(parse_input, texts)))()
+    return input_maker(module, tuple(map(parse_input, texts)))()
 
 
 def test_inputs_by_position_and_by_name() -> None:
@@ -253,7 +253,7 @@ def test_inputs_by_position_and_by_name() -> None:
     assert [one.value.dtype for one in batch.given] == [value.dtype for value in wanted]
     assert [one.name for one in batch.given] == [None, None, "mask", "t"]
     assert batch.origin == "--input"
-    assert (doubt(batch), doubt(given_batch(X)), doubt(Batch(()))) == ("", "", "")
+    assert (doubt(batch), doubt(batch_of(X)), doubt(Batch(()))) == ("", "", "")
 
 
 def test_the_dtype_and_the_device_are_those_of_the_first_parameters() -> None:
@@ -307,7 +307,7 @@ GIVEN: dict[str, tuple[Any, list[tuple[str | None, type]]]] = {
 @pytest.mark.parametrize("name", GIVEN)
 def test_what_is_given_from_python(name: str) -> None:
     value, wanted = GIVEN[name]
-    batch = given_batch(value)
+    batch = batch_of(value)
     assert [(one.name, type(one.value)) for one in batch.given] == wanted
     assert batch.origin == "given"
 
@@ -315,7 +315,7 @@ def test_what_is_given_from_python(name: str) -> None:
 def test_given_tensors_are_copies_that_keep_what_they_are() -> None:
     leaf = torch.ones(2, requires_grad=True)
     made_of = leaf * 2
-    a, b, again, nested = given_batch((leaf, made_of, leaf, {"k": [leaf]})).args
+    a, b, again, nested = batch_of((leaf, made_of, leaf, {"k": [leaf]})).args
     assert a.requires_grad and b.requires_grad and a.is_leaf and b.is_leaf
     assert again is a and nested["k"][0] is a
     a.data.zero_()
@@ -334,7 +334,7 @@ class Refuses:
 
 def test_what_cannot_be_copied_is_handed_over() -> None:
     refuses = Refuses()
-    assert given_batch((refuses,)).args == (refuses,)
+    assert batch_of((refuses,)).args == (refuses,)
 
 
 def test_a_doubt_names_where_the_input_came_from() -> None:
@@ -349,8 +349,8 @@ def test_the_models_of_transformers() -> None:
     batch = made(transformers.GPT2Model(config))
     assert (shapes(batch), batch.origin) == ([("input_ids", (3, 5))], "dummy_inputs")
     vision = transformers.ViTModel(transformers.ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2))
-    make, why = example_batch(vision)
+    make, why = example_maker(vision)
     assert make is None
     assert "pass --input pixel_values=SHAPE" in why
-    given = given_batch(transformers.BatchEncoding({"input_ids": torch.ones(1, 2, dtype=torch.long)}))
+    given = batch_of(transformers.BatchEncoding({"input_ids": torch.ones(1, 2, dtype=torch.long)}))
     assert shapes(given) == [("input_ids", (1, 2))]
