@@ -10,7 +10,6 @@ from operator import attrgetter
 from paraminspect.page.verdicts import judgement
 from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, Trial, Values
 from paraminspect.text.escape import clean
-from paraminspect.text.view import View
 
 _OWN = ("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device")
 _FLAGS = ("requires_grad", "identity", "storage")
@@ -52,7 +51,7 @@ _Cell = str | float | None
 _figures_of = attrgetter(*_FIGURES)
 
 
-def render(report: Report, view: View) -> Iterator[str]:
+def render(report: Report) -> Iterator[str]:
     """Yield the header and the rows, lines ended by ``\\n``; control characters in a name are escaped."""
     if report.comparison is not None:
         yield _compared(report.comparison)

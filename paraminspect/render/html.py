@@ -6,11 +6,9 @@ It sets no background and no text colour but for what is wrong; every text from 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from html import escape
 from typing import Any
 
-from paraminspect.page import page
 from paraminspect.page.parts import (
     BROKEN,
     QUIET,
@@ -24,7 +22,6 @@ from paraminspect.page.parts import (
     Part,
     Table,
 )
-from paraminspect.report import Report
 from paraminspect.text.escape import CODE, clean, clean_lines, spell
 from paraminspect.text.view import View
 
@@ -54,12 +51,7 @@ _STYLE = """<style>
 """
 
 
-def render(report: Report, view: View) -> Iterator[str]:
-    """Yield the page of the command that made the report, as one fragment."""
-    yield from draw(page(report, replace(view, width=None, colour=False, on_paper=True)))
-
-
-def draw(found: Page) -> Iterator[str]:
+def draw(found: Page, view: View) -> Iterator[str]:
     """Yield a page in pieces: the heading, what was run, then its parts; long tables cut."""
     yield f'<div class="paraminspect">\n{_STYLE}'
     yield f"<p><b>{_text(found.name, bare=True)}</b>: {_text(found.title)}</p>\n"

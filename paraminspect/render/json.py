@@ -9,12 +9,11 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from paraminspect.report import SCHEMA, VERSION, Report
-from paraminspect.text.view import View
 
 _BATCH = 500
 
 
-def render(report: Report, view: View) -> Iterator[str]:
+def render(report: Report) -> Iterator[str]:
     """Yield the text of ``report.to_dict()``, encoded from the Report itself, without a copy of it in dicts."""
     yield from pieces({"schema": SCHEMA, "version": VERSION, **vars(report)})
 

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from paraminspect.page import page
 from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table
-from paraminspect.report import Report
 from paraminspect.text.escape import CODE, END, clean, clean_lines, spell
 from paraminspect.text.view import View
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
 
 
-def render(report: Report, view: View) -> Iterator[str]:
-    """Yield GitHub-flavoured markdown."""
-    paper = replace(view, width=None, colour=False, decoration=False, fold=False, on_paper=True)
-    yield from draw(page(report, paper))
-
-
-def draw(found: Page) -> Iterator[str]:
+def draw(found: Page, view: View) -> Iterator[str]:
     """Yield a page in pieces: its title as a heading, then its parts, a blank line between."""
     yield f"### {_text(found.name)}: {_text(found.title)}\n"
     if found.setting:

@@ -6,9 +6,9 @@ python -m tests.benchmarks.tables [--rows N]
 from __future__ import annotations
 
 import argparse
-import importlib
 import time
 
+from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Init, Parameter, Report, Source, Totals, Values
 from paraminspect.text.view import View
 
@@ -56,10 +56,9 @@ def main() -> None:
     report = literal(rows)
     for name, bound in BOUNDS.items():
         form, _, unfolded = name.partition(", ")
-        render = importlib.import_module(f"paraminspect.render.{form}").render
         view = View(width=120 if form == "table" else None, colour=form == "table", fold=not unfolded)
         start = time.perf_counter()
-        size = sum(len(piece) for piece in render(report, view))
+        size = sum(len(piece) for piece in render(report, form, view))
         seconds = time.perf_counter() - start
         limit = f"  (at most {bound:g} s for 100,000)" if bound else ""
         print(f"{name:<18}{seconds:6.2f} s  {size / 1e6:8.1f} MB  {rows / seconds:12,.0f} rows/s{limit}")

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -18,6 +17,7 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
 from paraminspect.page.pictures import CourseScale, backward_steps, course_scale, forward_steps
+from paraminspect.render import render
 from paraminspect.render.csv import TRIALS
 from paraminspect.report import (
     Comparison,
@@ -154,8 +154,7 @@ VIEWS = {
 
 
 def rendered(form: str, report: Report, view: View) -> str:
-    text: str = "".join(import_module(f"paraminspect.render.{form.partition('.')[0]}").render(report, view))
-    return text
+    return "".join(render(report, form.partition(".")[0], view))
 
 
 @pytest.mark.parametrize("form", VIEWS)

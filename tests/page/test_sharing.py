@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 
 from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.sharing import MEANING, constants, summary_lines
+from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Parameter, Report, Sharing, Source, Totals, Use
 from paraminspect.text.view import ASCII, View
 
@@ -66,8 +66,7 @@ VIEWS = {
 
 @pytest.mark.parametrize("form", VIEWS)
 def test_share_of_every_kind(form: str, golden: Callable[[str, str], None]) -> None:
-    render = import_module(f"paraminspect.render.{form.partition('.')[0]}").render
-    golden(f"sharing.{form}.txt", "".join(render(report(*GROUPS), VIEWS[form])))
+    golden(f"sharing.{form}.txt", "".join(render(report(*GROUPS), form.partition(".")[0], VIEWS[form])))
 
 
 def test_every_kind_of_the_glossary_is_shown_here() -> None:
@@ -116,18 +115,17 @@ def test_the_summary_of_nothing() -> None:
 
 @pytest.mark.parametrize("form", ["table", "plain", "markdown"])
 def test_equal_values_are_not_sharing(form: str) -> None:
-    render = import_module(f"paraminspect.render.{form}").render
     nothing = "nothing is shared: 1 parameter tensor, each an object and a storage of its own"
     equal = [one for one in GROUPS if one.kind.startswith("equal-") and not one.verdict]
-    assert nothing in "".join(render(report(*equal), View()))
-    assert nothing not in "".join(render(report(GROUPS[3]), View()))
+    assert nothing in "".join(render(report(*equal), form, View()))
+    assert nothing not in "".join(render(report(GROUPS[3]), form, View()))
 
 
 def test_constants_are_counted_never_listed() -> None:
     assert constants(report(*GROUPS)) == f"5 tensors in 2 groups: {MEANING['equal-constant'].kind}"
     assert constants(report(*GROUPS[:5])) == ""
     for form in ("table", "markdown"):
-        out = "".join(import_module(f"paraminspect.render.{form}").render(report(*GROUPS), View()))
+        out = "".join(render(report(*GROUPS), form, View()))
         assert "norm." not in out and "5 tensors in 2 groups" in out
 
 
@@ -136,4 +134,4 @@ def test_names_and_repairs_are_harmless() -> None:
     group = Sharing("same-view", (bad, "c"), 1, 4, repair=f"model.c = {bad}", missing=(bad,))
     for form in ("table", "plain", "markdown"):
         for shared in (group, replace(group, verdict="broken", origin=bad), replace(group, verdict="missing")):
-            assert "\x1b" not in "".join(import_module(f"paraminspect.render.{form}").render(report(shared), View()))
+            assert "\x1b" not in "".join(render(report(shared), form, View()))

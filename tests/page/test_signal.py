@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from itertools import pairwise
 
 import pytest
 
 from paraminspect.page.signal_layers import LEGEND, strays, wrong_with
 from paraminspect.page.signal_verdicts import conditions, signal_lines
+from paraminspect.render import render
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
 from paraminspect.text.view import ASCII, Glyphs, View
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report
@@ -22,7 +22,7 @@ STEADY = Course("steady", None, 1.01, 1.0, 0.9, 1.1, None, 1.4, 1.5)
 
 def rendered(form: str, signal: Signal, view: View) -> str:
     report = replace(signal_report(signal), forward=None)
-    return "".join(import_module(f"paraminspect.render.{form}").render(report, view))
+    return "".join(render(report, form, view))
 
 
 def told(signal: Signal, glyphs: Glyphs = Glyphs()) -> dict[str, list[str]]:  # noqa: B008  # frozen

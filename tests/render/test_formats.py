@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, Code, Column, Entries, Listing, Page, Paragraph, Table
-from paraminspect.render import html, markdown, table
-from paraminspect.render.plain import bare
+from paraminspect.render import html, markdown, table, view_of
 from paraminspect.text.escape import code, word
 from paraminspect.text.view import ASCII, View
 
@@ -131,16 +130,18 @@ def test_a_page_as_a_table() -> None:
 
 def test_a_page_as_plain_text() -> None:
     ruled = TABLE.replace("───────────────────────\n", "").replace(" · ", " | ").replace("→", "->")
-    assert "".join(table.draw(PAGE, bare(View()))) == ruled
-    assert ruled.isascii() and bare(View(width=9, colour=True)) == View(glyphs=ASCII, decoration=False, fold=False)
+    assert "".join(table.draw(PAGE, view_of("plain", View()))) == ruled
+    assert ruled.isascii() and view_of("plain", View(width=9, colour=True)) == View(
+        glyphs=ASCII, decoration=False, fold=False
+    )
 
 
 def test_a_page_as_markdown() -> None:
-    assert "".join(markdown.draw(PAGE)) == MARKDOWN
+    assert "".join(markdown.draw(PAGE, View())) == MARKDOWN
 
 
 def test_a_page_as_html() -> None:
-    fragment = "".join(html.draw(PAGE))
+    fragment = "".join(html.draw(PAGE, View()))
     assert fragment.startswith('<div class="paraminspect">\n<style>') and fragment.partition("</style>\n")[2] == HTML
 
 
@@ -157,5 +158,5 @@ def test_a_narrow_terminal_drops_columns_and_colour_follows_the_tone() -> None:
 @pytest.mark.parametrize("text", ["", "a", "\x0e\x0f", "\x11a\x0fb\x0e", "a\x1bb"])
 def test_no_text_can_forge_a_mark(text: str) -> None:
     page = Page(code(text), word(text), (code(text),), (Paragraph(f"{code(text)}|{word(text)}|"),))
-    for out in (table.draw(page, View()), markdown.draw(page), html.draw(page)):
+    for out in (table.draw(page, View()), markdown.draw(page, View()), html.draw(page, View())):
         assert not {"\x0e", "\x0f", "\x11", "\x1b"} & set("".join(out))

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from paraminspect.render.html import MOST_ROWS, render
+from paraminspect.render import render
+from paraminspect.render.html import MOST_ROWS
 from paraminspect.report import Failure, Report
 from paraminspect.text.view import View
 
@@ -89,7 +90,7 @@ class Page(HTMLParser):
 
 
 def page(report: Report) -> Page:
-    return Page("".join(render(report, View())))
+    return Page("".join(render(report, "html", View())))
 
 
 def test_it_is_well_formed(sample: tuple[str, Report]) -> None:
@@ -142,7 +143,9 @@ def test_a_very_long_table_is_cut_and_says_so(sample_named: Callable[[str], Repo
     rows = tuple(replace(report.parameters[0], name=f"p{i}") for i in range(MOST_ROWS + 7))
     long = replace(report, parameters=rows)
     assert len(page(long).rows) == MOST_ROWS + 2
-    assert '<p class="quiet">7 more rows (<code>.parameters</code> has every row)</p>' in "".join(render(long, View()))
+    assert '<p class="quiet">7 more rows (<code>.parameters</code> has every row)</p>' in "".join(
+        render(long, "html", View())
+    )
 
 
 def test_it_keeps_the_colours_of_the_page(sample_named: Callable[[str], Report]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import pytest
 
+from paraminspect.render import render
 from paraminspect.report import Report, Sharing, Use, Verdict
 from paraminspect.text.view import View
 
@@ -56,9 +56,8 @@ def calls(pieces: Iterator[str]) -> int:
 def test_twice_the_rows_take_twice_the_calls(
     form: str, name: str, grow: Callable[[Report, int], Report], sample_named: Callable[[str], Report]
 ) -> None:
-    render = import_module(f"paraminspect.render.{form}").render
     view = View(width=100, colour=True)
-    once, twice = (calls(render(grow(sample_named(name), rows), view)) for rows in (ROWS, 2 * ROWS))
+    once, twice = (calls(render(grow(sample_named(name), rows), form, view)) for rows in (ROWS, 2 * ROWS))
     assert twice < 2.2 * once
 
 
@@ -66,6 +65,5 @@ def test_twice_the_rows_take_twice_the_calls(
 def test_so_it_is_with_every_row_and_with_sums(
     view: View, grow: Callable[[Report, int], Report], sample_named: Callable[[str], Report]
 ) -> None:
-    render = import_module("paraminspect.render.table").render
-    once, twice = (calls(render(grow(sample_named("show"), rows), view)) for rows in (ROWS, 2 * ROWS))
+    once, twice = (calls(render(grow(sample_named("show"), rows), "table", view)) for rows in (ROWS, 2 * ROWS))
     assert twice < 2.2 * once

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page import page
 from paraminspect.page.parts import HEAD, QUIET, SHARED, Code, Entries, Listing, Page, Paragraph, Part, Table
 from paraminspect.render.table.layout import lay_out
 from paraminspect.render.table.lines import aside, entry, flow, fold, paint
-from paraminspect.report import Report
 from paraminspect.text.view import View
 
 _INDENT = 2
 _MOST_CODE = 40
 _LABEL = 22
-
-
-def render(report: Report, view: View) -> Iterator[str]:
-    """Yield the page of the command that made the report."""
-    yield from draw(page(report, view), view)
 
 
 def draw(found: Page, view: View) -> Iterator[str]:
