@@ -14,6 +14,7 @@ from paraminspect.modules.forgotten import MOST_VALUES, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.report import Totals
+from paraminspect.text.numbers import some_of
 
 _HALF_BYTES = {torch.quint4x2, torch.quint2x4}  # several elements in a byte: only the memory tells how many bytes
 _COMPRESSED = {
@@ -218,16 +219,11 @@ def _notes(found: Walk, search: Search) -> Iterator[str]:
     if own:
         yield f"{own}: the rows are what is registered, which is what state_dict saves"
     if found.cycles:
-        yield f"left out, for they lead back to a module above them: {_some(found.cycles)}"
+        yield f"left out, for they lead back to a module above them: {some_of([*map(repr, found.cycles)])}"
     if found.cut:
         yield f"modules go by more than {MOST_ALIASES:,} further names: some are left out, no tensor is"
     for name in search.cut:
         yield f"{name!r} leads to more than {MOST_VALUES:,} values: forgotten tensors behind it may be missing"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(repr, names[:3]))
-    return f"{shown} and {len(names) - 3:,} more" if len(names) > 3 else shown
 
 
 def count(inventory: Inventory) -> Totals:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from paraminspect.analysis.inventory import Inventory, take_inventory
-from paraminspect.analysis.signal import CallFigures, Trace, calls_of, combined, follow
+from paraminspect.analysis.signal import CallFigures, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.initial_values import initialise, moments_of
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
@@ -60,7 +60,7 @@ def grad(
         applied, batch = initialise(other, rules)
         traces.append(_followed(other, take_inventory(other.module), batch or draw_batch(other.make_input), applied))
         advance()
-    signal = combined(traces)
+    signal = signal_over_seeds(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
     layers = _with_expectations(report.layers, first)
     return replace(report, signal=signal, layers=layers, verdicts=(*report.verdicts, *_verdicts(signal)))

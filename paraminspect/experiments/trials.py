@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from paraminspect.analysis.inventory import Inventory, take_inventory
-from paraminspect.analysis.signal import Trace, combined, follow
+from paraminspect.analysis.signal import Trace, follow, signal_over_seeds
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of
 from paraminspect.experiments.contenders import Contender, Size
@@ -84,7 +84,7 @@ class Bench:
                 return self._failed(contender, size, failure_of(raised))
             self.advance()
         losses = [trace.loss for trace in traces]
-        signal = combined(traces)
+        signal = signal_over_seeds(traces)
         for note in signal.notes:
             if note.startswith(_WHY_NOT):
                 self.notes.setdefault(note, note)

@@ -187,7 +187,7 @@ def _generator(generator: Any) -> Restore:
 
 
 def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Tell whether two sets of attributes are the same objects, in the same order."""
+    """Tell whether two dictionaries have equal names in equal order, and hold identical objects."""
     if len(now) != len(before) or not all(map(operator.is_, now.values(), before.values())):
         return False
     return list(now) == list(before)

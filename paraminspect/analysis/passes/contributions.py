@@ -169,7 +169,10 @@ def _wide(grad: Tensor) -> Tensor:
 
 
 def _difference(grad: Tensor, total: Tensor) -> Tensor:
-    """Return grad - total; 0 where they are the same in the dtype of `grad`, which NaN and an overflow may be."""
+    """Return grad - total, and 0 where both are one number in the dtype of `grad`.
+
+    So NaN - NaN is 0 here, and so is infinity less a sum of 70,000 for float16, which holds no more than 65,504.
+    """
     received, summed = dense(grad), _wide(total)
     rounded = summed.to(grad.dtype)
     same = (received == rounded) | (received.isnan() & rounded.isnan())

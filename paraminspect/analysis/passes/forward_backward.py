@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.ledger import Ledger
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
-from paraminspect.analysis.passes.operands import Dispatched
+from paraminspect.analysis.passes.operands import DispatchReader
 from paraminspect.analysis.passes.running_modules import LayerCall, Watch
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.torch_state import eager, recording, room
@@ -131,7 +131,7 @@ def _run_backward(loss: Tensor) -> None:
 def _noting_scripts(modules: Walk, ledger: Ledger) -> Iterator[None]:
     """Note also what TorchScript reads, where there is any: every operation costs more."""
     if any(issubclass(type(child), torch.jit.ScriptModule) for _, child in modules.once()):
-        with Dispatched(ledger.parameters, ledger.read):
+        with DispatchReader(ledger.parameters, ledger.read):
             yield
     else:
         yield

@@ -58,7 +58,7 @@ def tensors_among(items: Iterable[Any], wanted: dict[int, Tensor]) -> dict[int, 
     return found
 
 
-class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+class DispatchReader(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """Note the `wanted` tensors that any operation takes, also those that TorchScript runs out of Python's sight."""
 
     def __init__(self, wanted: dict[int, Tensor], read: set[int]) -> None:

@@ -86,7 +86,7 @@ class Running:
             self.returned(running, output)
 
     def returned(self, running: Frame, output: Any) -> None:
-        """Take note of what a module returned: the stack itself needs nothing of it."""
+        """Note what a module returned; for subclasses to override, the stack itself needs nothing of it."""
 
     def _take(self, module: nn.Module) -> Frame | None:
         """Remove the module from the stack, and what a BaseException left above it: no hook hears of those."""
@@ -181,7 +181,7 @@ class Watch(Running):
                 self._await_gradient(repeated, found)
 
     def _repeated(self, call: LayerCall, calls: list[LayerCall]) -> LayerCall | None:
-        """Return the call that a checkpoint repeats: the last that gave the same and has no gradient yet."""
+        """Return the call that a checkpoint repeats: the last one with equal figures that has no gradient yet."""
         self.queue.flush()
         return next((one for one in reversed(calls) if one.out == call.out and one.grad.rms is None), None)
 

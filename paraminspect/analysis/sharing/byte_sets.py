@@ -24,7 +24,7 @@ _CHUNK = 2**16
 
 
 @dataclass(frozen=True)
-class Strided:
+class StridedBytes:
     """Bytes whose dimensions nest: a step never reaches back into what the steps inside it span.
 
     The last of `dims` is the run itself, of so many bytes with a step of 1.
@@ -71,7 +71,7 @@ class Strided:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedBytes:
     """Bytes whose dimensions interleave, run by run; unknown, but for the extent, where there are too many to list."""
 
     start: int
@@ -109,7 +109,7 @@ class Listed:
         yield self.starts[part], self.stops[part]
 
 
-Layout = Strided | Listed
+Layout = StridedBytes | ListedBytes
 
 
 def layout_of(start: int, itemsize: int, shape: Sequence[int], steps: Sequence[int]) -> Layout | None:
@@ -130,16 +130,16 @@ def layout_of(start: int, itemsize: int, shape: Sequence[int], steps: Sequence[i
             nested.append((count, step))
         else:
             return _listed(start, itemsize, [(count, step) for step, count in reversed(dims)])
-    return Strided(start, tuple(reversed(nested)))
+    return StridedBytes(start, tuple(reversed(nested)))
 
 
-def _listed(start: int, itemsize: int, dims: ElementDims) -> Listed:
+def _listed(start: int, itemsize: int, dims: ElementDims) -> ListedBytes:
     raw = (*((count, step * itemsize) for count, step in dims), (itemsize, 1))
     if span(dims) > MOST_LISTED:
-        return Listed(start, raw, None, None)
+        return ListedBytes(start, raw, None, None)
     touched = np.concatenate([[False], visits(dims) > 0, [False]])
     edges = start + itemsize * np.flatnonzero(np.diff(touched))
-    return Listed(start, raw, edges[::2], edges[1::2])
+    return ListedBytes(start, raw, edges[::2], edges[1::2])
 
 
 def _span(dims: Sequence[tuple[int, int]]) -> int:
@@ -153,11 +153,11 @@ def common(one: Layout, other: Layout) -> int | None:
         return 0
     if one == other:
         return one.size
-    if isinstance(one, Strided) and isinstance(other, Strided):
+    if isinstance(one, StridedBytes) and isinstance(other, StridedBytes):
         if _apart(one, other):
             return 0
         if _in_step(one, other):
-            inside = common(Strided(one.start, one.dims[1:]), Strided(other.start, other.dims[1:]))
+            inside = common(StridedBytes(one.start, one.dims[1:]), StridedBytes(other.start, other.dims[1:]))
             return None if inside is None else one.dims[0][0] * inside
     if one.runs is None or other.runs is None:
         return None
@@ -168,15 +168,18 @@ def common(one: Layout, other: Layout) -> int | None:
     return sum(int((many.below(stops) - many.below(starts)).sum()) for starts, stops in parts)
 
 
-def _apart(one: Strided, other: Strided) -> bool:
+def _apart(one: StridedBytes, other: StridedBytes) -> bool:
     """Tell whether the runs never meet modulo what divides every step, as those of different columns do."""
     period = math.gcd(*(step for _, step in (*one.dims[:-1], *other.dims[:-1])))
     ahead = other.start - one.start
     return period > 0 and ahead % period >= one.dims[-1][0] and -ahead % period >= other.dims[-1][0]
 
 
-def _in_step(one: Strided, other: Strided) -> bool:
-    """Tell whether both repeat something in the same steps, and neither reaches into the other's next."""
+def _in_step(one: StridedBytes, other: StridedBytes) -> bool:
+    """Tell whether both repeat as often with one step, and what they repeat fits into one step together.
+
+    Two columns of a matrix do: then it is enough to compare their first elements.
+    """
     if len(one.dims) == 1 or one.dims[0] != other.dims[0]:
         return False
     stop = max(each.start + _span(each.dims[1:]) for each in (one, other))

@@ -30,7 +30,7 @@ class MeasuredTensor:
 
 @dataclass(frozen=True)
 class Equal:
-    """Tensors, by number and in order, whose bits are all the same; `constant` if every element is, too."""
+    """Tensors, by number and in order, that are equal bit for bit; `constant` if all their elements are equal, too."""
 
     members: tuple[int, ...]
     constant: bool
@@ -48,7 +48,7 @@ def find_equal(measured: Sequence[MeasuredTensor]) -> list[Equal]:
     """
     found = []
     for alike in _several(measured, _exact_figures):
-        if _settled(alike[0]):
+        if _proves_constant(alike[0]):
             found.append(Equal(tuple(one.number for one in alike), constant=True))
         else:
             groups = _same_bits(alike)
@@ -93,7 +93,7 @@ def _exact_figures(one: MeasuredTensor) -> Hashable:
     return tensor.dtype, tuple(tensor.shape), values.min, values.max, values.zeros, values.nan, values.inf
 
 
-def _settled(one: MeasuredTensor) -> bool:
+def _proves_constant(one: MeasuredTensor) -> bool:
     """Tell whether the figures alone prove one constant; those of zeros do not tell 0.0 from −0.0."""
     values = one.values
     finite = values.min is not None and values.min == values.max and not values.nan and not values.inf

@@ -184,7 +184,10 @@ class Relations:
         return next(iter(sizes.values())) if len(sizes) == 1 else None
 
     def component(self, number: int) -> Hashable:
-        """Return what stands for all tensors that a tensor's bytes are connected with; for itself, if it has none."""
+        """Return the key of a tensor's component, which all tensors share that overlap directly or through others.
+
+        A tensor without memory is alone in its component.
+        """
         group = self._group_of.get(number)
         return -1 - number if group is None else self._sets.find(group)
 
@@ -197,7 +200,7 @@ class Relations:
         return self._kinds[group]
 
     def views(self, group: int) -> list[list[int]]:
-        """Return the tensors of one group, those that look at the bytes in the same way together."""
+        """Return the tensors of one group, those with equal dtype, shape and strides together."""
         found: dict[Hashable, list[int]] = defaultdict(list)
         for number in self.alike[group]:
             memory = self.memories[number]

@@ -13,7 +13,7 @@ from paraminspect.analysis.sharing.byte_sets import held_twice
 from paraminspect.analysis.sharing.equality import Equal, MeasuredTensor, find_equal, readable
 from paraminspect.analysis.sharing.relations import Relations
 from paraminspect.analysis.sharing.tensor_memory import memory_of
-from paraminspect.analysis.sharing.ties import Broken, Declared, repair
+from paraminspect.analysis.sharing.ties import BrokenTie, TieDeclarations, repair
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing, Values
 
@@ -118,7 +118,7 @@ class _Found:
 
     def __init__(self, inventory: Inventory, ties: Ties, values: Mapping[int, Values | None]) -> None:
         self.inventory, self.entries, self.origin = inventory, inventory.entries, ties.origin
-        self.declared = Declared(inventory, ties)
+        self.declared = TieDeclarations(inventory, ties)
         self.relations = Relations([memory_of(entry.tensor) for entry in self.entries])
         self.memory = groups_of(self.relations)
         alike = _alike(self.entries, values, self.relations)
@@ -211,7 +211,7 @@ class _Found:
         others = [self.entries[number] for number in group.members if number != kept]
         return repair(self.inventory.modules[""], self.entries[kept], others) if others else None
 
-    def _missing(self, tie: Broken) -> Sharing:
+    def _missing(self, tie: BrokenTie) -> Sharing:
         return Sharing(
             kind="not-shared",
             names=tie.names,

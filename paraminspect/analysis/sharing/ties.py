@@ -1,4 +1,4 @@
-"""Declared ties held against what is there, and the line of PyTorch that makes a broken one true."""
+"""TieDeclarations ties held against what is there, and the line of PyTorch that makes a broken one true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paraminspect.modules.subject import Ties
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenTie:
     """A declared tie that is none: the numbers of the entries its names belong to, and the names nothing has."""
 
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class Broken:
     missing: tuple[str, ...]
 
 
-class Declared:
+class TieDeclarations:
     """What is meant to be one.
 
     A tie of a single name is meant to be one with some other, which the declaration leaves open. A module that is
@@ -46,7 +46,7 @@ class Declared:
         meant = {self._meant.find(self._numbers[name]) for name in entry.names}
         return len(meant) == 1 or not self._open.isdisjoint(entry.names)
 
-    def broken(self) -> list[Broken]:
+    def broken(self) -> list[BrokenTie]:
         """Return every tie whose names are not all one tensor, or are not all there."""
         found = []
         for tie in self._ties:
@@ -54,7 +54,7 @@ class Declared:
             missing = tuple(name for name in tie if name not in self._owners)
             alone = len(tie) == 1 and any(len(self._entries[number].names) == 1 for number in numbers)
             if missing or alone or len(numbers) > 1:
-                found.append(Broken(tie, numbers, missing))
+                found.append(BrokenTie(tie, numbers, missing))
         return found
 
 

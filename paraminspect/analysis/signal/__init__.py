@@ -1,6 +1,6 @@
 """The signal through depth: second moments forward, a random cotangent backward, measured beside expected."""
 
-from paraminspect.analysis.signal.over_seeds import combined
+from paraminspect.analysis.signal.over_seeds import signal_over_seeds
 from paraminspect.analysis.signal.trace import CallFigures, Trace, calls_of, follow
 
-__all__ = ["CallFigures", "Trace", "calls_of", "combined", "follow"]
+__all__ = ["CallFigures", "Trace", "calls_of", "follow", "signal_over_seeds"]

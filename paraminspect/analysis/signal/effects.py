@@ -39,14 +39,21 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Unchanged(Effect):
-    """Keep every element, at its place if `places`; `samples` tells whether dimension 0 counts the samples still."""
+class IdentityEffect(Effect):
+    """Keep every element, at its place if `places`; `samples` tells whether dimension 0 counts the samples still.
+
+    ``x.reshape(n, -1)`` keeps samples but not places, ``x.to(float64)`` keeps both, ``x.t()`` neither.
+    """
 
     places: bool = True
     samples: bool = True
 
     def forward(self, states: States) -> State | None:
-        """Return the same; without its places, and without what two samples have in common, where they moved."""
+        """Return the input's state.
+
+        A ``transpose`` moves the elements: then one number stands for all places. Where dimension 0 counts something
+        else afterwards, two samples' product `k` is no longer known.
+        """
         (before,) = states
         if self.places and self.samples:
             return before
@@ -54,13 +61,15 @@ class Unchanged(Effect):
         return State(one.q, one.m, one.k if self.samples else None, one.gaussian, one.constant, one.uniform)
 
     def backward(self, grad: Field, states: Known) -> tuple[Field | None, ...]:
-        """Return the gradient itself."""
+        """Return the gradient as it is, averaged over the places where elements moved."""
         return (grad if self.places else mean_of(grad),)
 
 
 @dataclass(frozen=True)
-class Multiplied(Effect):
+class ProductEffect(Effect):
     """Multiply by random weights of mean 0: q → E w² · c · q + E b², c being the products that one element adds up.
+
+    For ``nn.Linear(100, 50)`` with E w² = 1/100 and no bias c is 100, so that q stays what it was.
 
     `samples` tells whether dimension 0 counts the samples still: in a product ``w @ x`` of two matrices it does not.
     """
@@ -83,13 +92,16 @@ class Multiplied(Effect):
         return State(q, self.bias.mean, k, True, self.bias.second, uniform)
 
     def backward(self, grad: Field, states: Known) -> tuple[Field | None, ...]:
-        """Return what the same weights make of the gradient."""
+        """Return E w² times the gradients that one element of the input collects: those of all it went into."""
         return (None if self.weight.mean != 0 else self.weight.second * self.connections.returned(grad),)
 
 
 @dataclass(frozen=True)
-class Activated(Effect):
-    """Apply a function to every element: q → E φ(z)², the gradient times E φ'(z)², where z is Gaussian."""
+class ActivationEffect(Effect):
+    """Apply a function to every element: q → E φ(z)², the gradient times E φ'(z)², where z is Gaussian.
+
+    A relu halves both when the mean of z is 0: q = 2 becomes 1.
+    """
 
     name: str
     params: Mapping[str, Any]
@@ -197,7 +209,7 @@ def _shifted(phi: theory.Activation, by: float) -> theory.Activation:
 
 
 @dataclass(frozen=True)
-class Normalised(Effect):
+class NormEffect(Effect):
     """Normalise over `size` elements: q → E γ² + E β², the gradient by what was divided by.
 
     That is one number only where all are `even`: where one sample, or one token, is not much smaller than another.
@@ -236,7 +248,7 @@ class Normalised(Effect):
 
 
 @dataclass(frozen=True)
-class Added(Effect):
+class SumEffect(Effect):
     """Add two independent parts, the second times `factor`."""
 
     factor: float = 1.0
@@ -261,7 +273,7 @@ class Added(Effect):
 
 
 @dataclass(frozen=True)
-class Shifted(Effect):
+class ShiftEffect(Effect):
     """Add a bias, the same for all samples."""
 
     bias: Law
@@ -280,12 +292,12 @@ class Shifted(Effect):
         )
 
     def backward(self, grad: Field, states: Known) -> tuple[Field | None, ...]:
-        """Return the gradient itself."""
+        """Return the gradient as it is: a sum passes it on."""
         return (grad,)
 
 
 @dataclass(frozen=True)
-class Scaled(Effect):
+class ScaleEffect(Effect):
     """Multiply by a number, or by independent ones with this mean and second moment."""
 
     by: Law
@@ -309,7 +321,7 @@ class Scaled(Effect):
 
 
 @dataclass(frozen=True)
-class Dropped(Effect):
+class DropoutEffect(Effect):
     """Keep each element with probability 1 − p, divided by that; two samples are dropped independently."""
 
     p: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from paraminspect.analysis.signal.effects import Added, Effect, Normalised
+from paraminspect.analysis.signal.effects import Effect, NormEffect, SumEffect
 from paraminspect.analysis.signal.figures import UNKNOWN, Figures
 from paraminspect.analysis.signal.states import Field, State, mean_of
 from paraminspect.report import SignalHistogram
@@ -140,7 +140,7 @@ class Graph:
         A norm after them takes the sum of its output out of every gradient.
         """
         node = self.outputs[0] if self.outputs else None
-        while node is not None and not node.opaque and not isinstance(node.effect, Normalised):
+        while node is not None and not node.opaque and not isinstance(node.effect, NormEffect):
             if node.weight is not None:
                 return True
             node = node.inputs[0] if len(node.inputs) == 1 else None
@@ -182,7 +182,7 @@ def _forward(node: Node) -> None:
 
 def _independent(node: Node) -> bool:
     """Tell whether the two parts of a sum are: one of them ends in random weights that the other never met."""
-    if not isinstance(node.effect, Added):
+    if not isinstance(node.effect, SumEffect):
         return True
     if len(node.inputs) != 2:
         return False

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paraminspect.analysis.signal.effects import Multiplied
+from paraminspect.analysis.signal.effects import ProductEffect
 from paraminspect.analysis.signal.figures import Figures
 from paraminspect.analysis.signal.graph import Node, Row
 from paraminspect.analysis.signal.trace import Trace
@@ -46,7 +46,7 @@ class LayerRuns:
     def silent(self) -> bool:
         """Tell whether this is a readout of zeros, through which no gradient comes back."""
         effect = self.nodes[0].effect
-        return self.reads_out and isinstance(effect, Multiplied) and effect.weight.second == 0
+        return self.reads_out and isinstance(effect, ProductEffect) and effect.weight.second == 0
 
     def seconds(self, pick: Callable[[Row], Figures]) -> list[float | None]:
         """Return a second moment of each seed, None also where elements are not finite."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect import theory
-from paraminspect.analysis.signal.effects import Activated
+from paraminspect.analysis.signal.effects import ActivationEffect
 from paraminspect.analysis.signal.figures import Figures
 from paraminspect.analysis.signal.graph import Node, Row
 from paraminspect.analysis.signal.layer_runs import (
@@ -24,12 +24,13 @@ from paraminspect.analysis.signal.trace import Trace, expected_dead
 from paraminspect.analysis.signal.trend import Series, judge
 from paraminspect.modules.nested_tensors import dtype_name
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
+from paraminspect.text.numbers import some_of
 
 _GROUPED: Final = "its fans are those of one group"
 _GONE: Final = 0.999  # of a second moment: what depends on the input is less than noise
 
 
-def combined(traces: Sequence[Trace]) -> Signal:
+def signal_over_seeds(traces: Sequence[Trace]) -> Signal:
     """Return the signal over all seeds, in which a run that failed, or took another way, has no part.
 
     Second moments are means over the seeds, factors geometric means; what theory expects is the mean of what it
@@ -182,7 +183,7 @@ def _quotient(one: float | None, other: float | None) -> float | None:
 
 
 def _saturated(node: Node) -> float | None:
-    return node.effect.saturated(node.inputs[0].state) if isinstance(node.effect, Activated) else None
+    return node.effect.saturated(node.inputs[0].state) if isinstance(node.effect, ActivationEffect) else None
 
 
 def _moments(found: list[Figures]) -> SignalMoments:
@@ -270,6 +271,4 @@ def _theory(traces: Sequence[Trace], shown: Sequence[SignalLayer]) -> Iterator[s
 
 
 def _some(names: Sequence[str]) -> str:
-    different = list(dict.fromkeys(names))
-    more = f" and {len(different) - _MOST:,} more" if len(different) > _MOST else ""
-    return ", ".join(different[:_MOST]) + more
+    return some_of(list(dict.fromkeys(names)), _MOST)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from paraminspect import theory
-from paraminspect.analysis.signal.effects import Activated, Multiplied
+from paraminspect.analysis.signal.effects import ActivationEffect, ProductEffect
 from paraminspect.analysis.signal.layer_runs import LayerRuns
 from paraminspect.analysis.signal.states import Law, mean_of
 
@@ -44,8 +44,8 @@ def regime_of(hidden: Sequence[LayerRuns]) -> Regime:
     """
     laws = [layer.nodes[0].effect for layer in hidden[1:]]
     active = [layer.first.activated for layer in hidden[1:]]
-    effects = [node.effect for node in active if node is not None and isinstance(node.effect, Activated)]
-    weighted = [law for law in laws if isinstance(law, Multiplied) and law.weight.mean == 0 and law.bias.mean == 0]
+    effects = [node.effect for node in active if node is not None and isinstance(node.effect, ActivationEffect)]
+    weighted = [law for law in laws if isinstance(law, ProductEffect) and law.weight.mean == 0 and law.bias.mean == 0]
     if hidden and any(hidden[0].asked) and effects and len(effects) == len(weighted) == len(laws):
         found = _fixed_point(hidden, effects, weighted)
         if found is not None:
@@ -60,7 +60,9 @@ def _factor(before: LayerRuns, after: LayerRuns) -> float | None:
     return one / other if one is not None and other else None
 
 
-def _fixed_point(hidden: Sequence[LayerRuns], effects: list[Activated], weighted: list[Multiplied]) -> Regime | None:
+def _fixed_point(
+    hidden: Sequence[LayerRuns], effects: list[ActivationEffect], weighted: list[ProductEffect]
+) -> Regime | None:
     known, start = effects[0].known, hidden[0].nodes[0].state
     fans = [layer.first.fan_in or 0 for layer in hidden[1:]]
     weights = [Law(0.0, law.weight.second * fan, law.weight.error) for law, fan in zip(weighted, fans, strict=True)]
@@ -70,19 +72,19 @@ def _fixed_point(hidden: Sequence[LayerRuns], effects: list[Activated], weighted
         return None
     weight, bias = _mean(weights), _mean(biases)
     q0 = max(mean_of(start.q) - bias, 0.0) / weight if weight else 1.0
-    point = _settled(known, weight, bias, q0)
+    point = _fixed_point_of(known, weight, bias, q0)
     if point is None or not math.isfinite(point.chi1):
         return None
-    around = [_settled(known, w, b, q0) for w in _reach(weight, weights) for b in _reach(bias, biases)]
+    around = [_fixed_point_of(known, w, b, q0) for w in _reach(weight, weights) for b in _reach(bias, biases)]
     chis = [point.chi1, *(one.chi1 for one in around if one is not None)]
     straddles = min(chis) <= 1.0 <= max(chis)
     name = "critical" if straddles else theory.regime(point.chi1, _CRITICAL / len(weighted))
-    alone = _settled(known, weight, 0.0, q0) if bias else point
+    alone = _fixed_point_of(known, weight, 0.0, q0) if bias else point
     drowned = name == "ordered" and alone is not None and alone.q < _NOTHING * point.q
     return Regime(point.chi1, _finite(point.xi_q), _finite(point.xi_c), name, settled=True, drowned=drowned)
 
 
-def _settled(known: theory.Activation, weight: float, bias: float, q0: float) -> theory.FixedPoint | None:
+def _fixed_point_of(known: theory.Activation, weight: float, bias: float, q0: float) -> theory.FixedPoint | None:
     try:
         return theory.fixed_point(known, sigma_w2=weight, sigma_b2=bias, q0=q0)
     except theory.TheoryError:  # numbers too large for it
@@ -100,7 +102,7 @@ def _reach(value: float, laws: Sequence[Law]) -> tuple[float, ...]:
 
 
 def _alike(laws: Sequence[Law]) -> bool:
-    """Tell whether all are the same, as far as can be told from moments that were measured."""
+    """Tell whether all have one second moment, as far as can be told where it was measured."""
     seconds = [law.second for law in laws]
     return max(seconds) - min(seconds) <= (_SAME + _SPREAD * max(law.error for law in laws)) * max(seconds)
 

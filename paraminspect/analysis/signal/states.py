@@ -41,7 +41,8 @@ class State:
 
     `k` is None where it is not known. `gaussian` says that a unit's value, over random weights and biases, is normal,
     but for a part of variance `uniform` that uniform biases add. `constant` is the part of `q` that the last biases put
-    there, the same for every sample.
+    there, the same for every sample. An input drawn from N(0, 1) has q = 1, m = 0 and, samples being independent,
+    k = 0.
     """
 
     q: Field
@@ -52,7 +53,7 @@ class State:
     uniform: float = 0.0
 
     def pooled(self) -> State:
-        """Return the same for all places together."""
+        """Return the state with one number for all places, the mean over them, in the place of each field."""
         if isinstance(self.q, float) and isinstance(self.m, float) and (self.k is None or isinstance(self.k, float)):
             return self
         k = None if self.k is None else mean_of(self.k)
@@ -65,7 +66,7 @@ def mean_of(field: Field) -> float:
 
 
 def evened(field: Field) -> Field:
-    """Return one number for a field that is the same everywhere."""
+    """Return one number for a field whose places are equal but for rounding, else the field as it is."""
     if isinstance(field, float):
         return field
     low, high = float(field.min()), float(field.max())

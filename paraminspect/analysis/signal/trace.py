@@ -16,10 +16,10 @@ from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.forward_backward import grads_put_aside, leaves_of
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.running_modules import Frame, Running
-from paraminspect.analysis.signal.effects import Activated
+from paraminspect.analysis.signal.effects import ActivationEffect
 from paraminspect.analysis.signal.graph import Graph, Node, Row, add_expectations
 from paraminspect.analysis.signal.tracer import Tracer
-from paraminspect.analysis.signal.weights import Drawn, Weights
+from paraminspect.analysis.signal.weights import Distribution, Weights
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
@@ -74,7 +74,7 @@ def follow(
     module: nn.Module,
     batch: Batch,
     loss: Loss | None,
-    drawn: Mapping[int, Drawn],
+    drawn: Mapping[int, Distribution],
     *,
     thorough: bool = True,
     histograms: bool = False,
@@ -95,7 +95,7 @@ def follow(
     trace = Trace(tracer.graph, {id(p): name for name, p in reversed(named)}, running.found)
     phase = "forward"
     try:
-        batch = _started(batch, tracer, trace)
+        batch = _start(batch, tracer, trace)
         with eager(), room(), running.active(), contain(), tracer:
             output = module(*batch.args, **batch.kwargs)
         tracer.finish()
@@ -125,7 +125,7 @@ def follow(
     return trace
 
 
-def _started(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
+def _start(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
     """Let the first tensor with numbers be the signal: a copy that wants a gradient, and that may be written to."""
     for at, one in enumerate(batch.given):
         value = one.value
@@ -235,6 +235,6 @@ def _figures(name: str, node: Node, trace: Trace) -> CallFigures:
 
 def expected_dead(node: Node, row: Row, samples: int | None) -> float | None:
     """Return the share of units that theory expects dead on the batch, where a unit has one value for each sample."""
-    if not isinstance(node.effect, Activated) or samples is None or row.width is None:
+    if not isinstance(node.effect, ActivationEffect) or samples is None or row.width is None:
         return None
     return node.effect.dead(node.inputs[0].state, samples) if row.elements == samples * row.width else None

@@ -4,13 +4,13 @@ The signal is whatever is computed from the model's input. Torch tells a `TorchF
 Python calls; those with an argument that carries the signal become nodes of a graph. Take ``relu(x @ w.T + b)`` with
 x of shape (2, 4) and w of (3, 4), that is ``nn.Linear(4, 3)`` and ``nn.ReLU``:
 
-=============  ====================  ====================================================  ========================
-called         node                  effect, what theory makes of second moments           row of the report
-=============  ====================  ====================================================  ========================
-(the input)    0                     measured: E x² = 1/3 for uniform numbers in [0, 1)    none
-linear         1, from 0             Multiplied: E z² = 4 · E w² · E x² + E b²             new: module ``0``, width 3
-relu           2, from 1             Activated: E y² = E z² / 2                            the same: its activation
-=============  ====================  ====================================================  ========================
+=============  ============  =======================================================  ========================
+called         node          effect, what theory makes of second moments              row of the report
+=============  ============  =======================================================  ========================
+(the input)    0             measured: E x² = 1/3 for uniform numbers in [0, 1)       none
+linear         1, from 0     ProductEffect: E z² = 4 · E w² · E x² + E b²             new: module ``0``, width 3
+relu           2, from 1     ActivationEffect: E y² = E z² / 2 if z has mean 0        that one: its activation
+=============  ============  =======================================================  ========================
 
 A call goes through these steps: `_arriving` looks up which arguments carry the signal (tensors are known by id, as long
 as they live and nobody writes to them); the function runs; `read` says in the words of `operations` what it did; one
@@ -41,15 +41,15 @@ from paraminspect.analysis.passes.operands import name_of
 from paraminspect.analysis.passes.running_modules import Running
 from paraminspect.analysis.signal import figures as measure, operations as ops
 from paraminspect.analysis.signal.effects import (
-    Activated,
-    Added,
-    Dropped,
+    ActivationEffect,
+    DropoutEffect,
     Effect,
-    Multiplied,
-    Normalised,
-    Scaled,
-    Shifted,
-    Unchanged,
+    IdentityEffect,
+    NormEffect,
+    ProductEffect,
+    ScaleEffect,
+    ShiftEffect,
+    SumEffect,
 )
 from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
@@ -198,20 +198,20 @@ class Tracer(TorchFunctionMode):
 
     def _effect(self, done: ops.Same | ops.Shift | ops.Scaling | ops.Dropout) -> Effect:
         if isinstance(done, ops.Same):
-            return Unchanged(done.places, done.samples)
+            return IdentityEffect(done.places, done.samples)
         if isinstance(done, ops.Shift):
-            return Shifted(self._weights.law(done.bias, _ZERO))
+            return ShiftEffect(self._weights.law(done.bias, _ZERO))
         if isinstance(done, ops.Dropout):
-            return Dropped(done.p)
+            return DropoutEffect(done.p)
         by = done.factor
-        return Scaled(self._weights.law(by, _ONE) if isinstance(by, Tensor) else Law(by, by * by))
+        return ScaleEffect(self._weights.law(by, _ONE) if isinstance(by, Tensor) else Law(by, by * by))
 
     def _weighted(self, done: ops.Weighted, source: Node, output: Tensor) -> Node:
         """Begin a layer: a product with weights, which is opaque where theory cannot take these for random ones."""
         own, law = self._weights.owner(done.weight), self._weights.law(done.weight, _ZERO)
         random = self._weights.note_use(done.weight, done.rows)
         bias = self._weights.law(done.bias, _ZERO)
-        effect = Multiplied(law, bias, done.connections, samples=done.units > 0) if random else _OPAQUE
+        effect = ProductEffect(law, bias, done.connections, samples=done.units > 0) if random else _OPAQUE
         node = self._add(effect, (source,), output)
         uses = self._weights.uses[id(own)]
         if random and law.mean == 0:
@@ -227,7 +227,7 @@ class Tracer(TorchFunctionMode):
     def _norm(self, done: ops.Norm, source: Node, output: Tensor) -> Node:
         laws = self._weights.law(done.weight, _ONE), self._weights.law(done.bias, _ZERO)
         even = measure.even(done.data, done.size, done.centred, done.eps)
-        node = self._add(Normalised(done.centred, done.size, done.eps, even, *laws), (source,), output)
+        node = self._add(NormEffect(done.centred, done.size, done.eps, even, *laws), (source,), output)
         row = self._row(node, output, "norm", width=output.shape[-1], units=output.dim() - 1)
         row.parameter = None if done.weight is None else id(self._weights.owner(done.weight))
         return node
@@ -235,7 +235,7 @@ class Tracer(TorchFunctionMode):
     def _sum(self, done: ops.Sum, before: Before, output: Tensor) -> Node:
         """Join two branches, as a residual block does; its units lie where those of the layers before it do."""
         one, other = before[id(done.first)], before[id(done.second)]
-        node = self._add(Added(done.factor), (one, other), output)
+        node = self._add(SumEffect(done.factor), (one, other), output)
         base = _base(one).row or _base(other).row
         units = base.units if base and base.units is not None else output.dim() - 1
         self._row(node, output, "sum", width=output.shape[units] if output.dim() else None, units=units)
@@ -243,8 +243,8 @@ class Tracer(TorchFunctionMode):
 
     def _activation(self, done: ops.Elementwise, source: Node, output: Tensor) -> Node:
         """Complete the row of the layer before; give a function that follows no layer, or a second one, its own row."""
-        node = self._add(Activated(done.name, dict(done.params)), (source,), output)
-        base = _base(source, through=Unchanged)
+        node = self._add(ActivationEffect(done.name, dict(done.params)), (source,), output)
+        base = _base(source, through=IdentityEffect)
         row = base.row if base.elements == node.elements else None
         if row is None or row.activation is not None:
             self._measure_pending()

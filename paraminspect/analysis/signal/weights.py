@@ -28,7 +28,7 @@ def version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-class Drawn(Protocol):
+class Distribution(Protocol):
     """The distribution that a parameter was drawn from, as far as it matters here."""
 
     @property
@@ -51,7 +51,7 @@ class Weights:
     parameter, the operations that multiplied the signal by it.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], drawn: Mapping[int, Drawn]) -> None:
+    def __init__(self, parameters: Iterable[Tensor], drawn: Mapping[int, Distribution]) -> None:
         self.guessed = False
         self.uses: Counter[int] = Counter()
         self._parameters = {id(parameter): parameter for parameter in parameters}
@@ -70,7 +70,10 @@ class Weights:
         return id(tensor) in self._parameters or self._shown(tensor) is not None
 
     def owner(self, weight: Tensor) -> Tensor:
-        """Return the parameter whose elements a weight shows; itself where it is one, or was computed."""
+        """Return the parameter whose elements a weight shows: `w` for ``w.t()``.
+
+        A parameter is its own, and so is a weight that was computed, as by a parametrisation.
+        """
         shown = self._shown(weight)
         return weight if shown is None else shown
 

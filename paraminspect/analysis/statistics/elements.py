@@ -18,7 +18,10 @@ Index = tuple[int | slice, ...]
 
 
 def simplified(shape: Sequence[int], strides: Sequence[int]) -> Dims:
-    """Return the fewest dimensions that visit the same elements as often, in order of memory."""
+    """Return the fewest dimensions that visit the elements as often as these do, in order of memory.
+
+    For example, shape (6, 7, 8) with strides (56, 8, 1) is contiguous: ``[(336, 1)]``.
+    """
     dims: Dims = []
     for size, stride in sorted(zip(shape, strides, strict=True), key=lambda dim: -dim[1]):
         if size == 1:
@@ -167,7 +170,7 @@ _FEWEST_BLOCKS = 4  # for each thread: starting one takes as long as measuring a
 
 
 def share(blocks: list[Index], worker: Callable[[Draw], T]) -> list[T]:
-    """Call `worker` in as many threads as torch itself may use; each draws numbered blocks until none is left."""
+    """Call `worker` in up to four threads, as torch allows; each takes numbered blocks until none is left."""
     left = deque(enumerate(blocks))
     threads = min(_MOST_THREADS, torch.get_num_threads(), len(blocks) // _FEWEST_BLOCKS)
     if threads < 2:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from paraminspect.analysis.sharing import byte_sets, relations
-from paraminspect.analysis.sharing.byte_sets import Layout, Listed, Strided, common, held_twice, layout_of
+from paraminspect.analysis.sharing.byte_sets import Layout, ListedBytes, StridedBytes, common, held_twice, layout_of
 from paraminspect.analysis.sharing.relations import DisjointSets, candidates, relation
 from paraminspect.analysis.sharing.tensor_memory import memory_of
 
@@ -147,7 +147,7 @@ def in_numpy(view: View) -> np.ndarray:
 def test_the_fewest_dimensions(
     shape: tuple[int, ...], steps: tuple[int, ...], dims: tuple[tuple[int, int], ...]
 ) -> None:
-    assert layout_of(8, 4, shape, steps) == Strided(8, dims)
+    assert layout_of(8, 4, shape, steps) == StridedBytes(8, dims)
 
 
 def test_no_elements_no_bytes() -> None:
@@ -156,10 +156,10 @@ def test_no_elements_no_bytes() -> None:
 
 def test_rows_that_interleave_are_listed_as_long_as_they_are_few() -> None:
     few = layout_of(0, 4, (2, 3), (3, 2))
-    assert isinstance(few, Listed)
+    assert isinstance(few, ListedBytes)
     assert few.starts is not None and few.starts.tolist() == [0, 8, 28]
     many = layout_of(0, 4, (10**4, 10**4), (10**5, 2 * 10**4 + 1))
-    assert isinstance(many, Listed)
+    assert isinstance(many, ListedBytes)
     assert (many.size, many.runs) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""Declared ties: what becomes of them in torch, which verdict they get, and whether the repair repairs."""
+"""TieDeclarations ties: what becomes of them in torch, which verdict they get, and whether the repair repairs."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from paraminspect.analysis.signal import Trace, combined, follow
+from paraminspect.analysis.signal import Trace, follow, signal_over_seeds
 from paraminspect.init.schemes.expected_moments import ExpectedMoments, constant, normal, uniform
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal, SignalLayer
@@ -26,7 +26,7 @@ def signal(module: nn.Module, *args: Any, drawn: Mapping[int, ExpectedMoments] |
     """Return the signal of one run, which must not have failed."""
     trace = traced(module, *args, drawn=drawn, **kwargs)
     assert trace.error is None, trace.error
-    return combined([trace])
+    return signal_over_seeds([trace])
 
 
 def layer(found: Signal, module: str, which: int = 0) -> SignalLayer:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paraminspect.analysis.signal import combined
+from paraminspect.analysis.signal import signal_over_seeds
 from paraminspect.report import SignalLayer
 from tests.analysis.signal.following import draw, mlp, traced
 
@@ -153,7 +153,7 @@ def test_the_mean_over_random_networks_is_what_theory_expects(name: str) -> None
         torch.manual_seed(seed)
         module = case.build()
         module(x)
-        found = combined([traced(module, x, drawn=draw(module, **case.options))])
+        found = signal_over_seeds([traced(module, x, drawn=draw(module, **case.options))])
         runs.append(found.layers)
     compared = 0
     for at, layers in enumerate(zip(*runs, strict=True)):
@@ -186,8 +186,8 @@ def _agree(what: str, measured: tuple[float, ...], expected: float, allowance: f
 def test_theory_gives_dead_and_saturated_shares_of_plain_layers() -> None:
     x = torch.randn(16, WIDTH)
     module = mlp([WIDTH] * 4, nn.ReLU)
-    found = combined([traced(module, x, drawn=draw(module))])
+    found = signal_over_seeds([traced(module, x, drawn=draw(module))])
     assert [one.expected.dead is None for one in found.layers] == [False, False, True]
     module = mlp([WIDTH] * 4, nn.Tanh)
-    found = combined([traced(module, x, drawn=draw(module))])
+    found = signal_over_seeds([traced(module, x, drawn=draw(module))])
     assert [one.expected.saturated is None for one in found.layers] == [False, False, True]

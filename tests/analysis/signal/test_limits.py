@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paraminspect.analysis.inventory import take_inventory
-from paraminspect.analysis.signal import calls_of, combined, follow
+from paraminspect.analysis.signal import calls_of, follow, signal_over_seeds
 from paraminspect.experiments.measured import guarded
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal
@@ -27,7 +27,7 @@ def _followed(specimen: Specimen) -> tuple[Any, Signal]:
     given = (*map(Given, specimen.args), *(Given(value, name) for name, value in specimen.kwargs.items()))
     with guarded(take_inventory(specimen.module)) as mode:
         trace = follow(specimen.module, Batch(given), None, {}, histograms=True, contain=lambda: mode)
-    return trace, combined([trace])
+    return trace, signal_over_seeds([trace])
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -160,7 +160,7 @@ def test_whatever_a_forward_does(name: str) -> None:
     module, x = Acting(ACTS[name]), torch.randn(3, 4)
     trace = traced(module, x)
     assert trace.error is None
-    assert combined([trace]).layers[0].module == "first"
+    assert signal_over_seeds([trace]).layers[0].module == "first"
     assert [parameter.grad for parameter in module.parameters()] == [None] * 4
 
 
@@ -190,7 +190,7 @@ def _raise(error: BaseException) -> Callable[[Tensor], Tensor]:
 def test_what_a_forward_raises_is_recorded(error: BaseException, message: str) -> None:
     trace = traced(Acting(_raise(error)), torch.randn(3, 4))
     assert (trace.error.phase, trace.error.message) == ("forward", message)
-    assert [one.module for one in combined([trace]).layers] == ["first"]
+    assert [one.module for one in signal_over_seeds([trace]).layers] == ["first"]
 
 
 def test_an_interrupt_passes() -> None:
@@ -277,7 +277,7 @@ def test_histograms_count_every_element() -> None:
 
 def test_no_theory_unless_asked() -> None:
     trace = traced(mlp([6, 8, 3], nn.Tanh), torch.randn(5, 6), expect=False)
-    found = combined([trace])
+    found = signal_over_seeds([trace])
     assert {row.expected.pre.rms for row in found.layers} == {None}
     assert found.notes == ()
     assert found.regime is None

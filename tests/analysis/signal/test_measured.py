@@ -309,8 +309,8 @@ def test_no_operation_is_followed_twice_and_none_leaves_a_trace() -> None:
     trace = traced(module, torch.randn(3, 4))
     assert [type(node.effect).__name__ for node in trace.graph.nodes] == [
         "Effect",
-        "Multiplied",
-        "Activated",
-        "Multiplied",
+        "ProductEffect",
+        "ActivationEffect",
+        "ProductEffect",
     ]
     assert not any(one._forward_hooks or one._backward_hooks for one in module.modules())

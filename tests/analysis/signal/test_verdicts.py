@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.signal import combined
+from paraminspect.analysis.signal import signal_over_seeds
 from paraminspect.report import Signal
 from tests.analysis.signal.following import draw, layer, mlp, signal, traced
 
@@ -112,7 +112,7 @@ def test_the_factor_of_the_gradient(name: str, factor: float, chi: float, regime
         module = mlp([256] * 21 + [10], activation)
         initialise(module)
         traces.append(traced(module, torch.randn(32, 256), thorough=False))
-    found = combined(traces)
+    found = signal_over_seeds(traces)
     assert found.backward.factor == pytest.approx(factor, rel=0.12)
     assert found.backward.expected == pytest.approx(factor, rel=0.06)
     assert (found.chi1, found.regime) == (pytest.approx(chi, rel=0.01), regime)
@@ -161,7 +161,7 @@ def test_the_default_levels_off_at_its_biases() -> None:
 
 def test_the_tolerance_is_that_of_the_widths_and_seeds() -> None:
     traces = [traced(mlp([64] * 21 + [10], nn.ReLU), torch.randn(8, 64)) for _ in range(3)]
-    found = combined(traces)
+    found = signal_over_seeds(traces)
     assert found.forward.high == pytest.approx(math.exp(4 * math.sqrt(5 / (64 * 19 * 3))))
     assert found.layers[3].tolerance == pytest.approx(4 * math.sqrt(5 / (64 * 3)))
     assert (found.seeds, found.samples) == (3, 8)
@@ -240,7 +240,7 @@ def test_seeds_that_went_another_way_are_left_out() -> None:
             raise ValueError("on purpose")
 
     traces = [traced(long, x), traced(short, x), traced(long, x), traced(Broken(), x)]
-    found = combined(traces)
+    found = signal_over_seeds(traces)
     assert (found.seeds, len(found.layers)) == (2, 4)
     assert "1 of 4 seeds took another way through the model: left out" in found.notes
     assert "the forward failed in 1 of 4 seeds: Broken got (4, 16) float32: on purpose" in found.notes
@@ -248,7 +248,7 @@ def test_seeds_that_went_another_way_are_left_out() -> None:
 
 def test_nothing_to_combine() -> None:
     with pytest.raises(ValueError, match="no trace"):
-        combined([])
+        signal_over_seeds([])
 
 
 def test_seeds_that_died_are_counted() -> None:
@@ -257,6 +257,6 @@ def test_seeds_that_died_are_counted() -> None:
     living, dying = mlp([8] * 6, nn.ReLU), mlp([8] * 6, nn.ReLU)
     nn.init.zeros_(dying[2].weight)
     nn.init.zeros_(dying[2].bias)
-    found = combined([traced(living, x), traced(dying, x)])
+    found = signal_over_seeds([traced(living, x), traced(dying, x)])
     assert "in 1 of 2 seeds the signal came to exactly 0: the others were judged" in found.notes
     assert found.forward.verdict != "dead"
