@@ -238,3 +238,27 @@ def test_nothing_of_click_is_imported(module: str) -> None:
 
 def test_every_room_has_its_place() -> None:
     assert {part(module) for module in MODULES} <= set(ORDER)
+
+
+COMMANDS = ("code", "compare", "edit", "grad", "help", "init", "schema", "schemes", "share", "show", "theory")
+OF_A_COMMAND = ("cli", "experiments", "page")
+"""The rooms that may have a file of the name of a command each."""
+
+
+def test_no_file_name_stands_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        if path.stem != "__init__" and not (path.stem in COMMANDS and part(module) in OF_A_COMMAND):
+            places.setdefault(path.stem, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+    commands = [(part(module), path.stem) for module, path in MODULES.items() if path.stem in COMMANDS]
+    assert sorted({one for one in commands if commands.count(one) > 1}) == []
+
+
+def test_no_class_name_stands_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
