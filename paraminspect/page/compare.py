@@ -86,7 +86,7 @@ def judgement(trial: Trial, about: str) -> str:
     return verdict(trial, about)
 
 
-def known(value: float | None) -> str:
+def _rounded(value: float | None) -> str:
     """Return a figure with three digits; nothing where there is none."""
     return "" if value is None else figure(value, _DIGITS)
 
@@ -111,7 +111,7 @@ def _columns(report: Report, found: Comparison, view: View) -> list[Column[Trial
 
 def _figure(head: str, pick: Callable[[Trial], float | None], rank: int, group: str = "") -> Column[Trial]:
     """Show a figure of the trials that stand."""
-    return Column(head, lambda trial: known(pick(trial)), "decimal", rank, group)
+    return Column(head, lambda trial: _rounded(pick(trial)), "decimal", rank, group)
 
 
 def _share(head: str, pick: Callable[[Trial], float | None], rank: int, group: str = "") -> Column[Trial]:
@@ -135,7 +135,7 @@ def _course(
 
     return [
         Column("factor", lambda trial: figure(course(trial, about).factor, _DIGITS), "right", 1, about),
-        Column("theory", lambda trial: known(course(trial, about).expected), "right", 3, about),
+        Column("theory", lambda trial: _rounded(course(trial, about).expected), "right", 3, about),
         Column(
             "verdict",
             lambda trial: word(judgement(trial, about)),
@@ -170,9 +170,9 @@ def _across(slopes: Sequence[Slope]) -> str:
         return f"what {plural(len(layers), 'layer')} {returns} goes with it no more than by chance"
     worst = max(off, key=lambda slope: abs(slope.slope))
     goes = "return grows" if worst.slope > 0 else "return shrinks"
-    told = f"{len({slope.layer for slope in off}):,} of {plural(len(layers), 'layer')} {goes}"
-    figures = f"{known(worst.slope)}, give or take {figure(worst.tolerance, _DIGITS)}"
-    return f"what {told} with it, most in {code(worst.layer)}: slope of ln rms {figures}"
+    growing = f"{len({slope.layer for slope in off}):,} of {plural(len(layers), 'layer')} {goes}"
+    figures = f"{_rounded(worst.slope)}, give or take {figure(worst.tolerance, _DIGITS)}"
+    return f"what {growing} with it, most in {code(worst.layer)}: slope of ln rms {figures}"
 
 
 def is_off(slope: Slope) -> bool:
@@ -224,8 +224,8 @@ def _slopes_one_by_one(slopes: Sequence[Slope]) -> Table[Slope]:
         Column("layer", lambda slope: code(slope.layer) or "the model itself"),
         Column("scheme", lambda slope: code(slope.scheme)),
         Column("of ln rms", lambda slope: word(slope.figure)),
-        Column("slope", lambda slope: known(slope.slope), "right", tone=_off),
-        Column("tolerance", lambda slope: known(slope.tolerance), "right"),
-        Column("theory", lambda slope: known(slope.expected), "right"),
+        Column("slope", lambda slope: _rounded(slope.slope), "right", tone=_off),
+        Column("tolerance", lambda slope: _rounded(slope.tolerance), "right"),
+        Column("theory", lambda slope: _rounded(slope.expected), "right"),
     ]
     return Table(columns, slopes, field=".comparison.slopes")

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paraminspect.page import columns
 from paraminspect.page.heading import page_of
-from paraminspect.page.parameters import (
-    before,
-    count_column,
-    dtype_column,
-    expected_column,
-    gradient_column,
-    measured_column,
-    name_column,
-    now,
-    scheme_column,
-    shape_column,
-)
 from paraminspect.page.parts import Column, Entries, Line, Page, Part, Table
 from paraminspect.page.values import listings
 from paraminspect.report import Edit, Parameter, Report, TensorInfo
@@ -44,16 +33,16 @@ def edit(report: Report, view: View) -> Page:
 
 
 def _columns(report: Report, rows: list[Parameter], view: View) -> list[Column[Parameter]]:
-    more = [dtype_column(5), count_column(rows, 5), scheme_column("init", 5), expected_column("std", 5)]
+    more = [columns.dtype(5), columns.count(rows, 5), columns.scheme("init", 5), columns.expected("std", 5)]
     return [
-        name_column("parameter"),
-        shape_column(4),
+        columns.name("parameter"),
+        columns.shape(4),
         *(more if view.on_paper else ()),
-        measured_column("mean", before, 2, "before"),
-        measured_column("std", before, 2, "before"),
-        measured_column("mean", now, 1, "after"),
-        measured_column("std", now, 1, "after"),
-        gradient_column(report.forward, 3),
+        columns.measured("mean", columns.before, 2, "before"),
+        columns.measured("std", columns.before, 2, "before"),
+        columns.measured("mean", columns.now, 1, "after"),
+        columns.measured("std", columns.now, 1, "after"),
+        columns.gradient(report.forward, 3),
     ]
 
 

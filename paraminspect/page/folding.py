@@ -8,7 +8,7 @@ Linear in the number of rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
@@ -49,11 +49,6 @@ class _Group(NamedTuple):
     rows: tuple[int, ...]
 
 
-def no_places(_row: Parameter) -> Sequence[str]:
-    """Name no module beside a row."""
-    return ()
-
-
 class Arrangement:
     """Arrange the rows of a report as a view wants them."""
 
@@ -65,22 +60,23 @@ class Arrangement:
             verdicts.setdefault(verdict.where, set()).add((verdict.about, verdict.figure, verdict.verdict))
         self._verdicts = {name: frozenset(found) for name, found in verdicts.items()}
 
-    def of_kind(
-        self, kind: str, places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
+    def rows(
+        self,
+        *kinds: str,
+        places: Places = lambda _: (),
+        beside: Callable[[Parameter], Hashable] = lambda _: None,
     ) -> list[Parameter]:
-        """Return the rows of a kind; `told` is what a table tells of a row beside it, which folded rows agree in."""
-        return self.of_kinds((kind,), places, told)
+        """Return the rows of some kinds, in the order of the report.
 
-    def of_kinds(
-        self, kinds: Collection[str], places: Places = no_places, told: Callable[[Parameter], Hashable] = lambda _: None
-    ) -> list[Parameter]:
-        """Return the rows of some kinds, in the order of the report."""
+        `places` are the modules that a table names beside a row, `beside` what else it says there: folded rows agree in
+        both.
+        """
         rows = [row for row in self._report.parameters if row.kind in kinds]
         if self._view.depth is not None:
             rows = at_depth(rows, self._view.depth)
         if not self._view.fold or len(rows) < FEWEST_ROWS:
             return rows
-        return fold(rows, lambda row: (self._judged(row), told(row)), places)
+        return fold(rows, lambda row: (self._judged(row), beside(row)), places)
 
     def _judged(self, row: Parameter) -> Hashable:
         if isinstance(row, Several):

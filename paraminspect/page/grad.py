@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
-from paraminspect.page.parameters import count_column, name_column, shape_of, status_of, trouble
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks
 from paraminspect.page.sharing import summary_lines
@@ -46,7 +46,7 @@ class _Line:
 def grad(report: Report, view: View) -> Page:
     """Return the table of gradients, that of layers, then what did not get a gradient and whether uses add up."""
     uses, arranged = UsesByParameter(report), Arrangement(report, view)
-    rows = arranged.of_kind("parameter", places=uses.places, told=uses.kinds)
+    rows = arranged.rows("parameter", places=uses.places, beside=uses.kinds)
     parts: list[Part] = []
     if rows:
         lines = [line for row in rows for line in _lines(row, uses, view)]
@@ -93,9 +93,9 @@ def _columns(rows: Sequence[Parameter], uses: UsesByParameter, view: View) -> li
         ]
     return [
         _name(),
-        Column("shape", _of_row(shape_of), rank=5),
+        Column("shape", _of_row(columns.shape_of), rank=5),
         *([_count(rows)] if view.on_paper else ()),
-        Column("status", _status, rank=2, tone=lambda line: trouble(line.row) if line.own else line.tone),
+        Column("status", _status, rank=2, tone=lambda line: columns.trouble(line.row) if line.own else line.tone),
         *figures,
         Column("used by", _of_row(uses.summary), rank=4),
     ]
@@ -103,7 +103,7 @@ def _columns(rows: Sequence[Parameter], uses: UsesByParameter, view: View) -> li
 
 def _name() -> Column[_Line]:
     """Show the parameter's names, and indented below them what its uses are called."""
-    whole = name_column("parameter")
+    whole = columns.name("parameter")
     tone, below = whole.tone, whole.below
     assert tone is not None and below is not None
     return Column(
@@ -116,7 +116,7 @@ def _name() -> Column[_Line]:
 
 
 def _count(rows: Sequence[Parameter]) -> Column[_Line]:
-    whole = count_column(rows, 5)
+    whole = columns.count(rows, 5)
     return Column(whole.head, _of_row(whole.cell), whole.align, whole.rank, foot=whole.foot)
 
 
@@ -127,7 +127,7 @@ def _of_row(cell: Callable[[Parameter], str]) -> Callable[[_Line], str]:
 
 def _status(line: _Line) -> str:
     if line.own:
-        return status_of(line.row)
+        return columns.status_of(line.row)
     return word(line.found.status) if line.found and line.found.status != "ok" else ""
 
 

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
-from paraminspect.page.parameters import (
-    before,
-    count_column,
-    dtype_column,
-    expected_column,
-    fan_column,
-    histogram_column,
-    measured_column,
-    name_column,
-    now,
-    scheme_column,
-    shape_column,
-)
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
 from paraminspect.page.remarks import nonfinite_values, notes, remarks
 from paraminspect.page.show import other_tables
@@ -37,7 +25,7 @@ _MOST_NOTES = 8
 def init(report: Report, view: View) -> Page:
     """Return the table of moments, then what was applied, overridden or left alone, and the digest."""
     arranged = Arrangement(report, view)
-    rows = arranged.of_kinds(("parameter", "computed"))
+    rows = arranged.rows("parameter", "computed")
     table = Table(_columns(report, rows, view), rows, folded(rows))
     others = other_tables(arranged, view) if view.on_paper else ()
     return page_of(report, view, [table, *others, Entries(list(_summary(report, view)), 10), *listings(report, view)])
@@ -46,23 +34,23 @@ def init(report: Report, view: View) -> Page:
 def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
     off = figures_off(report)
     return [
-        name_column("parameter"),
-        shape_column(6),
-        *([dtype_column(6), count_column(rows, 6)] if view.on_paper else ()),
-        scheme_column("scheme", 5),
-        fan_column("in", 8),
-        fan_column("out", 8),
-        measured_column("mean", before, 4, "before"),
-        measured_column("std", before, 4, "before"),
-        measured_column("mean", now, 2, "after", off),
-        measured_column("std", now, 2, "after", off),
-        expected_column("mean", 3),
-        expected_column("std", 3),
-        expected_column("low", 10),
-        expected_column("high", 10),
-        measured_column("min", now, 9),
-        histogram_column(view, 7),
-        measured_column("max", now, 9),
+        columns.name("parameter"),
+        columns.shape(6),
+        *([columns.dtype(6), columns.count(rows, 6)] if view.on_paper else ()),
+        columns.scheme("scheme", 5),
+        columns.fan("in", 8),
+        columns.fan("out", 8),
+        columns.measured("mean", columns.before, 4, "before"),
+        columns.measured("std", columns.before, 4, "before"),
+        columns.measured("mean", columns.now, 2, "after", off),
+        columns.measured("std", columns.now, 2, "after", off),
+        columns.expected("mean", 3),
+        columns.expected("std", 3),
+        columns.expected("low", 10),
+        columns.expected("high", 10),
+        columns.measured("min", columns.now, 9),
+        columns.histogram(view, 7),
+        columns.measured("max", columns.now, 9),
         verdict_column(report, 1),
     ]
 
@@ -76,8 +64,8 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     yield from _rules(found)
     yield from _overridden([row.init for row in rows if row.init])
     yield from _untouched([row for row in rows if not row.init or row.init.scheme == "default"])
-    told = ((row.name, note) for row in rows if row.init for note in row.init.notes)
-    yield from notes("note", told, None if view.width is None else _MOST_NOTES)
+    named = ((row.name, note) for row in rows if row.init for note in row.init.notes)
+    yield from notes("note", named, None if view.width is None else _MOST_NOTES)
     yield from nonfinite_values(row for row in rows if row.kind == "parameter")
     yield from conformity(report)
     yield from _digest(report, found)

@@ -80,7 +80,7 @@ def _nonfinite(term: str, measured: Sequence[tuple[str, Values | Gradient]]) -> 
     found = [(name, part) for name, part in measured if part.nan or part.inf]
     for name, part in found[:_MOST_ROWS]:
         counts = ((part.nan, "NaN"), (part.inf, "infinite"))
-        told = " and ".join(f"{count:,} {what}" for count, what in counts if count)
-        yield term, f"{code(name)}: {told}, left out of the figures"
+        counted = " and ".join(f"{count:,} {what}" for count, what in counts if count)
+        yield term, f"{code(name)}: {counted}, left out of the figures"
     if len(found) > _MOST_ROWS:
         yield term, and_more(len(found) - _MOST_ROWS, "tensor")

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import network, page_of
-from paraminspect.page.parameters import (
-    bytes_column,
-    count_column,
-    dtype_column,
-    expected_column,
-    gradient_column,
-    histogram_column,
-    measured_column,
-    name_column,
-    now,
-    percent_column,
-    scheme_column,
-    shape_column,
-)
 from paraminspect.page.parts import Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import nonfinite_values, remarks
 from paraminspect.page.sharing import summary_lines
@@ -39,7 +26,7 @@ def show(report: Report, view: View) -> Page:
 def tables(report: Report, view: View) -> Iterator[Part]:
     """Yield a table for the parameters, one for the buffers, one for what no module registers."""
     arranged = Arrangement(report, view)
-    rows = arranged.of_kind("parameter")
+    rows = arranged.rows("parameter")
     if rows:
         yield Table(_columns(report, rows, view), rows, folded(rows))
     else:
@@ -50,7 +37,7 @@ def tables(report: Report, view: View) -> Iterator[Part]:
 def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
     """Yield a table for the buffers, and one for what no module registers."""
     for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor")):
-        rows = arranged.of_kind(kind)
+        rows = arranged.rows(kind)
         if rows:
             yield Table(_columns_without_gradient(head, rows, view), rows, folded(rows))
 
@@ -58,35 +45,35 @@ def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
 def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
     off = figures_off(report)
     return [
-        name_column("parameter"),
-        shape_column(3),
-        count_column(rows, 1),
-        percent_column(report, rows, 11),
-        dtype_column(9),
-        bytes_column(rows, 12),
-        scheme_column("init", 8),
-        measured_column("mean", now, 6, off=off),
-        measured_column("std", now, 4, off=off),
-        expected_column("std", 5),
-        measured_column("min", now, 10),
-        histogram_column(view, 7),
-        measured_column("max", now, 10),
-        gradient_column(report.forward, 2),
+        columns.name("parameter"),
+        columns.shape(3),
+        columns.count(rows, 1),
+        columns.percent(report, rows, 11),
+        columns.dtype(9),
+        columns.nbytes(rows, 12),
+        columns.scheme("init", 8),
+        columns.measured("mean", columns.now, 6, off=off),
+        columns.measured("std", columns.now, 4, off=off),
+        columns.expected("std", 5),
+        columns.measured("min", columns.now, 10),
+        columns.histogram(view, 7),
+        columns.measured("max", columns.now, 10),
+        columns.gradient(report.forward, 2),
     ]
 
 
 def _columns_without_gradient(head: str, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
     return [
-        name_column(head),
-        shape_column(2),
-        count_column(rows, 1),
-        dtype_column(5),
-        bytes_column(rows, 8),
-        measured_column("mean", now, 4),
-        measured_column("std", now, 3),
-        measured_column("min", now, 7),
-        histogram_column(view, 6),
-        measured_column("max", now, 7),
+        columns.name(head),
+        columns.shape(2),
+        columns.count(rows, 1),
+        columns.dtype(5),
+        columns.nbytes(rows, 8),
+        columns.measured("mean", columns.now, 4),
+        columns.measured("std", columns.now, 3),
+        columns.measured("min", columns.now, 7),
+        columns.histogram(view, 6),
+        columns.measured("max", columns.now, 7),
     ]
 
 

@@ -47,8 +47,8 @@ def signal_lines(signal: Signal) -> Iterator[Line]:
 def _course(course: Course, signal: Signal, backward: bool) -> str:
     power = "" if course.exponent is None else f" (depth^{digits(course.exponent)})"
     verdict = f"{word(course.verdict)}{law_of(course)}{power}"
-    told = "; ".join(filter(None, (_factor(course), _leaves(course, signal.layers, backward))))
-    return f"{verdict}: {told}" if told else verdict
+    details = "; ".join(filter(None, (_factor(course), _leaves(course, signal.layers, backward))))
+    return f"{verdict}: {details}" if details else verdict
 
 
 def law_of(course: Course) -> str:
@@ -64,8 +64,8 @@ def _factor(course: Course) -> str:
         beside.append(f"expected {digits(course.expected)}")
     if course.low is not None and course.high is not None:
         beside.append(f"steady is {digits(course.low)} to {digits(course.high)}")
-    told = f" ({', '.join(beside)})" if beside else ""
-    return f"factor {digits(course.factor)} per layer{told}"
+    brackets = f" ({', '.join(beside)})" if beside else ""
+    return f"factor {digits(course.factor)} per layer{brackets}"
 
 
 def _leaves(course: Course, layers: Sequence[SignalLayer], backward: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page.parameters import shape_of
+from paraminspect.page.columns import shape_of
 from paraminspect.page.parts import Listing
 from paraminspect.report import Gradient, Parameter, Report, TensorInfo
 from paraminspect.text.escape import code, word

@@ -116,5 +116,5 @@ def _label(trial: Trial, comparison: Comparison) -> str:
     if trial.signal is None:
         return f"{name}: failed"
     factors = (trial.signal.forward.factor, trial.signal.backward.factor)
-    told = " | ".join(digits(factor) for factor in factors)
-    return f"{name}: {told}{' *' if trial.scheme == comparison.steadiest else ''}"
+    both = " | ".join(digits(factor) for factor in factors)
+    return f"{name}: {both}{' *' if trial.scheme == comparison.steadiest else ''}"

@@ -59,10 +59,10 @@ def render(report: Report) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    told = judgement(report)
+    judged = judgement(report)
     for start in range(0, len(report.parameters), _BATCH):
         writer.writerows(
-            [*_cells(row), *_initialised(row, told(row))] for row in report.parameters[start : start + _BATCH]
+            [*_cells(row), *_initialised(row, judged(row))] for row in report.parameters[start : start + _BATCH]
         )
         yield buffer.getvalue()
         buffer.seek(0)

@@ -95,8 +95,8 @@ def _table(table: Table[Any]) -> Iterator[str]:
     left_out = len(table.rows) - MOST_ROWS
     notes = [f"{left_out:,} more rows" if left_out > 0 else "", table.note]
     if any(notes):
-        told = "; ".join(filter(None, notes))
-        yield f'<p class="quiet">{_text(told)} (<code>{table.field}</code> has every row)</p>\n'
+        remark = "; ".join(filter(None, notes))
+        yield f'<p class="quiet">{_text(remark)} (<code>{table.field}</code> has every row)</p>\n'
     for text in table.legend:
         yield f'<p class="quiet">{_text(text)}</p>\n'
 

@@ -12,17 +12,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
+from paraminspect.page import columns
 from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
-from paraminspect.page.parameters import (
-    bytes_column,
-    count_column,
-    expected_column,
-    percent_of,
-    scheme_column,
-    shape_of,
-    status_of,
-)
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
 from paraminspect.text.view import View
@@ -192,9 +184,9 @@ def test_no_name_is_lost_and_none_is_added(names: list[str], data: st.DataObject
 @pytest.mark.parametrize("count", [FEWEST_ROWS - 1, FEWEST_ROWS])
 def test_a_small_table_stays_as_it_is(count: int, sample_named: Callable[[str], Report]) -> None:
     report = replace(sample_named("show"), parameters=tuple(blocks(f"h.{{0..{count - 1}}}.w")))
-    shown = Arrangement(report, View()).of_kind("parameter")
+    shown = Arrangement(report, View()).rows("parameter")
     assert len(shown) == (count if count < FEWEST_ROWS else 1)
-    assert Arrangement(report, View(fold=False)).of_kind("parameter") == list(report.parameters)
+    assert Arrangement(report, View(fold=False)).rows("parameter") == list(report.parameters)
 
 
 # --- what the one row says ---------------------------------------------------------------------------------
@@ -273,7 +265,10 @@ def test_a_sum_of_which_a_part_is_unknown() -> None:
     rows = [row("a.w"), row("a.b", values=Values(0.0)), row("a.lazy", numel=None, bytes=None, shape=())]
     (found,) = at_depth(rows, 1)
     assert (found.numel, found.values) == (None, None)
-    assert [column([found], 1).cell(found) for column in (count_column, bytes_column)] == ["at least 8", "at least 32"]
+    assert [column([found], 1).cell(found) for column in (columns.count, columns.nbytes)] == [
+        "at least 8",
+        "at least 32",
+    ]
 
 
 # --- summed up by module -----------------------------------------------------------------------------------
@@ -290,12 +285,12 @@ def test_a_module_is_the_sum_of_what_it_holds() -> None:
     shown = [
         (
             found.name,
-            shape_of(found),
+            columns.shape_of(found),
             found.numel,
             found.dtype,
-            View().sentence(scheme_column("init", 1).cell(found)),
-            expected_column("std", 1).cell(found),
-            View().sentence(status_of(found)),
+            View().sentence(columns.scheme("init", 1).cell(found)),
+            columns.expected("std", 1).cell(found),
+            View().sentence(columns.status_of(found)),
         )
         for found in at_depth(rows, 1)
     ]
@@ -341,4 +336,4 @@ SHARES = [
 
 @pytest.mark.parametrize(("share", "wanted"), SHARES)
 def test_percent(share: tuple[int | None, int | None], wanted: str) -> None:
-    assert percent_of(*share) == wanted
+    assert columns.percent_of(*share) == wanted

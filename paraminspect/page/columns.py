@@ -36,7 +36,7 @@ def now(row: Row) -> Values | None:
 # --- which tensor, and how large ---------------------------------------------------------------------------------
 
 
-def name_column(head: str) -> Column[Row]:
+def name(head: str) -> Column[Row]:
     """Show a tensor's name and how many rows were folded into it, and on lines of their own its other names."""
 
     def others(row: Row) -> Sequence[str]:
@@ -51,7 +51,7 @@ def name_of(row: Row) -> str:
     return f"{code(row.name)} ×{times:,}" if times > 1 else code(row.name)
 
 
-def shape_column(rank: int) -> Column[Row]:
+def shape(rank: int) -> Column[Row]:
     """Show the shape, as `shape_of` writes it."""
     return Column("shape", shape_of, rank=rank)
 
@@ -66,19 +66,19 @@ def shape_of(row: Row) -> str:
     return UNKNOWN if row.numel is None else str(row.shape)
 
 
-def count_column(rows: Sequence[Row], rank: int) -> Column[Row]:
+def count(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show each row's exact number of elements, of several tensors at least the known ones, and the sum of all."""
     foot = total([member.numel for row in rows for member in members_of(row)])
     return Column("count", lambda row: total([one.numel for one in members_of(row)]), "right", rank, foot=foot)
 
 
-def bytes_column(rows: Sequence[Row], rank: int) -> Column[Row]:
+def nbytes(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show the exact bytes of each row, of several tensors at least the known ones, and the sum of all."""
     foot = total([member.bytes for row in rows for member in members_of(row)])
     return Column("bytes", lambda row: total([one.bytes for one in members_of(row)]), "right", rank, foot=foot)
 
 
-def percent_column(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
+def percent(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show each row's share of the whole model's elements; nothing where the model's are not all known."""
     known = all(row.numel is not None for row in report.parameters if row.kind == "parameter")
     whole = report.totals.parameters if known else None
@@ -93,7 +93,7 @@ def percent_of(part: int | None, whole: int | None) -> str:
     return "<0.1" if 0 < part * 1000 < whole else f"{part * 100 / whole:.1f}"
 
 
-def dtype_column(rank: int) -> Column[Row]:
+def dtype(rank: int) -> Column[Row]:
     """Show the type of the elements."""
     return Column("dtype", lambda row: word(row.dtype), rank=rank)
 
@@ -101,12 +101,12 @@ def dtype_column(rank: int) -> Column[Row]:
 # --- its values --------------------------------------------------------------------------------------------------
 
 
-def scheme_column(head: str, rank: int) -> Column[Row]:
+def scheme(head: str, rank: int) -> Column[Row]:
     """Show which scheme set the parameter."""
     return Column(head, lambda row: word(row.init.scheme) if row.init else "", rank=rank)
 
 
-def fan_column(end: str, rank: int) -> Column[Row]:
+def fan(end: str, rank: int) -> Column[Row]:
     """Show a fan that the scheme's formula used, ``in`` or ``out``."""
 
     def cell(row: Row) -> str:
@@ -116,7 +116,7 @@ def fan_column(end: str, rank: int) -> Column[Row]:
     return Column(end, cell, "right", rank, "fan")
 
 
-def measured_column(
+def measured(
     key: str, pick: Pick, rank: int, group: str = "", off: Collection[tuple[str | None, str | None]] = ()
 ) -> Column[Row]:
     """Show one figure of a row's values; `off` are the rows, by name, and the figures in them that are wrong."""
@@ -127,7 +127,7 @@ def measured_column(
     return Column(key, lambda row: figure(getattr(pick(row), key, None)), "decimal", rank, group, tone=tone)
 
 
-def expected_column(key: str, rank: int) -> Column[Row]:
+def expected(key: str, rank: int) -> Column[Row]:
     """Show a moment or bound that the row's scheme should give; nothing where no scheme says."""
 
     def cell(row: Row) -> str:
@@ -137,7 +137,7 @@ def expected_column(key: str, rank: int) -> Column[Row]:
     return Column(key, cell, "decimal", rank, "expected")
 
 
-def histogram_column(view: View, rank: int) -> Column[Row]:
+def histogram(view: View, rank: int) -> Column[Row]:
     """Draw how the values lie between min and max, where pictures are wanted."""
 
     def picture(row: Row) -> str:
@@ -149,7 +149,7 @@ def histogram_column(view: View, rank: int) -> Column[Row]:
 # --- its gradient ------------------------------------------------------------------------------------------------
 
 
-def gradient_column(forward: Forward | None, rank: int) -> Column[Row]:
+def gradient(forward: Forward | None, rank: int) -> Column[Row]:
     """Show the rms of a gradient that is fine, else in a word why there is none, or what is wrong with it."""
 
     def cell(row: Row) -> str:
