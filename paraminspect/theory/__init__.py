@@ -24,10 +24,12 @@ from paraminspect.theory.criticality import (
 )
 from paraminspect.theory.dynamics import (
     cosines as cosines,
+    dead_share as dead_share,
+    fluctuation as fluctuation,
     gradient_factors as gradient_factors,
     propagate as propagate,
+    tolerance as tolerance,
 )
-from paraminspect.theory.finite import dead_share as dead_share, fluctuation as fluctuation, tolerance as tolerance
 from paraminspect.theory.fixed_points import (
     FixedPoint as FixedPoint,
     depth_scale as depth_scale,
