@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 
 from paraminspect.page.parts import BROKEN, SUSPICIOUS, Column, Table
 from paraminspect.page.pictures import Decades, decades, sparkline
@@ -17,55 +17,20 @@ from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, percent
 from paraminspect.text.view import View
 
+_Get = Callable[[SignalLayer], float | None]
 LEGEND = "factor: the second moment (rms²) over that of the layer before, of a gradient: after; 1 keeps the size"
+PRE, OUT, GRADIENT = "pre-activation", "activation", "gradient"
+_DRAWN = {PRE: attrgetter("pre.rms"), GRADIENT: attrgetter("grad_rms")}
+"""Which figure of a group is also drawn, as bars."""
 _BARS = 16
 
-DIGITS = 3
-PRE, OUT, GRADIENT, DEAD, SATURATED, SAMPLES = (
-    "pre-activation",
-    "activation",
-    "gradient",
-    "dead",
-    "saturated",
-    "samples",
-)
 
-Get = Callable[[SignalLayer], float | None]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a layer: under which heads it stands, how it is spelled, how soon it goes when there is no room.
-
-    `of` is what an expected figure is the expected value of, where its group has several; `off` says that a layer's
-    is wrong.
-    """
-
-    group: str
-    head: str
-    get: Get
-    spell: Callable[[float], str]
-    rank: int
-    off: Callable[[SignalLayer], bool] = lambda _: False
-    of: str = ""
-
-    def cell(self, layer: SignalLayer) -> str:
-        """Return the figure, nothing where there is none."""
-        value = self.get(layer)
-        return "" if value is None else self.spell(value)
-
-    def column(self) -> Column[SignalLayer]:
-        """Show the figure of each layer."""
-        title = f"{self.group} {self.head} {self.of}".strip()
-        return Column(self.head, self.cell, "decimal", self.rank, self.group, tone=self._tone, title=title)
-
-    def _tone(self, layer: SignalLayer) -> str:
-        return SUSPICIOUS if self.off(layer) else ""
+# --- one layer ---------------------------------------------------------------------------------------------------
 
 
 def digits(value: float | None) -> str:
     """Return as many digits as a net of some hundred units in a layer has to tell, or the sign of unknown."""
-    return figure(value, DIGITS)
+    return figure(value, 3)
 
 
 def _noise(value: float) -> str:
@@ -93,31 +58,6 @@ def _stray(measured: float | None, expected: float | None, tolerance: float | No
     return not abs(math.log(measured) - math.log(expected)) <= tolerance
 
 
-FIGURES: Sequence[Figure] = (
-    Figure(PRE, "mean", lambda layer: layer.pre.mean, _noise, 11),
-    Figure(PRE, "rms", lambda layer: layer.pre.rms, digits, 1, lambda layer: layer.nonfinite > 0),
-    Figure(PRE, "expected", lambda layer: layer.expected.pre.rms, digits, 3, of="rms"),
-    Figure(PRE, "factor", lambda layer: layer.forward, digits, 5, lambda layer: strays(layer)[0]),
-    Figure(PRE, "expected", lambda layer: layer.expected.forward, digits, 6, of="factor"),
-    Figure(OUT, "mean", lambda layer: layer.out.mean, _noise, 11),
-    Figure(OUT, "rms", lambda layer: layer.out.rms, digits, 9),
-    Figure(OUT, "expected", lambda layer: layer.expected.out.rms, digits, 9),
-    Figure(GRADIENT, "rms", lambda layer: layer.grad_rms, digits, 1),
-    Figure(GRADIENT, "expected", lambda layer: layer.expected.grad_rms, digits, 3, of="rms"),
-    Figure(GRADIENT, "factor", lambda layer: layer.backward, digits, 5, lambda layer: strays(layer)[1]),
-    Figure(GRADIENT, "expected", lambda layer: layer.expected.backward, digits, 6, of="factor"),
-    Figure(DEAD, "share", lambda layer: layer.dead, percent, 8),
-    Figure(DEAD, "expected", lambda layer: layer.expected.dead, percent, 8),
-    Figure(SATURATED, "share", lambda layer: layer.saturated, percent, 8),
-    Figure(SATURATED, "expected", lambda layer: layer.expected.saturated, percent, 8),
-    Figure(SAMPLES, "cosine", lambda layer: layer.cosine, _cosine, 10),
-    Figure(SAMPLES, "expected", lambda layer: layer.expected.cosine, _cosine, 10),
-    Figure(SAMPLES, "rank", lambda layer: layer.rank, digits, 10),
-)
-BARS: dict[str, Get] = {PRE: lambda layer: layer.pre.rms, GRADIENT: lambda layer: layer.grad_rms}
-"""Which figure of a group is also drawn."""
-
-
 def wrong_with(layer: SignalLayer) -> str:
     """Say in a few words what is wrong with a layer; nothing where nothing is."""
     forward, backward = strays(layer)
@@ -127,6 +67,53 @@ def wrong_with(layer: SignalLayer) -> str:
         f"{layer.symmetric:,} symmetric" if layer.symmetric else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _figure(
+    head: str,
+    field: str,
+    rank: int,
+    spell: Callable[[float], str] = digits,
+    off: Callable[[SignalLayer], bool] = lambda _: False,
+) -> Column[SignalLayer]:
+    """Show a figure of each layer that has it; `head` is ``group: head``, and what else a head that stands alone has.
+
+    `off` says that a layer's figure is wrong.
+    """
+    group, _, head = head.partition(": ")
+    get = attrgetter(field)
+
+    def cell(layer: SignalLayer) -> str:
+        value = get(layer)
+        return "" if value is None else spell(value)
+
+    def tone(layer: SignalLayer) -> str:
+        return SUSPICIOUS if off(layer) else ""
+
+    return Column(head.split(" ")[0], cell, "decimal", rank, group, tone=tone, title=f"{group} {head}")
+
+
+_FIGURES = (
+    _figure(f"{PRE}: mean", "pre.mean", 11, _noise),
+    _figure(f"{PRE}: rms", "pre.rms", 1, off=lambda layer: layer.nonfinite > 0),
+    _figure(f"{PRE}: expected rms", "expected.pre.rms", 3),
+    _figure(f"{PRE}: factor", "forward", 5, off=lambda layer: strays(layer)[0]),
+    _figure(f"{PRE}: expected factor", "expected.forward", 6),
+    _figure(f"{OUT}: mean", "out.mean", 11, _noise),
+    _figure(f"{OUT}: rms", "out.rms", 9),
+    _figure(f"{OUT}: expected", "expected.out.rms", 9),
+    _figure(f"{GRADIENT}: rms", "grad_rms", 1),
+    _figure(f"{GRADIENT}: expected rms", "expected.grad_rms", 3),
+    _figure(f"{GRADIENT}: factor", "backward", 5, off=lambda layer: strays(layer)[1]),
+    _figure(f"{GRADIENT}: expected factor", "expected.backward", 6),
+    _figure("dead: share", "dead", 8, percent),
+    _figure("dead: expected", "expected.dead", 8, percent),
+    _figure("saturated: share", "saturated", 8, percent),
+    _figure("saturated: expected", "expected.saturated", 8, percent),
+    _figure("samples: cosine", "cosine", 10, _cosine),
+    _figure("samples: expected", "expected.cosine", 10, _cosine),
+    _figure("samples: rank", "rank", 10),
+)
 
 
 # --- the tables --------------------------------------------------------------------------------------------------
@@ -148,10 +135,10 @@ def signal_tables(found: Signal, view: View) -> Iterator[Table[SignalLayer]]:
 def _columns(layers: Sequence[SignalLayer], view: View) -> list[Column[SignalLayer]]:
     """Return the columns: at 80 characters what the rms is, should be and looks like, both ways; the rest by rank."""
     columns = [*_names(view), Column("type", _type, rank=7)]
-    for group, members in groupby(FIGURES, key=lambda one: one.group):
-        columns += [one.column() for one in members]
-        if group in BARS:
-            columns.append(_bars(layers, BARS[group], group, view))
+    for group, figures in groupby(_FIGURES, key=attrgetter("group")):
+        columns += figures
+        if group in _DRAWN:
+            columns.append(_bars(layers, _DRAWN[group], group, view))
     return [*columns, Column("remark", wrong_with, rank=4, tone=_how_bad)]
 
 
@@ -177,7 +164,9 @@ def _type(layer: SignalLayer) -> str:
     return " → ".join(map(word, filter(None, (layer.type, layer.activation))))
 
 
-def _bars(layers: Sequence[SignalLayer], get: Get, group: str, view: View) -> Column[SignalLayer]:
+def _bars(
+    layers: Sequence[SignalLayer], get: Callable[[SignalLayer], float | None], group: str, view: View
+) -> Column[SignalLayer]:
     """Draw a figure as a bar, over the decades that hold it in all layers."""
     scale = decades(map(get, layers)) or Decades(-1, 1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paraminspect.page.parts import Code, Page
 from paraminspect.text.escape import to_ascii
@@ -50,17 +50,41 @@ def theory_object(found: Summary) -> dict[str, Any]:
 def theory(found: Summary, view: View) -> Page:
     """Return the page: gains and moments, the critical point, where depth leads, and the way there."""
     settings = ", ".join(f"{key}={value}" for key, value in found.params.items())
-    blocks = [_gains(found, view), _moments(found, view), _critical(found, view)]
+    blocks = [_gains(found), _moments(found), _critical(found)]
     if found.point is not None:
-        blocks.append(_limit(found, found.point, view))
+        blocks.append(_limit(found, found.point))
     if found.course is not None:
-        blocks += [_pictures(found.course, found.q0, view), _layers(found.course, view)]
+        blocks += [_pictures(found.course, found.q0, view.glyphs.bars), _layers(found.course)]
     name = f"{found.activation}({settings})" if settings else found.activation
-    return Page(name, "", (), [Code("\n".join(block)) for block in blocks])
+    return Page(name, "", (), [Code("\n".join(block.lines(view))) for block in blocks])
+
+
+class _Block(NamedTuple):
+    """A head, rows whose cells stand under each other by their `sides`, as format specifications, and prose."""
+
+    head: str
+    rows: Sequence[Sequence[str]] = ()
+    prose: Sequence[str] = ()
+    sides: str = "<><"
+
+    def lines(self, view: View) -> Iterator[str]:
+        """Yield the lines, spelled in signs the output has before anything is aligned or broken."""
+        if self.head:
+            yield _text(self.head, view)
+        rows = [[_text(cell, view) for cell in row] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = zip(row, self.sides, widths, strict=True)
+            yield f"  {'  '.join(f'{cell:{side}{width}}' for cell, side, width in cells)}".rstrip()
+        if rows and self.prose:
+            yield ""
+        for text in self.prose:
+            yield from textwrap.wrap(
+                _text(text, view), WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+            )
 
 
 def _text(text: str, view: View) -> str:
-    """Return a text of ours in signs the output has."""
     if not view.glyphs.ascii:
         return text
     for sign, spelling in _SPELLINGS.items():
@@ -68,39 +92,27 @@ def _text(text: str, view: View) -> str:
     return to_ascii(text)
 
 
-def _shown(value: float | None, view: View) -> str:
+def _shown(value: float | None) -> str:
     """Return six digits, inf, or the sign of unknown."""
     if value is None or math.isnan(value):
-        return _text(UNKNOWN, view)
-    return _text("∞", view) if math.isinf(value) else figure(float(value), _DIGITS)
-
-
-def _entries(rows: Sequence[tuple[str, str, str]], view: View) -> list[str]:
-    """Return rows of a name, a figure and what it means, figures aligned at their ends."""
-    spelled = [(_text(name, view), value, _text(meaning, view)) for name, value, meaning in rows]
-    names, values = (max(len(row[column]) for row in spelled) for column in (0, 1))
-    return [f"  {name:<{names}}  {value:>{values}}  {meaning}" for name, value, meaning in spelled]
-
-
-def _prose(text: str, view: View) -> list[str]:
-    spelled = _text(text, view)
-    return textwrap.wrap(spelled, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        return UNKNOWN
+    return "∞" if math.isinf(value) else figure(float(value), _DIGITS)
 
 
 # --- the activation by itself ------------------------------------------------------------------------------------
 
 
-def _gains(found: Summary, view: View) -> list[str]:
+def _gains(found: Summary) -> _Block:
     gains = found.gains
     rows = [
-        ("second moment", _shown(gains["second_moment"], view), "the same second moment; 1/√E φ²"),
-        ("gradient", _shown(gains["gradient"], view), "the same squared gradients; 1/√E φ'²"),
-        ("torch", _shown(gains["torch"], view), "torch.nn.init.calculate_gain"),
+        ("second moment", _shown(gains["second_moment"]), "the same second moment; 1/√E φ²"),
+        ("gradient", _shown(gains["gradient"]), "the same squared gradients; 1/√E φ'²"),
+        ("torch", _shown(gains["torch"]), "torch.nn.init.calculate_gain"),
     ]
-    return [_text("gain: draw weights with std gain / √fan_in, and the next layer has", view), *_entries(rows, view)]
+    return _Block("gain: draw weights with std gain / √fan_in, and the next layer has", rows)
 
 
-def _moments(found: Summary, view: View) -> list[str]:
+def _moments(found: Summary) -> _Block:
     signs = {
         "mean": ("E φ", "mean of the activation"),
         "second_moment": ("E φ²", "its second moment"),
@@ -108,37 +120,35 @@ def _moments(found: Summary, view: View) -> list[str]:
         "slope_moment": ("E φ'²", "its second moment: a factor on squared gradients"),
         "cross_moment": ("E φ·φ'", "mean of activation times slope"),
     }
-    rows = [(signs[key][0], _shown(value, view), signs[key][1]) for key, value in found.moments.items()]
-    return ["moments under z ~ N(0, 1)", *_entries(rows, view)]
+    rows = [(signs[key][0], _shown(value), signs[key][1]) for key, value in found.moments.items()]
+    return _Block("moments under z ~ N(0, 1)", rows)
 
 
-def _critical(found: Summary, view: View) -> list[str]:
+def _critical(found: Summary) -> _Block:
     if found.critical is None:
-        return ["critical point", *_prose(f"none: {found.no_critical}", view)]
+        return _Block("critical point", prose=[f"none: {found.no_critical}"])
     here = found.critical
     name = "critical point" if found.canonical else f"critical point with σb² = {found.sigma_b2:g}"
     rows = [
-        ("σw²", _shown(here.sigma_w2, view), "weights of variance σw²/fan_in"),
+        ("σw²", _shown(here.sigma_w2), "weights of variance σw²/fan_in"),
         ("σb²", f"{here.sigma_b2:.6g}", "variance of the biases"),
-        ("q", _shown(here.q, view), "second moment of pre-activations there"),
+        ("q", _shown(here.q), "second moment of pre-activations there"),
     ]
-    return [_text(f"{name}: χ₁ = 1, gradients keep their size", view), *_entries(rows, view)]
+    return _Block(f"{name}: χ₁ = 1, gradients keep their size", rows)
 
 
 # --- with variances ------------------------------------------------------------------------------------------------
 
 
-def _limit(found: Summary, point: FixedPoint, view: View) -> list[str]:
+def _limit(found: Summary, point: FixedPoint) -> _Block:
     rows = [
-        ("q", _shown(point.q, view), "second moment that pre-activations come to"),
-        ("χ₁", _shown(point.chi1, view), "factor on squared gradients, from a layer to the one before"),
-        ("c", _shown(point.c, view), "cosine that two different inputs come to"),
-        ("ξ_q", _shown(point.xi_q, view), "layers in which q comes e times nearer to that"),
-        ("ξ_c", _shown(point.xi_c, view), "layers in which the cosine does"),
+        ("q", _shown(point.q), "second moment that pre-activations come to"),
+        ("χ₁", _shown(point.chi1), "factor on squared gradients, from a layer to the one before"),
+        ("c", _shown(point.c), "cosine that two different inputs come to"),
+        ("ξ_q", _shown(point.xi_q), "layers in which q comes e times nearer to that"),
+        ("ξ_c", _shown(point.xi_c), "layers in which the cosine does"),
     ]
-    words = [line for text in _outcome(found) for line in _prose(text, view)]
-    head = f"many wide layers, σw² = {found.sigma_w2:g} and σb² = {found.sigma_b2:g}"
-    return [_text(head, view), *_entries(rows, view), "", *words]
+    return _Block(f"many wide layers, σw² = {found.sigma_w2:g} and σb² = {found.sigma_b2:g}", rows, _outcome(found))
 
 
 def _outcome(found: Summary) -> list[str]:
@@ -183,18 +193,15 @@ def _differences(point: FixedPoint) -> str:
 # --- layer by layer --------------------------------------------------------------------------------------------------
 
 
-def _pictures(course: Trajectory, q0: float, view: View) -> list[str]:
-    rows = (("q", course.propagate), ("cosine", course.cosines), (_text("gradient²", view), course.gradients))
+def _pictures(course: Trajectory, q0: float, signs: str) -> _Block:
+    courses = ((f"{'q':<10}", course.propagate), ("cosine", course.cosines), ("gradient²", course.gradients))
     head = f"layers 1 to {len(course.propagate):,}, q0 = {q0:g}: two orthogonal inputs; gradient² is 1 at the last"
-    return [
-        _text(head, view),
-        *(f"  {name:<10}  {_bars(values, view)}  {_span(values, view)}" for name, values in rows),
-    ]
+    return _Block(head, [(name, _bars(values, signs), _span(values)) for name, values in courses], sides="<<<")
 
 
-def _span(values: Sequence[float], view: View) -> str:
-    first, last = (_text(figure(value if math.isfinite(value) else None), view) for value in (values[0], values[-1]))
-    return f"{first} {_text('→', view)} {last}{', logarithmic' if _is_wide(values) else ''}"
+def _span(values: Sequence[float]) -> str:
+    first, last = (figure(value if math.isfinite(value) else None) for value in (values[0], values[-1]))
+    return f"{first} → {last}{', logarithmic' if _is_wide(values) else ''}"
 
 
 def _is_wide(values: Sequence[float]) -> bool:
@@ -203,7 +210,7 @@ def _is_wide(values: Sequence[float]) -> bool:
     return bool(positive) and math.log10(max(positive)) - math.log10(min(positive)) > _DECADES
 
 
-def _bars(values: Sequence[float], view: View) -> str:
+def _bars(values: Sequence[float], signs: str) -> str:
     """Draw the values, at most thirty of them, as bars from 0 to the largest; far apart, their logarithms.
 
     What is not finite, or has no logarithm, is a space.
@@ -213,17 +220,16 @@ def _bars(values: Sequence[float], view: View) -> str:
     heights = [math.log10(value) if wide else value for value in drawn if _can_be_drawn(value, wide)]
     low = min([*heights, *([] if wide else [0.0])], default=0.0)
     span = (max(heights, default=0.0) - low) or 1.0
-    steps = iter(round((height - low) / span * (len(view.glyphs.bars) - 1)) for height in heights)
-    return "".join(view.glyphs.bars[next(steps)] if _can_be_drawn(value, wide) else " " for value in drawn)
+    steps = iter(round((height - low) / span * (len(signs) - 1)) for height in heights)
+    return "".join(signs[next(steps)] if _can_be_drawn(value, wide) else " " for value in drawn)
 
 
 def _can_be_drawn(value: float, wide: bool) -> bool:
     return math.isfinite(value) and not (wide and value <= 0.0)
 
 
-def _layers(course: Trajectory, view: View) -> list[str]:
-    rows = [["layer", "q", "cosine", _text("gradient²", view)]]
+def _layers(course: Trajectory) -> _Block:
+    rows = [["layer", "q", "cosine", "gradient²"]]
     for number, values in enumerate(zip(course.propagate, course.cosines, course.gradients, strict=True), 1):
-        rows.append([f"{number:,}", *(_shown(value, view) for value in values)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+        rows.append([f"{number:,}", *map(_shown, values)])
+    return _Block("", rows, sides=">>>>")
