@@ -8,8 +8,15 @@ from dataclasses import replace
 from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
-from paraminspect.experiments.initial_values import initialise, moments_of
-from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
+from paraminspect.experiments.measured import (
+    apply_and_measure,
+    guarded,
+    initialise,
+    moments_of,
+    run_from,
+    start_of,
+    with_new_shapes,
+)
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule

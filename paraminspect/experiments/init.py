@@ -17,7 +17,6 @@ from paraminspect.experiments.measured import Weight, apply_and_measure, values_
 from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.state_dict_file import save
-from paraminspect.init.apply import accounts
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
@@ -41,17 +40,17 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
     parameters = whole.of_kind("parameter")
     digests = {id(entry.tensor): digest(entry.tensor) for entry in parameters}
     together = _together([(entry.name, digests[id(entry.tensor)]) for entry in parameters])
-    apart = any(rule.seed_per_parameter for rule in rules)
+    done = measured.initialisation or Initialisation()
     if file is not None:
         facts = {
             "seed": str(subject.seed),
             "torch": str(torch.__version__),
             "rules": [str(rule.rule) for rule in rules],
-            "seed_per_parameter": apart,
+            "seed_per_parameter": done.seed_per_parameter,
             "digest": together,
         }
         save(subject, file, facts)
-    done = Initialisation(accounts(rules, measured.applied), apart, together, None if file is None else str(file))
+    done = replace(done, digest=together, saved=None if file is None else str(file))
     return report_of(replace(measured, initialisation=done, before=before, weights=weights, digests=digests), request)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_torch
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
-from paraminspect.experiments.initial_values import initialise, initialisers
+from paraminspect.errors import UserError
 from paraminspect.experiments.selection import Request, Scope
-from paraminspect.init.apply import accounts
+from paraminspect.init.apply import accounts, apply_rules, constructed
+from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
+from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Batch, Subject
@@ -71,14 +73,7 @@ class Start:
     rewind: Callable[[], None]
 
 
-@contextlib.contextmanager
-def guarded(inventory: Inventory) -> Iterator[CopyOnWrite]:
-    """Put back what a forward changes in the modules of `inventory`, the hidden ones too, and in the process.
-
-    Yields the mode that the forward has to run under, see `untouched`.
-    """
-    with untouched(inventory.modules.values(), (entry.tensor for entry in inventory.entries)) as mode:
-        yield mode
+# --- the values ------------------------------------------------------------------------------------------------
 
 
 def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...], request: Request) -> Measured:
@@ -116,7 +111,79 @@ def _numbers(entries: Iterable[TensorEntry]) -> dict[int, Numbers]:
     return {id(entry.tensor): Numbers() if entry.lazy else numbers_of(entry.tensor) for entry in entries}
 
 
+# --- what set them ---------------------------------------------------------------------------------------------
+
+
+def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, FillRecord], Batch | None]:
+    """Apply the rules, on a batch where one of them needs it: the very one that the forward then runs on.
+
+    Keyed by the id of the Parameter, see `apply_rules`. Raises UserError when a batch is needed and no input is known.
+    """
+    needs = next((rule for rule in rules if rule.needs_batch), None)
+    if needs and subject.make_input is None:
+        message = f"{needs.scheme.name} needs an input to run the network on"
+        raise UserError(message, where=needs.rule.where, hint="pass --input, e.g. --input 64,784", code="no-input")
+    applied = apply_rules(subject.module, rules, subject.seed or 0)
+    if needs is None or subject.make_input is None:
+        return applied, None
+    batch = draw_batch(subject.make_input)
+    return scale_to_batch(subject.module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign)), batch
+
+
+def initialiser(
+    entry: TensorEntry, at: int, inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
+) -> FillRecord | None:
+    """Return what set a parameter, as seen from the module that holds it under its name number `at`.
+
+    That is the rule that touched it, else torch's constructor. `kind` is that of the source: only the network of a
+    ``spec`` has nothing that changes a parameter after its constructor. None for what is not known.
+    """
+    parameter, path = entry.tensor, entry.owner_names[at]
+    if id(parameter) in applied:
+        return applied[id(parameter)]
+    if kind != "spec" or entry.lazy or not isinstance(parameter, nn.Parameter) or _redrawn(path, inventory):
+        return None
+    return constructed(inventory.modules[path], entry.names[at], parameter)
+
+
+def initialisers(
+    entries: Iterable[TensorEntry], inventory: Inventory, applied: Mapping[int, FillRecord], kind: str
+) -> dict[int, FillRecord]:
+    """Return what set each parameter, by its id, as seen from the first module that holds it."""
+    found = ((entry, initialiser(entry, 0, inventory, applied, kind)) for entry in entries if entry.kind == "parameter")
+    return {id(entry.tensor): one for entry, one in found if one is not None}
+
+
+def moments_of(inventory: Inventory, applied: Mapping[int, FillRecord], kind: str) -> dict[int, ExpectedMoments]:
+    """Return the moments that the values of each parameter were drawn with, by its id: what theory starts from.
+
+    Of a shared one it is the first module that tells; what is not known is left out.
+    """
+    found: dict[int, ExpectedMoments] = {}
+    for entry in inventory.of_kind("parameter"):
+        for at in range(len(entry.names)):
+            known = initialiser(entry, at, inventory, applied, kind)
+            if known is not None and known.moments is not None:
+                found.setdefault(id(entry.tensor), known.moments)
+    return found
+
+
+def _redrawn(path: str, inventory: Inventory) -> bool:
+    """Tell whether a module above draws anew what the constructors of its parts drew, as nn.Transformer does."""
+    parts = path.split(".")
+    above = (inventory.modules.get(".".join(parts[:depth])) for depth in range(len(parts) + 1))
+    return any(isinstance(module, nn.Transformer) for module in above)
+
+
 # --- the forward -----------------------------------------------------------------------------------------------
+
+
+def guarded(inventory: Inventory) -> AbstractContextManager[CopyOnWrite]:
+    """Put back what a forward changes in the modules of `inventory`, the hidden ones too, and in the process.
+
+    The forward has to run under the mode that this gives, see `untouched`.
+    """
+    return untouched(inventory.modules.values(), (entry.tensor for entry in inventory.entries))
 
 
 def start_of(measured: Measured) -> Start | None:

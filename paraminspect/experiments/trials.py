@@ -17,8 +17,7 @@ from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.grad import BUILT
-from paraminspect.experiments.initial_values import moments_of
-from paraminspect.experiments.measured import guarded
+from paraminspect.experiments.measured import guarded, moments_of
 from paraminspect.experiments.ranking import trial_of
 from paraminspect.init.apply import apply_rules
 from paraminspect.init.calibration import scale_to_batch
