@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import NamedTuple
@@ -124,8 +124,15 @@ def moments_of_values(part: Values | Gradient, numel: int) -> Moments | None:
     return Moments(n, mean, 0.0, n * std * std, exponent, low, high, part.zeros or 0, nan, inf)
 
 
-def values_of_moments(found: Moments) -> Values:
-    """Return the figures of a report, without a histogram; a figure beyond the range of float64 is infinite."""
+def values_of_moments(
+    found: Moments,
+    number: Callable[[Number], Number | None] | None = None,
+    histogram: tuple[int, ...] | None = None,
+) -> Values:
+    """Return the figures of a report; a figure beyond the range of float64 is infinite.
+
+    `number` turns the extremes into what they are to be: `int` for whole numbers.
+    """
     if found.min is None or found.max is None:
         return Values(nan=found.nan, inf=found.inf)
     mean, variance, exponent = found.mean + found.mean_low, found.m2 / found.n, found.exponent
@@ -133,12 +140,13 @@ def values_of_moments(found: Moments) -> Values:
         mean=_ldexp(mean, exponent),
         std=_ldexp(math.sqrt(variance), exponent),
         rms=_ldexp(math.sqrt(mean * mean + variance), exponent),
-        min=found.min,
-        max=found.max,
+        min=number(found.min) if number else found.min,
+        max=number(found.max) if number else found.max,
         l2=_ldexp(math.sqrt(found.m2 + found.n * (mean * mean)), exponent),
         zeros=found.zeros,
         nan=found.nan,
         inf=found.inf,
+        histogram=histogram,
     )
 
 

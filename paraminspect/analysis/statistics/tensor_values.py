@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from paraminspect.analysis.statistics.number_formats import (
     measure_words,
     values_of,
 )
-from paraminspect.report import Values
+from paraminspect.report import Number, Values
 from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_of_moments
 
 SAMPLE = 4096  # elements that a histogram counts at most
@@ -178,9 +177,9 @@ def _histogram(found: Moments, sample: Array, dtype: torch.dtype) -> tuple[int, 
 
 
 def _figures(found: Moments, dtype: torch.dtype, histogram: tuple[int, ...] | None) -> Values:
-    values = values_of_moments(found)
-    if found.min is None or found.max is None:
-        return values
-    number = float if dtype.is_floating_point else int
-    low, high = (None, None) if dtype.is_complex else (number(found.min), number(found.max))
-    return replace(values, min=low, max=high, histogram=histogram)
+    number = _no_number if dtype.is_complex else float if dtype.is_floating_point else int
+    return values_of_moments(found, number, histogram)
+
+
+def _no_number(_: Number) -> None:
+    """Complex numbers have no smallest and no largest one."""
