@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from paraminspect import __version__
 from paraminspect.analysis.inventory import Inventory, count
-from paraminspect.analysis.passes import parameter_gradients
-from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value, uses_of
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
@@ -199,7 +198,7 @@ def describe(tensor: Tensor, wanted: bool, name: str | None = None, sample: str 
 def _uses(scope: Scope, passes: ForwardBackward, request: Request) -> tuple[Use, ...]:
     names = {id(entry.tensor): entry.name for entry in scope.inventory.entries if request.selects(entry.names)}
     wanted = request.values or not request.all_uses  # printing the elements of thousands of uses takes seconds
-    uses = parameter_gradients.uses_of(passes, names, wanted)
+    uses = uses_of(passes, names, wanted)
     paths = [scope.relative(use.module) for use in uses]
     return tuple(use if path is None else replace(use, module=path) for use, path in zip(uses, paths, strict=True))
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from paraminspect.analysis.inventory import TensorEntry
-from paraminspect.analysis.passes import parameter_gradients
-from paraminspect.analysis.passes.forward_backward import ForwardBackward
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, verdicts_of
 from paraminspect.analysis.statistics.contents import Numbers
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.selection import Request, Scope
@@ -39,7 +38,7 @@ def rows_of(
         rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
     verdicts = [*_on_entries(shown, measured, applied)]
     if passes:
-        verdicts += parameter_gradients.verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
+        verdicts += verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
     return tuple(rows), (*verdicts, *_on_weights(weights))
 
 
@@ -67,7 +66,7 @@ def _row(
             identity=inventory.identity(tensor),
             storage=inventory.storage(tensor),
             values=measured.values.get(id(tensor)),
-            gradient=parameter_gradients.gradient_of(tensor, passes, request.values) if is_parameter else None,
+            gradient=gradient_of(tensor, passes, request.values) if is_parameter else None,
             init=applied.init if applied else None,
             before=measured.before.get(id(tensor)),
             data=numbers.data,

@@ -12,8 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
-from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
-from paraminspect.analysis.passes.parameter_gradients import gradient_of, uses_of, verdicts_of
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes, uses_of, verdicts_of
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Use, Verdict
 

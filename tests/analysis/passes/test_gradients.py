@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
-from paraminspect.analysis.passes.parameter_gradients import gradient_of
+from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Gradient
 
