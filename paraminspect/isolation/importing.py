@@ -1,4 +1,4 @@
-"""Import what the user names as ``path/file.py:attr`` or ``pkg.mod:attr``, contained by `guard`."""
+"""Import what the user names as ``path/file.py:attr`` or ``pkg.mod:attr``, contained as `user_code` does it."""
 
 from __future__ import annotations
 

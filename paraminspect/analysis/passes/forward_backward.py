@@ -36,7 +36,7 @@ class ForwardBackward:
     """What the two passes left behind. `error` is set when the forward, the loss or the backward raised.
 
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
-    what it is, see `analysis.constant`.
+    what it is, see `why_constant`.
     """
 
     output: Any = None
