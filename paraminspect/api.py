@@ -22,7 +22,7 @@ from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import batch_of, example_maker
 from paraminspect.spec.model import LOSSES
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 
 class Inspection(Report):

@@ -12,8 +12,7 @@ from typing import TextIO
 
 from paraminspect.errors import UserError
 from paraminspect.isolation.process import answer_stream, before_a_signal, descriptor_of
-from paraminspect.text.escape import clean, to_ascii
-from paraminspect.text.view import ASCII, Glyphs, View
+from paraminspect.text.escape import ASCII, Glyphs, View, clean, to_ascii
 
 BROKEN_PIPE = 141
 _BLOCK = 1 << 16

@@ -16,7 +16,7 @@ import pytest
 from paraminspect import output
 from paraminspect.errors import UserError
 from paraminspect.isolation import process
-from paraminspect.text.view import ASCII, Glyphs
+from paraminspect.text.escape import ASCII, Glyphs
 from tests.cli.conftest import environment
 
 

@@ -12,7 +12,7 @@ from paraminspect.experiments.show import show
 from paraminspect.modules.subject import Batch, Given, Subject
 from paraminspect.render import render
 from paraminspect.report import Parameter, Report, Source
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 
 def look(module: nn.Module, *inputs: Tensor, command: str = "show") -> Report:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from paraminspect.page.parts import Page
 from paraminspect.report import Report
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 
 def page(report: Report, view: View) -> Page:

@@ -8,9 +8,8 @@ from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
 from paraminspect.page.several import Several, members_of
 from paraminspect.report import Forward, Parameter, Report, Values
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, total
-from paraminspect.text.view import View
 
 Row = Parameter
 Pick = Callable[[Row], Values | None]

@@ -9,9 +9,8 @@ from paraminspect.page.heading import experiment, page_of
 from paraminspect.page.parts import BROKEN, HEAD, SUSPICIOUS, Column, Entries, Line, Page, Part, Table
 from paraminspect.page.pictures import backward_steps, course_scale, forward_steps
 from paraminspect.report import Comparison, Course, Report, Signal, Slope, Trial
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, percent, plural
-from paraminspect.text.view import View
 
 _RETURNED = ("pre", "out")
 _HEADS = {"pre": "pre", "out": "out", "gradient": "grad"}

@@ -9,9 +9,8 @@ from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Column, Entries, Line, Page, Part, Table
 from paraminspect.page.values import listings
 from paraminspect.report import Edit, Parameter, Report, TensorInfo
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural
-from paraminspect.text.view import View
 
 _DONE = {"add": "added", "mul": "multiplied by", "fill": "filled with"}
 _SHORT = 120

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from paraminspect.page.braces import braces
 from paraminspect.page.several import Several, at_depth, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""

@@ -17,9 +17,8 @@ from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
 from paraminspect.report import Gradient, Parameter, Report, Use
-from paraminspect.text.escape import word
+from paraminspect.text.escape import View, word
 from paraminspect.text.numbers import figure, plural
-from paraminspect.text.view import View
 
 _MOST_USES = 12
 _FIRST, _LAST = 6, 3

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from paraminspect.page.parts import Code, Entries, Page, Part
 from paraminspect.report import Forward, Report, TensorInfo
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural, size
-from paraminspect.text.view import View
 
 
 def page_of(report: Report, view: View, parts: Sequence[Part]) -> Page:

@@ -14,9 +14,8 @@ from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
 from paraminspect.report import Init, Initialisation, Parameter, Report
-from paraminspect.text.escape import code
+from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural, some_of
-from paraminspect.text.view import View
 
 _NAMES = 4
 _MOST_NOTES = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from paraminspect.report import Signal, SignalLayer
-from paraminspect.text.view import Glyphs, View
+from paraminspect.text.escape import Glyphs, View
 
 WIDTH = 10
 _FEWEST_DECADES = 2

@@ -12,8 +12,8 @@ from typing import Any
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.scheme import REQUIRED, Argument, Gain, Scheme, Shape
 from paraminspect.page.parts import Code, Page
+from paraminspect.text.escape import View
 from paraminspect.text.numbers import UNKNOWN, figure
-from paraminspect.text.view import View
 
 WIDTH = 80
 

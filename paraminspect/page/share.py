@@ -21,9 +21,8 @@ from paraminspect.page.sharing import (
 )
 from paraminspect.page.show import tables
 from paraminspect.report import Parameter, Report, Sharing
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import plural, size, some_of, whole
-from paraminspect.text.view import View
 
 _BETWEEN = {"self-overlap": " in ", "equal-not-shared": " each, ", "equal-constant": " each, "}
 

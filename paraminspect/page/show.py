@@ -14,7 +14,7 @@ from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
 from paraminspect.report import Parameter, Report
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 
 def show(report: Report, view: View) -> Page:

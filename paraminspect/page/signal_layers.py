@@ -13,9 +13,8 @@ from operator import attrgetter
 from paraminspect.page.parts import BROKEN, SUSPICIOUS, Column, Table
 from paraminspect.page.pictures import Decades, decades, sparkline
 from paraminspect.report import Layer, Signal, SignalHistogram, SignalLayer
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, percent
-from paraminspect.text.view import View
 
 _Get = Callable[[SignalLayer], float | None]
 LEGEND = "factor: the second moment (rms²) over that of the layer before, of a gradient: after; 1 keeps the size"

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paraminspect.page.parts import Code, Page
-from paraminspect.text.escape import to_ascii
+from paraminspect.text.escape import View, to_ascii
 from paraminspect.text.numbers import UNKNOWN, figure
-from paraminspect.text.view import View
 
 if TYPE_CHECKING:
     from paraminspect.theory.fixed_points import FixedPoint

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from paraminspect.page.columns import shape_of
 from paraminspect.page.parts import Listing
 from paraminspect.report import Gradient, Parameter, Report, TensorInfo
-from paraminspect.text.escape import code, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import whole
-from paraminspect.text.view import View
 
 
 def listings(report: Report, view: View) -> Iterator[Listing]:

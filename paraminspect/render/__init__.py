@@ -10,9 +10,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from paraminspect.page import page
 from paraminspect.report import Report
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View
 
 _PAPER = {"width": None, "colour": False, "on_paper": True}
 _HUMAN: dict[str, dict[str, Any]] = {
@@ -32,6 +31,8 @@ def view_of(form: str, view: View) -> View:
 def render(report: Report, form: str, view: View) -> Iterator[str]:
     """Yield the report in a format: ``table``, ``plain``, ``markdown``, ``html``, ``csv`` or ``json``."""
     if form in _HUMAN:
+        from paraminspect.page import page
+
         own = view_of(form, view)
         found = page(report, own)
         yield from _format("table" if form == "plain" else form).draw(found, own)

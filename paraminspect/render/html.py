@@ -22,8 +22,7 @@ from paraminspect.page.parts import (
     Part,
     Table,
 )
-from paraminspect.text.escape import CODE, clean, clean_lines, spell
-from paraminspect.text.view import View
+from paraminspect.text.escape import CODE, View, clean, clean_lines, spell
 
 MOST_ROWS = 200
 _CLASSES = {SUSPICIOUS: "wrong", BROKEN: "broken", QUIET: "quiet"}

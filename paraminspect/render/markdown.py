@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table
-from paraminspect.text.escape import CODE, END, clean, clean_lines, spell
-from paraminspect.text.view import View
+from paraminspect.text.escape import CODE, END, View, clean, clean_lines, spell
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
 

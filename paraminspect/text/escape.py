@@ -1,4 +1,4 @@
-"""The only way a text from an input reaches a stream: nothing in it can steer a terminal.
+"""How a text reaches a stream: harmless, in characters that the output has, and as its `View` wants it.
 
 A sentence of ours that quotes an input marks it: ``f"{code(name)} is of {word(dtype)}"``. What is marked is raw; each
 format makes it harmless in its own way when it spells the sentence out. `code` marks what is shown exactly, names and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 LONGEST = 300
 CODE, WORD, END = "\x0e", "\x11", "\x0f"
@@ -114,3 +115,61 @@ def spell(text: str, marked: Callable[[str, str], str], own: Callable[[str], str
         if at + 1 < len(parts):
             parts[at + 1 : at + 3] = ["", marked(parts[at + 1], parts[at + 2])]
     return "".join(parts)
+
+
+# --- the view ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """The characters of rules and pictures, and what stands in for them where the output cannot show them.
+
+    `ascii` says that nothing but ASCII may be used: names and our own texts are spelled in it too.
+    """
+
+    rule: str = "─"
+    dot: str = "·"
+    ellipsis: str = "…"
+    bars: str = "▁▂▃▄▅▆▇█"
+    blocks: str = "▏▎▍▌▋▊▉█"
+    ascii: bool = False
+
+
+ASCII = Glyphs("-", "|", "...", ".:-=+*#@", "=", ascii=True)
+
+
+@dataclass(frozen=True)
+class View:
+    """Say how wide and how coloured a text may be, and what of a Report is wanted.
+
+    `width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file). `values` asks for the
+    numbers of small tensors. `decoration` allows rules and pictures. `fold` lets a table print repeated blocks once;
+    `depth` sums up what lies deeper than so many components of a name, None shows every tensor. `histograms` asks for
+    those of every layer. `on_paper` is a page that is not made of lines of fixed width, and has no stderr beside it.
+    """
+
+    width: int | None = None
+    colour: bool = False
+    glyphs: Glyphs = field(default_factory=Glyphs)
+    values: bool = False
+    decoration: bool = True
+    fold: bool = True
+    depth: int | None = None
+    histograms: bool = False
+    on_paper: bool = False
+
+    def text(self, text: str) -> str:
+        """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""
+        shown = clean(text, None if self.width is None else LONGEST)
+        return to_ascii(shown) if self.glyphs.ascii else shown
+
+    def sentence(self, text: str) -> str:
+        """Return a text of ours, and whatever an input has in it as `text` does."""
+        if not text.isprintable():
+            text = spell(text, lambda _, marked: self.text(marked), clean_whole)
+        return to_ascii(text) if self.glyphs.ascii else text
+
+    def lines(self, text: str) -> list[str]:
+        """Return the lines of a text that is meant to have several, each harmless."""
+        found = clean_lines(text)
+        return [to_ascii(line) for line in found] if self.glyphs.ascii else found

@@ -10,7 +10,7 @@ import time
 
 from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Init, Parameter, Report, Source, Totals, Values
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 BOUNDS = {"plain": 3.0, "csv": 3.0, "json": 3.0, "table": 5.0, "table, not folded": 5.0, "markdown": None}
 

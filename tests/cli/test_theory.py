@@ -11,7 +11,7 @@ import pytest
 from paraminspect import theory
 from paraminspect.page.theory import theory as page_of
 from paraminspect.render.table import draw
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View
 from paraminspect.theory.summary import summarise
 from tests.cli.conftest import Tool
 from tests.conftest import Ran

@@ -35,8 +35,7 @@ from paraminspect.report import (
     Totals,
     Trial,
 )
-from paraminspect.text.escape import clean
-from paraminspect.text.view import ASCII, Glyphs, View
+from paraminspect.text.escape import ASCII, Glyphs, View, clean
 from tests.render.conftest import CPU, row
 from tests.render.test_promises import ANSI, HIDDEN, hostile, swap
 

@@ -17,7 +17,7 @@ from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 from tests.render.expansion import expand
 
 PATTERNS = [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from paraminspect.page.pictures import WIDTH, Decades, decades
-from paraminspect.text.view import ASCII, Glyphs
+from paraminspect.text.escape import ASCII, Glyphs
 
 positive = st.floats(1e-300, 1e300)
 

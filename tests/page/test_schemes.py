@@ -14,7 +14,7 @@ from paraminspect.page.parts import Page
 from paraminspect.render.json import dumps
 from paraminspect.render.table import draw
 from paraminspect.spec.parse import parse_spec
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View
 
 Golden = Callable[[str, str], None]
 ALL = tuple(SCHEMES.values())

@@ -11,7 +11,7 @@ from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.sharing import MEANING, constants, summary_lines
 from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Parameter, Report, Sharing, Source, Totals, Use
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View
 
 TIE = {"declared": True, "origin": "_tied_weights_keys"}
 GROUPS = (

@@ -14,7 +14,7 @@ from paraminspect.page.signal_layers import LEGEND, strays, wrong_with
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.render import render
 from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
-from paraminspect.text.view import ASCII, Glyphs, View
+from paraminspect.text.escape import ASCII, Glyphs, View
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report
 
 STEADY = Course("steady", None, 1.01, 1.0, 0.9, 1.1, None, 1.4, 1.5)

@@ -6,8 +6,7 @@ import pytest
 
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, Code, Column, Entries, Listing, Page, Paragraph, Table
 from paraminspect.render import html, markdown, table, view_of
-from paraminspect.text.escape import code, word
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View, code, word
 
 ROWS = [("fc.weight", 12, ("tied|weight",)), ("fc.bias", 3, ())]
 COLUMNS: list[Column[tuple[str, int, tuple[str, ...]]]] = [

@@ -9,7 +9,7 @@ import pytest
 
 from paraminspect.render import render
 from paraminspect.report import Report
-from paraminspect.text.view import ASCII, View
+from paraminspect.text.escape import ASCII, View
 
 Golden = Callable[[str, str], None]
 Sample = tuple[str, Report]

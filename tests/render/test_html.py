@@ -12,7 +12,7 @@ import pytest
 from paraminspect.render import render
 from paraminspect.render.html import MOST_ROWS
 from paraminspect.report import Failure, Report
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 TAGS = {
     "div",

@@ -11,7 +11,7 @@ import pytest
 
 from paraminspect.render import render
 from paraminspect.report import Report, Sharing, Use, Verdict
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 ROWS = 400  # more than the tables put on a page of their own, and than any cut of a list of names
 

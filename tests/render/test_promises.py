@@ -22,8 +22,7 @@ from rich.cells import cell_len
 
 from paraminspect.render import render
 from paraminspect.report import Report
-from paraminspect.text.escape import clean, to_ascii
-from paraminspect.text.view import ASCII, Glyphs, View
+from paraminspect.text.escape import ASCII, Glyphs, View, clean, to_ascii
 from tests.render.conftest import SAMPLES
 from tests.render.expansion import expand
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from paraminspect.text.numbers import format_bytes
+from paraminspect.text.numbers import and_more, format_bytes, some_of
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_the_written_bytes_are_within_half_a_tenth(n: int) -> None:
     tenths = int(number.replace(".", ""))
     assert abs(10 * n - tenths * 1024**power) * 2 <= 1024**power
     assert 10 <= tenths < 10240
+
+
+@pytest.mark.parametrize(
+    ("most", "between", "text"),
+    [
+        (3, ", ", "a, b, c and 2 more"),
+        (5, ", ", "a, b, c, d, e"),
+        (1, "; ", "a and 4 more"),
+        (4, "; ", "a; b; c; d and 1 more"),
+    ],
+)
+def test_of_many_texts_the_first(most: int, between: str, text: str) -> None:
+    assert some_of(list("abcde"), most, between) == text
+
+
+def test_how_many_are_left_out() -> None:
+    counts = [and_more(left, "tensor") for left in (-1, 0, 1, 2000)]
+    assert counts == ["", "", "and 1 tensor more", "and 2,000 tensors more"]
+    assert and_more(1000) == "and 1,000 more"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from paraminspect.page.parts import HEAD, QUIET, SHARED, Code, Entries, Listing, Page, Paragraph, Part, Table
 from paraminspect.render.table.layout import lay_out
 from paraminspect.render.table.lines import aside, entry, flow, fold, paint
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 _INDENT = 2
 _MOST_CODE = 40

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from paraminspect.page.parts import HEAD, QUIET, Column, Table
 from paraminspect.render.table.lines import aside, cut, paint, width_of
+from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
-from paraminspect.text.view import View
 
 Row = TypeVar("Row")
 GAP = 2

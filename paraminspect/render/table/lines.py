@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
 from paraminspect.page.parts import BROKEN, HEAD, QUIET, SHARED, SUSPICIOUS
-from paraminspect.text.view import View
+from paraminspect.text.escape import View
 
 _STYLES = {HEAD: "bold", SHARED: "magenta", SUSPICIOUS: "red", BROKEN: "bold red", QUIET: "dim"}
 _WORD = re.compile(r" *[^ ]+")
