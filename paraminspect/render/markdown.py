@@ -93,12 +93,12 @@ def _text(text: str) -> str:
 
 
 def _marked(mark: str, text: str) -> str:
-    return _span(text) if mark == CODE else " ".join(map(_word, text.split(" ")))
+    return _span(text) if mark == CODE else _words(text)
 
 
 @lru_cache(1000)
-def _word(text: str) -> str:
-    return text if _HARMLESS.fullmatch(text) else _span(text)
+def _words(text: str) -> str:
+    return " ".join(word if _HARMLESS.fullmatch(word) else _span(word) for word in text.split(" "))
 
 
 def _span(text: str) -> str:
@@ -106,6 +106,8 @@ def _span(text: str) -> str:
     shown = clean(text, limit=None)
     if not shown:
         return ""
+    if "`" not in shown and " " not in shown:
+        return f"`{shown}`"
     fence = _fence(shown, 1)
     stripped = shown[0] == shown[-1] == " " and shown.strip(" ")
     pad = " " if stripped or "`" in (shown[0], shown[-1]) else ""
