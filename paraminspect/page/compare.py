@@ -20,8 +20,6 @@ _LEGEND = (
     "by depth: rms on a log scale, first layer left",
 )
 _DIGITS = 3
-_RETURNS = {True: "returns", False: "return"}
-_GOES = {True: "return grows", False: "return shrinks"}
 
 
 # --- what was compared -------------------------------------------------------------------------------------------

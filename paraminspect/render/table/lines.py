@@ -93,7 +93,7 @@ def entry(head: str, text: str, view: View, width: int = 9) -> Iterator[str]:
 
 def aside(text: str, view: View) -> Iterator[str]:
     """Yield a quiet remark under a table, broken before a way out in brackets where that is possible."""
-    remark, bracket, way_out = text.partition(" (")
+    remark, bracket, way_out = text.rpartition(" (")
     for line in flow([remark, bracket.lstrip() + way_out], " ", view, 2):
         yield paint(line, QUIET, view.colour) + "\n"
 
