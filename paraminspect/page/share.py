@@ -41,16 +41,17 @@ def _parts(report: Report, view: View) -> Iterator[Part]:
     for shared in report.sharing:
         if not is_constant(shared):
             facts = [(f"  {term}", text) for term, text in _facts(uses, shared) if text]
-            yield Entries(facts, 11, _names(shared))
+            yield Entries(facts, 11, _names(shared, view.on_paper))
     if line := constants(report):
         yield Entries([("equal", line)])
     for remark in remarks(report) if view.on_paper else forgotten(report):
         yield Entries([remark])
 
 
-def _names(shared: Sharing) -> str:
-    found = pattern(shared.names) if shared.kind == "equal-not-shared" else None
-    return code(found) if found else (" = " if shared.kind in ONE_OBJECT else ", ").join(map(code, shared.names))
+def _names(shared: Sharing, whole: bool) -> str:
+    """Return the names of a group; of copies, unless the whole is wanted, the pattern that expands to them."""
+    found = pattern(shared.names) if shared.kind == "equal-not-shared" and not whole else None
+    return found or (" = " if shared.kind in ONE_OBJECT else ", ").join(map(code, shared.names))
 
 
 def _facts(uses: UsesByParameter, shared: Sharing) -> Iterator[Line]:

@@ -155,7 +155,8 @@ def summary_lines(report: Report, uses: UsesByParameter, whole: bool = False) ->
         if shared.verdict in ("broken", "missing"):
             yield "tie", f"{_few(shared, ', ', whole)}: {_wrong(shared)}"
         elif shared.kind == "equal-not-shared":
-            yield "equal", f"{pattern(shared.names) or _few(shared, ', ', whole)}: equal bit for bit, not shared"
+            names = None if whole else pattern(shared.names)
+            yield "equal", f"{names or _few(shared, ', ', whole)}: equal bit for bit, not shared"
         elif shared.kind == "same-storage-disjoint":
             yield "storage", f"{_few(shared, ', ', whole)}: one storage, no byte in common"
         elif _is_alias(shared):
