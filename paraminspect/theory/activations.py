@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -113,6 +114,8 @@ def _setting(definition: Definition, key: str, value: Setting | None) -> Setting
     found = number(f"{definition.name}: {key}", value)
     if abs(found) <= _LARGEST_SETTING:
         return found
+    if key in definition.bounds:
+        return math.copysign(math.inf, found)
     message = f"{definition.name}: {key} must lie within ±{_LARGEST_SETTING:g}, got {found:g}"
     raise TheoryError(message, where="activation", code="bad-argument")
 

@@ -69,7 +69,8 @@ class Definition:
     """Say how the activation `name` is made: its parameters with their defaults (None: must be given).
 
     `fault` returns what is wrong with the parameters, or an empty text. `others` are further names of the activation,
-    `spellings` further names of a parameter.
+    `spellings` further names of a parameter. `bounds` are the parameters that cut an argument off: an infinite one cuts
+    nothing off, and neither does one too large to be reached.
     """
 
     name: str
@@ -78,3 +79,4 @@ class Definition:
     fault: Callable[..., str] = no_fault
     others: tuple[str, ...] = ()
     spellings: Mapping[str, str] = field(default_factory=dict)
+    bounds: tuple[str, ...] = ()

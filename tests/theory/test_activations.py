@@ -34,6 +34,8 @@ MODULES = {
     ("softsign",): nn.Softsign(),
     ("hardtanh",): nn.Hardtanh(),
     ("hardtanh", ("min_val", -0.5), ("max_val", 2.0)): nn.Hardtanh(-0.5, 2.0),
+    ("hardtanh", ("min_val", 0.0), ("max_val", math.inf)): nn.Hardtanh(0.0, math.inf),
+    ("hardtanh", ("min_val", -1e12), ("max_val", 2.0)): nn.Hardtanh(-1e12, 2.0),
     ("hardsigmoid",): nn.Hardsigmoid(),
     ("gelu",): nn.GELU(),
     ("gelu", ("approximate", "tanh")): nn.GELU(approximate="tanh"),
@@ -194,6 +196,16 @@ class Unhashable:
 
 def test_a_callable_that_cannot_be_hashed() -> None:
     assert theory.second_moment(theory.activation(Unhashable()), 1.0) == theory.second_moment(np.tanh, 1.0)
+
+
+@pytest.mark.parametrize("far", [1e10, 1e38, math.inf])
+def test_a_bound_out_of_reach_is_none(far: float) -> None:
+    cut, whole = theory.activation("hardtanh", min_val=0.0, max_val=far), theory.activation("linear")
+    assert cut.breakpoints == (0.0,)
+    assert theory.saturated_share(cut, 1.0) is None
+    assert theory.second_moment(cut, 3.0) == pytest.approx(theory.second_moment("relu", 3.0), rel=1e-12)
+    cut = theory.activation("hardtanh", min_val=-far, max_val=far)
+    assert theory.pair_moment(cut, 3.0, 1.0) == pytest.approx(theory.pair_moment(whole, 3.0, 1.0), rel=1e-9)
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

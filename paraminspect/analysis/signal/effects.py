@@ -6,6 +6,7 @@ Gaussian, and the gradient is independent of what it meets. The gradient's figur
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from paraminspect.analysis.signal.states import Field, Law, State, everywhere, m
 _LITTLE: Final = 0.2  # of the variance: uniform biases that are no more leave a sum as good as normal
 _ROUNDING: Final = 1e-14
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
+
+NO_ANSWER: Final = (theory.TheoryError, ArithmeticError)
+"""What theory raises where it has no answer; what was measured is to be shown all the same."""
 
 States = tuple[State, ...]
 Known = tuple[State | None, ...]
@@ -108,8 +112,10 @@ class ActivationEffect(Effect):
 
     @cached_property
     def known(self) -> theory.Activation | None:
-        """Return the function as theory has it, None if it has not."""
-        return theory.activation(self.name, **self.params) if theory.known(self.name) else None
+        """Return the function as theory has it, None if it does not know the name, or not with such arguments."""
+        with contextlib.suppress(theory.TheoryError):
+            return theory.activation(self.name, **self.params)
+        return None
 
     def forward(self, states: States) -> State | None:
         """Return the moments of φ(z)."""
@@ -132,14 +138,18 @@ class ActivationEffect(Effect):
         known = self.known
         if known is None or before is None or not _is_plain(before) or theory.saturated_share(known, 1.0) is None:
             return None
-        return mean_of(everywhere(lambda q: theory.saturated_share(known, q) or 0.0, before.q))
+        with contextlib.suppress(*NO_ANSWER):
+            return mean_of(everywhere(lambda q: theory.saturated_share(known, q) or 0.0, before.q))
+        return None
 
     def dead(self, before: State | None, samples: int) -> float | None:
         """Return the share of units that theory expects to be 0 for the whole batch, its samples being alike."""
         if self.name not in ("relu", "relu6") or before is None or before.k is None or not _is_plain(before):
             return None
         q, k = mean_of(before.q), mean_of(before.k)
-        return theory.dead_share(samples, min(max(k / q, 0.0), 1.0)) if q > 0 else None
+        with contextlib.suppress(*NO_ANSWER):
+            return theory.dead_share(samples, min(max(k / q, 0.0), 1.0)) if q > 0 else None
+        return None
 
 
 def _uniform(before: State) -> float:

@@ -117,7 +117,10 @@ def saturated_share(activation: Tensor, name: str, params: Mapping[str, float | 
     elif name == "sigmoid":
         flat = (2 * found - 1).abs() > _SIGMOID_FLAT_BEYOND
     elif name == "hardtanh":
-        flat = (found <= float(params.get("min_val", -1.0))) | (found >= float(params.get("max_val", 1.0)))
+        low, high = float(params.get("min_val", -1.0)), float(params.get("max_val", 1.0))
+        if math.isinf(low) or math.isinf(high):
+            return None
+        flat = (found <= low) | (found >= high)
     elif name == "hardsigmoid":
         flat = (found <= 0) | (found >= 1)
     else:

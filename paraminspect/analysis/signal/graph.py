@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
 
-from paraminspect.analysis.signal.effects import Effect, NormEffect, SumEffect
+from paraminspect.analysis.signal.effects import NO_ANSWER, Effect, NormEffect, SumEffect
 from paraminspect.analysis.signal.figures import UNKNOWN, Figures
 from paraminspect.analysis.signal.states import Field, State, mean_of
 from paraminspect.report import SignalHistogram
@@ -173,7 +174,8 @@ def add_expectations(graph: Graph) -> None:
 def _forward(node: Node) -> None:
     known = tuple(before.state for before in node.inputs if before.state is not None)
     if node.inputs and len(known) == len(node.inputs) and _independent(node):
-        node.state = node.effect.forward(known)
+        with contextlib.suppress(*NO_ANSWER):
+            node.state = node.effect.forward(known)
     if node.state is None and node.measured.second is not None and not node.measured.nonfinite:
         q = node.measured.second
         k = None if node.cosine is None else node.cosine * q
@@ -238,7 +240,9 @@ def _share(node: Node, consumer: Node) -> Field | None:
     if consumer.gradient is None or consumer.cut or consumer.inputs.count(node) > 1:
         return None
     states = tuple(before.state for before in consumer.inputs)
-    return consumer.effect.backward(consumer.gradient, states)[consumer.inputs.index(node)]
+    with contextlib.suppress(*NO_ANSWER):
+        return consumer.effect.backward(consumer.gradient, states)[consumer.inputs.index(node)]
+    return None
 
 
 def _total(parts: list[Field | None]) -> Field | None:

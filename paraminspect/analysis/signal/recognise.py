@@ -54,7 +54,6 @@ _ACTIVATIONS: Final[dict[str, tuple[str, Settings]]] = {
     "special_expit": ("sigmoid", ()),
     "softplus": ("softplus", (("beta", 1.0), ("threshold", 20.0))),
     "softsign": ("softsign", ()),
-    "hardtanh": ("hardtanh", (("min_val", -1.0), ("max_val", 1.0))),
     "relu6": ("relu6", ()),
     "hardsigmoid": ("hardsigmoid", ()),
     "hardswish": ("hardswish", ()),
@@ -73,7 +72,18 @@ _ACTIVATIONS: Final[dict[str, tuple[str, Settings]]] = {
 }
 """Torch's functions of one element by name: what theory calls them, and their arguments after the input."""
 
-ACTIVATIONS: Final = {*_ACTIVATIONS, "prelu", "clamp", "clip", "clamp_min"}
+_CUTS: Final[dict[str, dict[str, float]]] = {
+    "clamp": {"min": -math.inf, "max": math.inf},
+    "clip": {"min": -math.inf, "max": math.inf},
+    "clamp_min": {"min": -math.inf},
+    "clamp_max": {"max": math.inf},
+    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+}
+"""What cuts the signal off, with the names of its bounds and what they are where they are not given."""
+
+_OUT_OF_REACH: Final = 1e9
+
+ACTIVATIONS: Final = {*_ACTIVATIONS, *_CUTS, "prelu"}
 """The names of functions that `read` may take for one of one element."""
 
 _PRODUCTS: Final = {"matmul", "__matmul__", "mm"}
@@ -156,15 +166,33 @@ def _activation(name: str, call: TorchCall) -> Operation | None:
     return Elementwise(data, known, {k: v if isinstance(v, str) else float(v) for k, v in unusual.items()})
 
 
-def _clamp(call: TorchCall, output: Tensor) -> Operation | None:
-    """Read ``clamp(min=0)``, which is relu, and one between two numbers."""
-    given = call.named(("input", "min", "max"))
-    low, high = given.get("min"), given.get("max")
-    if isinstance(low, (int, float)) and low == 0 and high is None:
+def _cut(call: TorchCall, output: Tensor) -> Operation | None:
+    """Read ``clamp``, ``hardtanh`` and their like.
+
+    A bound that is infinite, or so far out that no signal reaches it, is none: ``clamp(0, inf)`` is relu, and
+    ``clamp(-inf, inf)`` leaves everything as it was.
+    """
+    bounds = _CUTS[bare_name(call.func)]
+    given = {**bounds, **call.named(("input", *bounds))}
+    low = _bound(next((given[key] for key in bounds if key.startswith("min")), None), -math.inf)
+    high = _bound(next((given[key] for key in bounds if key.startswith("max")), None), math.inf)
+    if not low < high:
+        return None
+    if math.isinf(low) and math.isinf(high):
+        return Same(given["input"], places=True, samples=True)
+    if (low, high) == (0.0, math.inf):
         return Elementwise(given["input"], "relu")
-    if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high:
-        return Elementwise(given["input"], "hardtanh", {"min_val": float(low), "max_val": float(high)})
-    return None
+    unusual = {"min_val": low} if low != -1.0 else {}
+    return Elementwise(given["input"], "hardtanh", unusual | ({"max_val": high} if high != 1.0 else {}))
+
+
+def _bound(value: Any, none: float) -> float:
+    """Return a bound as a number, `none` where there is none, NaN where it differs from element to element."""
+    if value is None:
+        return none
+    if not isinstance(value, (int, float)):
+        return math.nan
+    return math.copysign(math.inf, 1 if value > 0 else -1) if abs(value) > _OUT_OF_REACH else float(value)
 
 
 def _prelu(call: TorchCall, output: Tensor) -> Operation | None:
@@ -241,7 +269,7 @@ def _transposed(call: TorchCall, output: Tensor) -> Operation:
 
 _BUILDERS: Final[dict[str, Callable[[TorchCall, Tensor], Operation | None]]] = {
     "prelu": _prelu,
-    **dict.fromkeys(("clamp", "clip", "clamp_min"), _clamp),
+    **dict.fromkeys(_CUTS, _cut),
     "linear": _linear,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,

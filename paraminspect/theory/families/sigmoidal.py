@@ -40,12 +40,14 @@ def _softsign() -> Form:
 
 
 def _hardtanh(min_val: float, max_val: float) -> Form:
+    """Return z cut off at both bounds; one that is infinite is no breakpoint, and φ does not saturate there."""
+    ends = tuple(end for end in (min_val, max_val) if math.isfinite(end))
     return Form(
         lambda z: np.clip(z, min_val, max_val),
         lambda z: np.where((z > min_val) & (z < max_val), 1.0, 0.0),
-        (min_val, max_val),
+        ends,
         PIECEWISE_LINEAR,
-        (min_val, max_val),
+        (min_val, max_val) if len(ends) == 2 else None,
     )
 
 
@@ -108,7 +110,9 @@ DEFINITIONS: Final = (
     Definition("tanh", _tanh),
     Definition("sigmoid", _sigmoid),
     Definition("softsign", _softsign),
-    Definition("hardtanh", _hardtanh, {"min_val": -1.0, "max_val": 1.0}, _hardtanh_fault),
+    Definition(
+        "hardtanh", _hardtanh, {"min_val": -1.0, "max_val": 1.0}, _hardtanh_fault, bounds=("min_val", "max_val")
+    ),
     Definition("hardsigmoid", _hardsigmoid),
     Definition("erf", _erf),
     Definition("atan", _atan),
