@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from paraminspect.page.parts import Code, Entries, Page, Part
+from paraminspect.page.parts import Entries, Page, Part
 from paraminspect.report import Forward, Report, TensorInfo
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural, size
@@ -13,20 +13,10 @@ from paraminspect.text.numbers import figure, plural, size
 def page_of(report: Report, view: View, parts: Sequence[Part]) -> Page:
     """Return the page with its head; where no stderr is beside it, errors and notes stand at its end."""
     if view.on_paper:
-        ends = [*errors(report), *(("note", code(note)) for note in report.notes)]
+        ends = [("error", ": ".join(map(code, filter(None, (one.where, one.message))))) for one in report.errors]
+        ends += [("note", code(note)) for note in report.notes]
         parts = [*parts, Entries(ends)] if ends else parts
     return Page(code(report.source.name), totals(report, view), experiment(report, view), parts)
-
-
-def errors(report: Report) -> Iterator[tuple[str, str]]:
-    """Yield what went wrong, and where."""
-    for failure in report.errors:
-        yield "error", ": ".join(map(code, filter(None, (failure.where, failure.message))))
-
-
-def network(report: Report, view: View) -> list[Part]:
-    """Return the module's repr as PyTorch prints it, which is for fixed-width text."""
-    return [] if report.model is None or view.on_paper else [Code(report.model.repr)]
 
 
 # --- how large it is ---------------------------------------------------------------------------------------------

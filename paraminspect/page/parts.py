@@ -99,7 +99,7 @@ Part = Table[Any] | Entries | Paragraph | Code | Listing
 class Page:
     """A name in bold with what is said of it, what was run in a few words each, and the parts below.
 
-    An empty page may have no title at all.
+    Without name and title a page begins with its first part.
     """
 
     name: str

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
-from paraminspect.page.heading import network, page_of
-from paraminspect.page.parts import Column, Entries, Line, Page, Paragraph, Part, Table
+from paraminspect.page.heading import page_of
+from paraminspect.page.parts import Code, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import nonfinite_values, remarks
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
@@ -19,8 +19,9 @@ from paraminspect.text.escape import View
 
 def show(report: Report, view: View) -> Page:
     """Return the whole picture: network, tables, gradients, sharing, and the numbers if wanted."""
+    network = [Code(report.model.repr)] if report.model and not view.on_paper else []
     summary = Entries(list(_summary(report, view)))
-    return page_of(report, view, [*network(report, view), *tables(report, view), summary, *listings(report, view)])
+    return page_of(report, view, [*network, *tables(report, view), summary, *listings(report, view)])
 
 
 def tables(report: Report, view: View) -> Iterator[Part]:
