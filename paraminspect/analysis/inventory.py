@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from paraminspect.modules.forgotten import MOST_VALUES, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
+from paraminspect.modules.wrapper_tensors import bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
 from paraminspect.text.numbers import some_of
 
@@ -100,6 +101,8 @@ def _size_of(tensor: Tensor) -> _Size | None:
 
 
 def _bytes(tensor: Tensor) -> int:
+    if is_wrapper(tensor) and (held := bytes_held(tensor)) is not None:
+        return held
     if tensor.dtype in _HALF_BYTES:
         return tensor.untyped_storage().nbytes()
     stored = [getattr(tensor, part)() for part in _COMPRESSED.get(tensor.layout, ())] or [tensor]
@@ -197,9 +200,14 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
             owner=first.owner,
             kind=kind,
             owner_names=tuple(slot.path for slot in slots),
-            note=notes[first.path].get(first.leaf),
+            note=notes[first.path].get(first.leaf) or _unread(first.tensor),
             persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
         )
+
+
+def _unread(tensor: Tensor) -> str | None:
+    with torch._C.DisableTorchFunctionSubclass():
+        return why_unread(tensor)
 
 
 def _packed(found: Walk) -> Iterator[TensorEntry]:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from paraminspect.isolation.torch_state import Restore, process_state
 from paraminspect.modules.nested_tensors import argument_tensors, depth_first, same_bits, storage_of
 from paraminspect.modules.walk import attributes_of
+from paraminspect.modules.wrapper_tensors import is_wrapper, plain_tensors
 
 _MOST_CONTAINERS = 10_000  # of one module: what is larger is data
 _GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
@@ -39,9 +40,11 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
     """
     held = list({id(tensor): tensor for tensor in tensors}.values())
     with torch._C.DisableTorchFunctionSubclass():
-        small = [tensor for tensor in held if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
-    copied = {id(tensor) for tensor in small}
-    mode = CopyOnWrite(tensor for tensor in held if id(tensor) not in copied)
+        plain = [tensor for tensor in held if not is_wrapper(tensor)]
+        small = [tensor for tensor in plain if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
+        copied = {id(tensor) for tensor in small}
+        left = [part for tensor in held if id(tensor) not in copied for part in plain_tensors(tensor)]
+    mode = CopyOnWrite(left)
     undo: list[Restore] = [*process_state()]
     with torch._C.DisableTorchFunction():
         undo += [_tensor(tensor) for tensor in held]
@@ -89,7 +92,7 @@ def _tensor(tensor: Tensor) -> Restore:
     So that the backward has nothing to add to. A lazy parameter has become another by its first forward.
     """
     lazy, kind, leaf, requires_grad = is_lazy(tensor), type(tensor), tensor.is_leaf, tensor.requires_grad
-    memory = None if lazy else tensor.data
+    memory = None if lazy else _memory(tensor)
     gradient = tensor.grad if leaf else None
     if gradient is not None:
         tensor.grad = None
@@ -103,7 +106,7 @@ def _tensor(tensor: Tensor) -> Restore:
         if memory is not None:
             if not _same_memory(tensor, memory):
                 tensor.data = memory
-        elif not is_lazy(tensor):
+        elif lazy and not is_lazy(tensor):
             tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
             tensor.__class__ = kind
         if tensor.requires_grad != requires_grad and tensor.is_leaf:
@@ -119,6 +122,14 @@ def _tensor(tensor: Tensor) -> Restore:
             _refill(vars(tensor), tuple(marks.items()))
 
     return restore
+
+
+def _memory(tensor: Tensor) -> Tensor | None:
+    """Return what shows the memory of a tensor without its graph; None where its class will not have that."""
+    try:
+        return tensor.data
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:
@@ -233,7 +244,8 @@ class CopyOnWrite(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._may_write(func, kwargs):
             for tensor in argument_tensors((args, kwargs)):
-                self._copy(tensor)
+                for part in plain_tensors(tensor):
+                    self._copy(part)
         return func(*args, **kwargs)
 
     def _may_write(self, func: Callable[..., Any], kwargs: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks
+from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks, unknown_gradients
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
@@ -66,7 +66,8 @@ def _lines(row: Parameter, uses: UsesByParameter, view: View) -> Iterator[_Line]
     """Yield the parameter's line; where several uses add up, one line each and their sum."""
     yield _Line(row, found=row.gradient)
     found = uses.of_row(row)
-    if len(found) < 2 and not any(use.op == NOT_ATTRIBUTED for use in found):
+    unseen = all(use.op == NOT_ATTRIBUTED for use in found)
+    if unseen or (len(found) < 2 and all(use.op != NOT_ATTRIBUTED for use in found)):
         return
     lines = [_use(row, use, "+" if i else "") for i, use in enumerate(found)]
     if len(lines) > _MOST_USES and view.width is not None:
@@ -163,6 +164,8 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[Line
     if view.on_paper:
         yield from remarks(report)
     yield from coverage(report)
+    if not view.on_paper:
+        yield from unknown_gradients(report)
     yield from nonfinite_gradients(report.parameters)
     yield from ledger(report)
     yield from summary_lines(report, uses, view.on_paper)

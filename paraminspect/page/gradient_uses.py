@@ -13,6 +13,8 @@ from paraminspect.text.numbers import figure, plural, some_of
 NOT_ATTRIBUTED = "(not attributed)"
 """The operation of what a gradient holds beyond the uses that were seen."""
 
+_OUT_OF_SIGHT = "TorchScript or a Function of your own reads them, or FSDP a copy"
+
 
 def coverage(report: Report) -> Iterator[Line]:
     """Yield how many gradients are fine, after the ones that are not, by name; nothing where no row could have one."""
@@ -47,9 +49,12 @@ def not_attributed(report: Report) -> Iterator[Line]:
     found = [verdict for verdict in report.verdicts if verdict.about == "ledger"]
     names = [code(verdict.where or "") for verdict in found if verdict.verdict == "not attributed"]
     if names:
-        fine = len(found) - len(names)
+        fine = sum(verdict.verdict == "reconciles" for verdict in found)
         rest = f"; it is in {fine:,} of {plural(len(found), 'tensor')}" if fine else ""
         yield "ledger", f"the gradient is not the sum of the uses that were seen: {some_of(names)}{rest}"
+    unseen = [code(verdict.where or "") for verdict in found if verdict.verdict == "unseen"]
+    if unseen:
+        yield "ledger", f"a gradient arrived, but no use was seen ({_OUT_OF_SIGHT}): {some_of(unseen)}"
 
 
 def ledger(report: Report) -> Iterator[Line]:
@@ -125,6 +130,8 @@ class UsesByParameter:
         if row is None or not uses:
             return ""
         seen = [use for use in uses if use.op != NOT_ATTRIBUTED]
+        if not seen:
+            return ", used out of sight"
         times = "once" if len(seen) == 1 else f"{len(seen):,} times"
         total = sum_of_uses(row, uses)
         return f", used {times}: gradient {total}" if total else f", used {times}"

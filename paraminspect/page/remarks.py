@@ -28,6 +28,12 @@ def remarks(report: Report) -> Iterator[Line]:
     yield from _notes("forgotten", lost)
 
 
+def unknown_gradients(report: Report) -> Iterator[Line]:
+    """Yield why gradients are unknown, where that is for what holds the parameters."""
+    rows = [row for row in report.parameters if row.gradient and row.gradient.status == "unknown"]
+    yield from _notes("stored", rows)
+
+
 def forgotten(report: Report) -> Iterator[Line]:
     """Yield how much no module registers, for a command that has no rows for it; nothing where there is none."""
     rows = _of_kind(report, "unregistered")

@@ -240,11 +240,13 @@ def uses_of(passes: ForwardBackward, names: dict[int, str], wanted: bool = True)
 def verdicts_of(passes: ForwardBackward, names: dict[int, str]) -> tuple[Verdict, ...]:
     """Hold the sum of the uses against the gradient, for parameters with several uses or with more than their sum.
 
-    `measured` is the largest difference; `tolerance` what rounding may account for.
+    `measured` is the largest difference; `tolerance` what rounding may account for. A parameter that a gradient
+    reached, though no use of it was seen, is ``unseen``.
     """
     if passes.ledger is None or not passes.backward:
         return ()
     uses = Counter(id(record.parameter) for record in passes.ledger.records if record.gradient is not None)
+    seen = {id(record.parameter) for record in passes.ledger.records}
     rests = dict(_rests(passes.ledger, passes, names))
     found = []
     for key, name in names.items():
@@ -252,7 +254,8 @@ def verdicts_of(passes: ForwardBackward, names: dict[int, str]) -> tuple[Verdict
         if name in rests:
             measured = account.difference if account else largest(rests[name])
             tolerance = account.tolerance if account else 0.0
-            found.append(Verdict("ledger", "not attributed", measured or 0.0, 0.0, tolerance, name))
+            verdict = "not attributed" if key in seen else "unseen"
+            found.append(Verdict("ledger", verdict, measured or 0.0, 0.0, tolerance, name))
         elif account is not None and uses[key] > 1 and account.compared:
             found.append(Verdict("ledger", "reconciles", account.difference, 0.0, account.tolerance, name))
     return tuple(found)

@@ -41,6 +41,7 @@ from paraminspect.analysis.passes.contributions import Account, Grads, dense, pe
 from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
 from paraminspect.analysis.passes.running_modules import Watch
 from paraminspect.analysis.statistics.contents import SMALL
+from paraminspect.modules.wrapper_tensors import is_wrapper
 from paraminspect.report import Gradient, Values
 
 _alias = torch.ops.aten.alias.default  # unlike view_as, it also takes sparse gradients
@@ -119,13 +120,14 @@ class Ledger(TorchFunctionMode):
             return func(*args, **kwargs)
         views: dict[int, Tensor] = {}  # without a graph nothing comes back: the use is noted, not watched
         if torch.is_grad_enabled():
-            views = {id(parameter): _alias_of(parameter) for parameter in followed if parameter.requires_grad}
+            aliases = ((id(parameter), _alias_of(parameter)) for parameter in followed if parameter.requires_grad)
+            views = {key: alias for key, alias in aliases if alias is not None}
         output = func(*_replaced(args, views), **dict(zip(kwargs, _replaced(kwargs.values(), views), strict=True)))
         for parameter in followed:
             view = views.get(id(parameter))
             if view is not None and output is view:
                 return parameter  # w.contiguous() and the like: what reads it is still to come
-            self._record(parameter, view, func, output)
+            self._record(parameter, view, func, args[0] if output is None and args else output)  # h[mask] = w
         return output
 
     def _record(self, parameter: Tensor, view: Tensor | None, func: Callable[..., Any], output: Any) -> None:
@@ -202,10 +204,18 @@ class Ledger(TorchFunctionMode):
                 self.records.append(record)
 
 
-def _alias_of(parameter: Tensor) -> Tensor:
-    """Return an alias in the graph of the parameter itself, also inside ``torch.func.grad`` and its like."""
+def _alias_of(parameter: Tensor) -> Tensor | None:
+    """Return an alias in the graph of the parameter itself, also inside ``torch.func.grad`` and its like.
+
+    None where the class of the parameter has no such operation.
+    """
+    if is_wrapper(parameter):
+        try:
+            return _alias(parameter)  # type: ignore[no-any-return]  # torch's operations are untyped
+        except (RuntimeError, NotImplementedError):
+            return None
     if torch._C._functorch.peek_interpreter_stack() is None:
-        return _alias(parameter)  # type: ignore[no-any-return]  # torch's operations are untyped
+        return _alias(parameter)  # type: ignore[no-any-return]  # as above
     from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
     with temporarily_clear_interpreter_stack():

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from paraminspect.modules.wrapper_tensors import is_wrapper, whole
+
 SMALL = 1000  # as many elements as PyTorch prints without leaving some out
 
 
@@ -27,9 +29,10 @@ class Numbers:
 
 def numbers_of(tensor: Tensor, limit: int = SMALL) -> Numbers:
     """Return the elements of `tensor`, or nothing when it has more than `limit` or holds no data."""
-    if tensor.is_meta or tensor.numel() > limit:
+    known = whole(tensor)
+    if known is None or known.is_meta or known.numel() > limit:
         return Numbers()
-    plain = tensor.detach().cpu()
+    plain = known.detach().cpu()
     try:
         if isinstance(tensor, torch.nn.Parameter):
             plain = plain.data
@@ -58,7 +61,7 @@ def digest(tensor: Tensor) -> str | None:
     with torch._C.DisableTorchFunctionSubclass():
         if is_lazy(tensor) or tensor.is_meta or tensor.is_nested or tensor.is_quantized:
             return None
-        if tensor.layout is not torch.strided or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        if tensor.layout is not torch.strided or is_wrapper(tensor):
             return None
         shape = "x".join(map(str, tensor.shape))
         found = hashlib.sha256(f"{str(tensor.dtype).removeprefix('torch.')} {shape}\n".encode())

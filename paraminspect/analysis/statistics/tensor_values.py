@@ -32,6 +32,7 @@ from paraminspect.analysis.statistics.number_formats import (
     measure_words,
     values_of,
 )
+from paraminspect.modules.wrapper_tensors import whole
 from paraminspect.report import Number, Values
 from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_of_moments
 
@@ -46,6 +47,8 @@ _COMPRESSED = {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.spars
 def measure(tensor: torch.Tensor, *, histogram: bool = True) -> Values | None:
     """Return the figures of `tensor`, or None where they are unknown: no data (meta, lazy, freed), no known dtype.
 
+    Of a tensor whose class keeps the numbers elsewhere they are known where these are read as they are, see `whole`.
+
     Counts, `min` and `max` are exact; `mean` is right to 4e-16 times the mean magnitude, `std` and `l2` to 1e-14 of
     themselves, and no digit depends on the number of threads. A figure beyond the range of float64 is infinite.
 
@@ -57,19 +60,17 @@ def measure(tensor: torch.Tensor, *, histogram: bool = True) -> Values | None:
     beyond; where all are equal it has them in its ninth bin.
     """
     with torch._C.DisableTorchFunctionSubclass(), np.errstate(all="ignore"):
-        if not _has_data(tensor):
+        plain = whole(tensor)
+        if plain is None or not _has_data(plain):
             return None
         try:
-            return _measure(tensor, histogram)
+            return _measure(plain, histogram)
         except NotImplementedError:  # a tensor that hides its memory, as inside torch.func.vmap
             return None
 
 
 def _has_data(tensor: torch.Tensor) -> bool:
-    if is_lazy(tensor) or tensor.is_meta or tensor.is_nested:
-        return False
-    # A subclass with a dispatch of its own (DTensor, FakeTensor) holds its numbers elsewhere, or none.
-    return type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__ and tensor.dtype in WORDS
+    return not (is_lazy(tensor) or tensor.is_meta or tensor.is_nested) and tensor.dtype in WORDS
 
 
 def _measure(tensor: torch.Tensor, histogram: bool) -> Values | None:

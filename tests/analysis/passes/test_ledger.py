@@ -365,9 +365,28 @@ def test_a_parameter_that_only_a_custom_function_reads_is_not_attributed_as_a_wh
     passes = passes_of(net, A)
     (use,) = uses_of(passes, names(net))
     assert (use.op, use.index, torch.equal(torch.tensor(use.gradient.data), A)) == ("(not attributed)", 0, True)
-    assert verdicts_of(passes, names(net)) == (
-        Verdict("ledger", "not attributed", A.abs().max().item(), 0.0, 0.0, "w"),
-    )
+    assert verdicts_of(passes, names(net)) == (Verdict("ledger", "unseen", A.abs().max().item(), 0.0, 0.0, "w"),)
+
+
+def test_an_assignment_to_some_elements_is_a_use() -> None:
+    def forward(self, a: Tensor) -> Tensor:
+        h = a * self.scale
+        mask = torch.tensor([True, False])
+        h[mask] = self.w
+        h[1, :2] = self.w[:2] * 3
+        h.index_put_((torch.tensor(1), torch.tensor(2)), self.w[2])
+        return h
+
+    net = Of(forward, w=w(3), scale=w(1))
+    passes = passes_of(net, A)
+    found = [use for use in uses_of(passes, names(net)) if use.parameter == "w"]
+    assert [(use.op, use.gradient.data) for use in found] == [
+        ("__setitem__", [1.0, 1.0, 1.0]),
+        ("__getitem__", [3.0, 3.0, 0.0]),
+        ("__getitem__", [0.0, 0.0, 1.0]),
+    ]
+    torch.testing.assert_close(net.w.grad, torch.tensor([4.0, 4.0, 2.0]))
+    assert {verdict.verdict for verdict in verdicts_of(passes, names(net))} == {"reconciles"}
 
 
 def test_what_a_hook_on_the_parameter_adds_is_not_attributed() -> None:
