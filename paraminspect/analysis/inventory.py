@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from paraminspect.modules.forgotten import MOST_VALUES, Search
+from paraminspect.modules.forgotten import MOST_VALUES, Forgotten, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
+from paraminspect.modules.nested_tensors import leaves_of
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.modules.wrapper_tensors import bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
@@ -117,13 +118,14 @@ class Inventory:
 
     `modules` maps every path to its module, one that is reached twice under both paths; the ones that nothing registers
     come last, by where they hang. `notes` say which names are left out, and where the search was cut short; `cut` that
-    there are too many names to list.
+    there are too many names to list. `computed` are attributes that were computed before, from whatever leaves.
     """
 
     entries: tuple[TensorEntry, ...]
     modules: dict[str, nn.Module] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     cut: bool = False
+    computed: tuple[TensorEntry, ...] = ()
     _identities: dict[int, int] = field(default_factory=dict, init=False, repr=False)
     _storages: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
@@ -164,10 +166,11 @@ def take_inventory(module: nn.Module) -> Inventory:
     found = walk(module)
     entries = [*_registered(found, "parameter"), *_registered(found, "buffer"), *_packed(found)]
     search = Search(found.once(), [entry.tensor for entry in entries])
-    entries += _unregistered(search)
+    entries += map(unregistered, search.tensors())
     modules = dict(found.paths)
     modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
-    return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut)
+    computed = tuple(map(unregistered, search.computed))
+    return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut, computed)
 
 
 class _Slot(NamedTuple):
@@ -200,7 +203,7 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
             owner=first.owner,
             kind=kind,
             owner_names=tuple(slot.path for slot in slots),
-            note=notes[first.path].get(first.leaf) or _unread(first.tensor),
+            note=notes[first.path].get(first.leaf) or _unread(first.tensor) or _why_untrained(first.tensor, found),
             persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
         )
 
@@ -210,15 +213,25 @@ def _unread(tensor: Tensor) -> str | None:
         return why_unread(tensor)
 
 
+def _why_untrained(tensor: Tensor, found: Walk) -> str | None:
+    """Say that a buffer will not train though it requires grad: of one that was computed, if its leaves will not."""
+    with torch._C.DisableTorchFunctionSubclass():
+        if isinstance(tensor, nn.Parameter) or not tensor.requires_grad:
+            return None
+        parameters = {id(one) for _, module in found.once() for _, one in registered(module, "_parameters")}
+        trained = not tensor.is_leaf and all(id(leaf) in parameters for leaf in leaves_of(tensor))
+    return None if trained else "requires grad, but is a buffer: no optimizer sees it; use nn.Parameter"
+
+
 def _packed(found: Walk) -> Iterator[TensorEntry]:
     for path, owner in found.once():
         for name, tensor, note in unpacked(owner):
             yield TensorEntry((join(path, name),), tensor, "buffer", owner, (path,), note, persistent=True)
 
 
-def _unregistered(search: Search) -> Iterator[TensorEntry]:
-    for name, tensor, owner, path, note in search.tensors():
-        yield TensorEntry((name,), tensor, "unregistered", owner, (path,), note)
+def unregistered(one: Forgotten) -> TensorEntry:
+    """Return the entry of a tensor that no module registers."""
+    return TensorEntry((one.name,), one.tensor, "unregistered", one.owner, (one.path,), one.note)
 
 
 def _notes(found: Walk, search: Search) -> Iterator[str]:

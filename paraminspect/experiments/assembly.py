@@ -97,6 +97,7 @@ def _notes(measured: Measured, passes: ForwardBackward | None, request: Request)
     yield from scope.inventory.notes
     if passes is not None:
         yield from _changes(scope.whole, subject.module)
+        yield from passes.notes
     if any(one.tensor.is_meta and id(one.tensor) in measured.applied for one in parameters):
         yield "nothing was drawn on the meta device: its tensors hold no numbers"
     if request.forward and subject.make_input is None:

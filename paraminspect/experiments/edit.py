@@ -25,7 +25,7 @@ from paraminspect.experiments.measured import (
     guarded,
     run_from,
     start_of,
-    with_new_shapes,
+    with_new_tensors,
 )
 from paraminspect.experiments.selection import Request, Scope, scope_of
 from paraminspect.init.rules import BoundRule
@@ -57,7 +57,7 @@ def edit(subject: Subject, request: Request, rules: tuple[BoundRule, ...], opera
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         passes = run_from(start, measured, request, mode)
-        measured = with_new_shapes(measured, request)
+        measured = with_new_tensors(measured, passes, request)
         chosen = _chosen(scope, request, subject.source.name)
         witness = _Witness(subject.module)
         outputs, loss = _outcome(passes.output, passes.loss) if passes else _NO_OUTCOME

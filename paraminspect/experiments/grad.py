@@ -15,7 +15,7 @@ from paraminspect.experiments.measured import (
     moments_of,
     run_from,
     start_of,
-    with_new_shapes,
+    with_new_tensors,
 )
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.fill_record import FillRecord
@@ -50,7 +50,7 @@ def grad(
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         passes = run_from(start, measured, request, mode)
-        report = report_of(with_new_shapes(measured, request), request, start, passes)
+        report = report_of(with_new_tensors(measured, passes, request), request, start, passes)
     del passes  # with its graph, which is as large as the model
     if start is None or report.forward is None or (report.forward.error and report.forward.output == ()):
         return report

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_torch
+from paraminspect.analysis.passes.diagnosis import diagnose
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
@@ -202,7 +204,14 @@ def run_from(start: Start | None, measured: Measured, request: Request, mode: Co
     if start is None:
         return None
     subject, parameters = measured.subject, measured.scope.whole.of_kind("parameter")
-    return run_passes(
+
+    @contextlib.contextmanager
+    def again() -> Iterator[None]:
+        start.rewind()
+        with around(subject.foreign, mode):
+            yield
+
+    passes = run_passes(
         subject.module,
         start.batch,
         subject.loss,
@@ -210,17 +219,20 @@ def run_from(start: Start | None, measured: Measured, request: Request, mode: Co
         backward=request.backward,
         contain=lambda: around(subject.foreign, mode),
     )
+    diagnose(subject.module, start.batch, subject.loss, passes, measured.scope.whole, mode.changed(), again)
+    return passes
 
 
-def with_new_shapes(measured: Measured, request: Request) -> Measured:
-    """Measure also what had no shape before the forward and has one now."""
-    scope = measured.scope
-    new = [entry for entry in scope.inventory.entries if id(entry.tensor) in measured.lazy and not entry.lazy]
+def with_new_tensors(measured: Measured, passes: ForwardBackward | None, request: Request) -> Measured:
+    """Measure also what had no shape before the forward and has one now, and the leaves that nothing registers."""
+    scope = measured.scope.with_entries(passes.unregistered if passes else ())
+    late = [entry for entry in scope.inventory.entries if id(entry.tensor) in measured.lazy and not entry.lazy]
+    new = [*late, *scope.inventory.entries[len(measured.scope.inventory.entries) :]]
     if not new:
         return measured
     values = {**measured.values, **(values_of(new) if request.statistics else {})}
     numbers = {**measured.numbers, **(_numbers(new) if request.values else {})}
-    sharing = find_sharing(scope.inventory, scope.inside(measured.subject.ties), values)
+    sharing = find_sharing(scope.inventory, scope.inside(measured.subject.ties), values) if late else measured.sharing
     known = initialisers(new, scope.inventory, measured.applied, measured.subject.source.kind)
     known = {**measured.initialisers, **known}
-    return replace(measured, initialisers=known, values=values, numbers=numbers, sharing=sharing)
+    return replace(measured, scope=scope, initialisers=known, values=values, numbers=numbers, sharing=sharing)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-from paraminspect.analysis.inventory import Inventory, take_inventory
+from paraminspect.analysis.inventory import Inventory, TensorEntry, take_inventory
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.modules.subject import Ties
 from paraminspect.modules.walk import walk
@@ -63,6 +63,18 @@ class Scope:
         if path == self.layer:
             return ""
         return path[len(self.layer) + 1 :] if path.startswith(f"{self.layer}.") else None
+
+    def with_entries(self, found: Iterable[TensorEntry]) -> Scope:
+        """Return the part with more tensors of the model, those that lie inside, under their names as seen from it."""
+        seen = ((entry, self.relative(entry.owner_names[0])) for entry in found)
+        inside = [
+            replace(entry, names=(self.relative(entry.name) or entry.name,), owner_names=(path,))
+            for entry, path in seen
+            if path is not None
+        ]
+        if not inside:
+            return self
+        return replace(self, inventory=replace(self.inventory, entries=(*self.inventory.entries, *inside)))
 
     def inside(self, ties: Ties) -> Ties:
         """Return the ties whose names all lie inside, as seen from the part."""

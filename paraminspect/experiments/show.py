@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
-from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_shapes
+from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.process import collector_at_rest
@@ -26,4 +26,4 @@ def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) 
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         passes = run_from(start, measured, request, mode)
-        return report_of(with_new_shapes(measured, request), request, start, passes)
+        return report_of(with_new_tensors(measured, passes, request), request, start, passes)

@@ -43,8 +43,9 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
         plain = [tensor for tensor in held if not is_wrapper(tensor)]
         small = [tensor for tensor in plain if not tensor.requires_grad and _bytes(tensor) <= _COPIED_AT_ONCE]
         copied = {id(tensor) for tensor in small}
-        left = [part for tensor in held if id(tensor) not in copied for part in plain_tensors(tensor)]
-    mode = CopyOnWrite(left)
+        left = [tensor for tensor in held if id(tensor) not in copied or isinstance(tensor, nn.Parameter)]
+        parts = [part for tensor in left for part in plain_tensors(tensor)]
+    mode = CopyOnWrite(parts)
     undo: list[Restore] = [*process_state()]
     with torch._C.DisableTorchFunction():
         undo += [_tensor(tensor) for tensor in held]
@@ -54,7 +55,7 @@ def untouched(modules: Iterable[nn.Module], tensors: Iterable[Tensor]) -> Iterat
         yield mode
     finally:
         with torch.no_grad(), torch._C.DisableTorchFunction():
-            for memory, copy in mode.copies:
+            for _, memory, copy in mode.copies:
                 memory.copy_(copy)
             for restore in reversed(undo):
                 restore()
@@ -231,11 +232,14 @@ class CopyOnWrite(TorchFunctionMode):
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
         self._by_storage: dict[int, list[Tensor]] = {}
+        self._memory: list[tuple[Tensor, Tensor]] = []
         for tensor in tensors:
             key = storage_of(tensor)
             if key is not None:
                 self._by_storage.setdefault(key, []).append(tensor)
-        self.copies: list[tuple[Tensor, Tensor]] = []
+                with torch._C.DisableTorchFunction():
+                    self._memory.append((tensor, tensor.data))
+        self.copies: list[tuple[Tensor, Tensor, Tensor]] = []
         self._writes: dict[Any, bool] = {}
 
     def __torch_function__(
@@ -263,7 +267,14 @@ class CopyOnWrite(TorchFunctionMode):
             return
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for held in self._by_storage.pop(key, ()):
-                self.copies.append((held.data, held.detach().clone()))
+                self.copies.append((held, held.data, held.detach().clone()))
+
+    def changed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the tensors that were written to, or that have other memory now, each with the values it had."""
+        copies = {id(tensor): copy for tensor, _, copy in self.copies}
+        for tensor, memory in self._memory:
+            if id(tensor) in copies or not _same_memory(tensor, memory):
+                yield tensor, copies.get(id(tensor), memory)
 
 
 def writes(func: Callable[..., Any]) -> bool:

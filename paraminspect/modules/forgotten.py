@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.modules.hidden_weights import computed_by
-from paraminspect.modules.nested_tensors import contained_values, container_type
+from paraminspect.modules.nested_tensors import contained_values, container_type, leaves_among, nodes_of, operation_of
 from paraminspect.modules.walk import Path, attributes_of, join, registered
 
 MOST_VALUES = 20_000
@@ -75,12 +75,13 @@ class Search:
     """Find what no module registers, starting from the registered modules and the tensors they register.
 
     `modules` are the forgotten modules that were found, by where they hang; `cut` are the attributes behind which there
-    was too much to see.
+    was too much to see; `computed` are the tensors that were computed when the model was built, from whatever leaves.
     """
 
     def __init__(self, paths: Iterable[Path], known: Iterable[Tensor]) -> None:
         self.modules: dict[str, nn.Module] = {}
         self.cut: list[str] = []
+        self.computed: list[Forgotten] = []
         self._paths = list(paths)
         self._tensors = {id(tensor) for tensor in known}
         self._seen = {id(module) for _, module in self._paths}
@@ -90,6 +91,21 @@ class Search:
         for path, module in self._paths:
             for place, value in _attributes(module, path):
                 yield from self._behind(place, value)
+        yield from self._of_dropped_parameters()
+
+    def _of_dropped_parameters(self) -> Iterator[Forgotten]:
+        """Yield what was computed from a Parameter that is held nowhere else: ``nn.Parameter(…).half()``, ``p * 0.01``.
+
+        A graph that leads to known leaves alone is walked once, however many tensors share it.
+        """
+        in_order: set[Any] = set()
+        for one in self.computed:
+            nodes = nodes_of(one.tensor, in_order)
+            leaves = leaves_among(nodes)
+            if any(issubclass(type(leaf), nn.Parameter) and id(leaf) not in self._tensors for leaf in leaves):
+                yield one
+            else:
+                in_order.update(nodes)
 
     def _behind(self, start: _Place, value: Any) -> Iterator[Forgotten]:
         """Look at a value and all that it leads to, depth first, in the order in which it is held."""
@@ -110,6 +126,9 @@ class Search:
     def _tensor(self, place: _Place, tensor: Tensor) -> Iterator[Forgotten]:
         with torch._C.DisableTorchFunctionSubclass():
             note = _why_tensor(place, tensor)
+            if not note and not tensor.is_leaf:
+                why = _why_computed(operation_of(tensor.grad_fn))
+                self.computed.append(Forgotten(place.name, tensor, place.owner, place.path, why))
         if note and id(tensor) not in self._tensors:
             self._tensors.add(id(tensor))
             yield Forgotten(place.name, tensor, place.owner, place.path, note)
@@ -205,6 +224,13 @@ def _why_tensor(place: _Place, tensor: Tensor) -> str:
     if place.held_by in _CONTAINERS:
         return f"in a plain {_name_of(place.held_by)}: {_LOST}; use {_CONTAINERS[place.held_by][1]}"
     return f"in a {_name_of(place.held_by)}, which is no Module: {_LOST}; make it one"
+
+
+def _why_computed(op: str) -> str:
+    return (
+        f"computed by {op} when the model was built, from a tensor that nothing registers: not in parameters(), so no "
+        "optimizer sees it; register an nn.Parameter, and compute this in forward"
+    )
 
 
 def _why_attribute(parameter: bool, requires_grad: bool) -> str:

@@ -1,10 +1,11 @@
-"""Tensors in whatever holds them, found however deep; and what tells one tensor from another."""
+"""Tensors in whatever holds them, found however deep; and what tells one tensor from another; the graph behind them."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import is_dataclass
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
@@ -148,3 +149,37 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 def _bit_pattern(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+# --- the graph behind a tensor ---------------------------------------------------------------------------------
+
+
+def leaves_of(root: Any) -> list[Tensor]:
+    """Return the leaves that a backward from a tensor, or from a node, accumulates gradients in, each once."""
+    if isinstance(root, Tensor) and root.grad_fn is None:
+        return [root] if root.requires_grad else []
+    return leaves_among(nodes_of(root))
+
+
+def leaves_among(nodes: Iterable[Any]) -> list[Tensor]:
+    """Return the leaves that some nodes accumulate gradients in, each once."""
+    found = (getattr(node, "variable", None) for node in nodes)
+    return list({id(leaf): leaf for leaf in found if isinstance(leaf, Tensor)}.values())
+
+
+def nodes_of(root: Any, without: Set[Any] = frozenset()) -> list[Any]:
+    """Return every node behind a tensor or a node, each once; those in `without`, and what is behind them, are not."""
+    todo = [root.grad_fn if isinstance(root, Tensor) else root]
+    found: dict[Any, None] = {}
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in found and node not in without:
+            found[node] = None
+            todo += [following for following, _ in node.next_functions]
+    return [*found]
+
+
+def operation_of(node: Any) -> str:
+    """Return what torch calls the operation of a node: ``mul`` for MulBackward0, ``to`` for ToCopyBackward0."""
+    name = re.sub(r"Backward\d*$", "", node.name())
+    return {"ToCopy": "to"}.get(name) or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from paraminspect.page.parts import Line
+from paraminspect.page.remarks import notes
 from paraminspect.page.several import Several, by_severity, pool_gradients
-from paraminspect.report import Gradient, Parameter, Report, Use
+from paraminspect.report import Cause, Gradient, Parameter, Report, Use
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, plural, some_of
 
@@ -14,10 +15,24 @@ NOT_ATTRIBUTED = "(not attributed)"
 """The operation of what a gradient holds beyond the uses that were seen."""
 
 _OUT_OF_SIGHT = "TorchScript or a Function of your own reads them, or FSDP a copy"
+_MOST_CAUSES = 8
 
 
 def coverage(report: Report) -> Iterator[Line]:
-    """Yield how many gradients are fine, after the ones that are not, by name; nothing where no row could have one."""
+    """Yield how many gradients are fine, after the ones that are not, by name, and where that is known why.
+
+    Nothing where no row could have one.
+    """
+    yield from _coverage(report)
+    causes = ((row.name, row.gradient.cause) for row in report.parameters if row.gradient)
+    yield from notes("cause", ((name, _text(cause)) for name, cause in causes if cause), _MOST_CAUSES)
+
+
+def _text(cause: Cause) -> str:
+    return f"{cause.op} in {cause.module or 'the model itself'}: {cause.reason}"
+
+
+def _coverage(report: Report) -> Iterator[Line]:
     names: dict[str, list[str]] = {}
     for row in report.parameters:
         if row.gradient:

@@ -21,11 +21,11 @@ def remarks(report: Report) -> Iterator[Line]:
         passing = [code(row.name) for row in buffers if row.persistent is False]
         left_out = f"; not in state_dict: {some_of(passing)}" if passing else ""
         yield "buffers", _amount(buffers) + left_out
-    yield from _notes("stored", buffers)
+    yield from _notes("stored", [row for row in buffers if not row.requires_grad])
     lost = _of_kind(report, "unregistered")
     if lost:
         yield "forgotten", f"{_amount(lost)}, registered by no module"
-    yield from _notes("forgotten", lost)
+    yield from _notes("forgotten", [*(row for row in buffers if row.requires_grad), *lost])
 
 
 def unknown_gradients(report: Report) -> Iterator[Line]:

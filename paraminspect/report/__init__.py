@@ -32,6 +32,7 @@ from paraminspect.report.layer_signal import (
     SignalMoments as SignalMoments,
 )
 from paraminspect.report.tensors import (
+    Cause as Cause,
     Gradient as Gradient,
     Init as Init,
     Initialisation as Initialisation,

@@ -31,12 +31,21 @@ class Values:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Name the first operation, and the module it ran in, whose output lost the graph though its inputs require it."""
+
+    module: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Gradient:
     """Say what gradient reached a parameter; the figures are null where no gradient was computed.
 
     `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
     ``disconnected`` (read, but the loss does not depend on it), ``not-run``, ``unknown`` (it arrives, but a meta
-    tensor holds no numbers).
+    tensor holds no numbers). `cause` is why a parameter that was read is not reached, where that was found.
     """
 
     status: str
@@ -51,6 +60,7 @@ class Gradient:
     inf: int | None = None
     data: Nested = None
     text: str | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from paraminspect.report import (
+    Cause,
     Edit,
     Environment,
     Failure,
@@ -536,6 +537,24 @@ def forgotten() -> Report:
     return report("show", (pruned, *buffers, *plain), name="forgotten", model=None, forward=PASS)
 
 
+def lost_graph() -> Report:
+    """Gradients that got lost, and where; a buffer and a computed tensor that no optimizer sees."""
+    at_argmax = Cause("router.pick", "argmax", "its result is int64, which has no gradient")
+    at_root = Cause("", "detach", "it detaches its result from the graph")
+    plain, nobody = figures(0.0, 0.3, -0.5, 0.5), "requires grad, but is a buffer: no optimizer sees it"
+    rows = (
+        row("router.weight", (2, 2), plain, Gradient("disconnected", cause=at_argmax)),
+        row("router.bias", (2,), plain, Gradient("disconnected", cause=at_argmax)),
+        row("body.weight", (2, 2), plain, replace(grad(0.0, "zero"), cause=at_root)),
+        row("spare.weight", (2, 2), plain, Gradient("disconnected")),
+        row("head.weight", (2, 2), plain, grad(0.5)),
+        row("scale", (2,), plain, kind="buffer", persistent=True, note=nobody),
+        row("w", (1, 2), plain, kind="unregistered", note="computed by mul from a tensor that nothing registers"),
+    )
+    note = "the forward wrote to 'head.weight': 4 of 4 elements changed, by an rms of 0.5"
+    return report("show", rows, name="lost", model=None, forward=PASS, notes=(note,))
+
+
 SAMPLES: dict[str, Callable[[], Report]] = {
     made.__name__: made
     for made in (
@@ -569,6 +588,7 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         grad_signal_mixed,
         grad_signal_long,
         forgotten,
+        lost_graph,
     )
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, summarise, with_status
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.ledger import Ledger, Record
@@ -25,10 +26,13 @@ from paraminspect.analysis.passes.running_modules import LayerCall, Watch
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.isolation.torch_state import eager, recording, room
-from paraminspect.modules.nested_tensors import dtype_name, tensors_in
+from paraminspect.modules.nested_tensors import dtype_name, leaves_among, leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
 from paraminspect.modules.walk import Walk, registered, walk
-from paraminspect.report import ForwardError, Gradient, Layer, Use, Values, Verdict
+from paraminspect.report import Cause, ForwardError, Gradient, Layer, Use, Values, Verdict
+
+_OVERWRITES = ("ZeroBackward", "FillBackward", "CopyBackwards", "CopySlices")
+_FLAT = ("RoundBackward", "FloorBackward", "CeilBackward", "TruncBackward", "SignBackward")
 
 
 @dataclass
@@ -36,7 +40,9 @@ class ForwardBackward:
     """What the two passes left behind. `error` is set when the forward, the loss or the backward raised.
 
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
-    what it is, see `why_constant`.
+    what it is, see `why_constant`. `leaves` are those of the graph; `stops` tells that operations in it let nothing
+    but 0 through: values were written over in place, or rounded. A diagnosis adds the `causes` of missing gradients, by
+    the parameter's id, the leaves that are `unregistered`, and `notes`.
     """
 
     output: Any = None
@@ -47,6 +53,11 @@ class ForwardBackward:
     ledger: Ledger | None = None
     gradients: dict[int, Values | None] = field(default_factory=dict)
     constant: str | None = None
+    leaves: tuple[Tensor, ...] = ()
+    stops: bool = False
+    causes: dict[int, Cause] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    unregistered: tuple[TensorEntry, ...] = ()
     nodes: list[Any] = field(default_factory=list)  # last: see Watch.nodes
 
     def layers(self) -> tuple[Layer, ...]:
@@ -76,6 +87,7 @@ def run_passes(
     ledger = Ledger(_parameters(modules), follow, watch)
     passes = ForwardBackward(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
     phase = "forward"
+    start = torch._C._autograd._get_sequence_nr()
     try:
         with eager(), room(), watch.active():
             with contain(), _noting_scripts(modules, ledger), ledger:
@@ -85,10 +97,15 @@ def run_passes(
                 passes.loss = compute_loss(loss, passes.output)
             passes.constant = why_constant(loss, passes.output)
             phase = "backward"
+            graph = nodes_of(passes.loss)
+            passes.leaves = tuple(leaves_among(graph) if graph else leaves_of(passes.loss))
+            passes.stops = any(type(node).__name__.startswith((*_OVERWRITES, *_FLAT)) for node in graph)
             if backward and passes.loss.requires_grad:
-                others = [leaf for leaf in leaves_of(passes.loss) if id(leaf) not in ledger.parameters]
+                # What was computed before the forward is the user's: a second backward may need what it has saved.
+                older = any(node._sequence_nr() < start for node in graph)
+                others = [leaf for leaf in passes.leaves if id(leaf) not in ledger.parameters]
                 with contain(), watch.gather(), grads_put_aside(others), ledger:
-                    _run_backward(passes.loss)
+                    _run_backward(passes.loss, keep_graph=older)
                 passes.backward = True
             elif backward and any(parameter.requires_grad for parameter in ledger.parameters.values()):
                 passes.error = ForwardError("", _nothing_to_differentiate(passes.output), phase)
@@ -124,13 +141,13 @@ def _nothing_to_differentiate(output: Any) -> str:
     return f"the loss depends on no parameter; the output is {found}, without a graph"
 
 
-def _run_backward(loss: Tensor) -> None:
+def _run_backward(loss: Tensor, keep_graph: bool) -> None:
     """Run ``loss.backward()``, which itself would suspend the ledger: a checkpoint recomputes under its eyes."""
     if loss.numel() != 1:
         raise RuntimeError(f"the loss must be a single number, got shape {tuple(loss.shape)}")
     engine = torch.autograd.Variable._execution_engine
     start = torch.ones_like(loss)
-    engine.run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    engine.run_backward((loss,), (start,), keep_graph, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 @contextlib.contextmanager
@@ -175,25 +192,6 @@ def grads_put_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
             leaf.grad = grad
 
 
-def leaves_of(loss: Tensor) -> list[Tensor]:
-    """Return the leaves that a backward from `loss` accumulates gradients in, each once."""
-    if loss.grad_fn is None:
-        return [loss] if loss.requires_grad else []
-    found: dict[int, Tensor] = {}
-    todo: list[Any] = [loss.grad_fn]
-    seen = {loss.grad_fn}
-    while todo:
-        node = todo.pop()
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, Tensor):
-            found[id(leaf)] = leaf
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                todo.append(following)
-    return list(found.values())
-
-
 REST = "(not attributed)"
 
 
@@ -202,6 +200,12 @@ def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool 
 
     `wanted` adds the elements themselves, if they are few.
     """
+    found = _gradient_of(parameter, passes, wanted)
+    cause = passes.causes.get(id(parameter)) if passes else None
+    return replace(found, cause=cause) if cause and found.status != "ok" else found
+
+
+def _gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool) -> Gradient:
     if not parameter.requires_grad:
         return Gradient("frozen")
     if passes is None or not passes.backward:

@@ -24,6 +24,7 @@ _AS_ANOTHER = {"type_as", "view_as", "expand_as", "reshape_as", "to", "resize_as
 _ARITHMETIC = ("add", "sub", "mul", "div", "truediv", "floordiv", "mod", "pow", "matmul")
 _BITS = ("and", "or", "xor", "lshift", "rshift")
 _WRITES = {"__setitem__", *(f"__i{name}__" for name in (*_ARITHMETIC, *_BITS))}  # the latter are w += x and so on
+_OVERWRITES = {"zero_", "fill_", "copy_", "normal_", "uniform_", "random_", "bernoulli_"}
 
 
 def name_of(func: Callable[..., Any]) -> str:
@@ -56,6 +57,47 @@ def tensors_among(items: Iterable[Any], wanted: dict[int, Tensor]) -> dict[int, 
         elif type(item) in (list, tuple):
             found.update(tensors_among(item, wanted))
     return found
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """Yield a tensor, or those in nested lists, tuples and dicts, without code of theirs being run."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        for item in value:
+            yield from tensors_of(item)
+    elif type(value) is dict:
+        yield from tensors_of([*value.values()])
+
+
+class FunctionCall:
+    """One call of a torch function: what it is called, what it reads, what it writes to."""
+
+    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.name = name_of(func)
+        self.args, self.kwargs = args, kwargs
+        if self.name == "__set__":
+            self.name = getattr(getattr(func, "__self__", None), "__name__", "")
+            self._in_place = self.name == "data"
+            self.reads = [*tensors_of(args[1:])] if self._in_place else []
+        else:
+            self._in_place = self.name == "__setitem__" or (
+                self.name[-1:] == "_" and self.name[-2:] != "__" and self.name != "requires_grad_"
+            )
+            read = (args[:2], kwargs) if self.name == "grad" else operands(func, args, kwargs)
+            self.reads = [*tensors_of([*read])]
+
+    def written(self) -> Tensor | None:
+        """Return the tensor that the operation writes to, if there is one."""
+        target = self.args[0] if self._in_place and self.args else self.kwargs.get("out")
+        return target if isinstance(target, Tensor) else None
+
+    @property
+    def overwrites(self) -> bool:
+        """Tell whether nothing is left of the values that were there."""
+        if self.name == "__setitem__":
+            return self.args[1] is Ellipsis or (type(self.args[1]) is slice and self.args[1] == slice(None))
+        return self.name in _OVERWRITES or self.name == "data" or self.kwargs.get("out") is not None
 
 
 class DispatchReader(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.passes.failing_module import explain
-from paraminspect.analysis.passes.forward_backward import grads_put_aside, leaves_of
+from paraminspect.analysis.passes.forward_backward import grads_put_aside
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.analysis.signal.effects import ActivationEffect
@@ -21,7 +21,7 @@ from paraminspect.analysis.signal.graph import Graph, Node, Row, add_expectation
 from paraminspect.analysis.signal.tracer import Tracer
 from paraminspect.analysis.signal.weights import Distribution, Weights
 from paraminspect.isolation.torch_state import eager, recording, room
-from paraminspect.modules.nested_tensors import tensors_in
+from paraminspect.modules.nested_tensors import leaves_of, tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.modules.walk import Walk, join, registered, walk
 from paraminspect.report import ForwardError

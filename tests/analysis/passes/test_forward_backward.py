@@ -11,13 +11,12 @@ from paraminspect.analysis.inventory import count, take_inventory
 from paraminspect.analysis.passes.forward_backward import (
     ForwardBackward,
     grads_put_aside,
-    leaves_of,
     loss_value,
     run_passes,
 )
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.errors import UserError
-from paraminspect.modules.nested_tensors import tensors_in
+from paraminspect.modules.nested_tensors import leaves_of, tensors_in
 from paraminspect.modules.subject import Batch, Given, Loss
 
 
