@@ -45,12 +45,9 @@ def trial_of(
 
 
 def _ratio(layers: Iterable[SignalLayer]) -> float | None:
-    """Return the norm of the gradient at the first depth over that at the last: the rms depends on the width."""
-    found = [(layer.grad_rms, layer.width or 1) for layer in layers if layer.depth is not None]
-    if not found:
-        return None
-    (first, wide), (last, narrow) = found[0], found[-1]
-    return first / last * math.sqrt(wide / narrow) if first is not None and last else None
+    """Return the norm of the gradient at the first depth over that at the last."""
+    found = [layer.grad_norm for layer in layers if layer.depth is not None]
+    return found[0] / found[-1] if found and found[0] is not None and found[-1] else None
 
 
 def _share(layers: Iterable[SignalLayer], pick: Callable[[SignalLayer], float | None]) -> float | None:

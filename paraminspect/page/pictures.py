@@ -109,7 +109,7 @@ def forward_steps(signal: Signal | None) -> list[float]:
 
 def backward_steps(signal: Signal | None) -> list[float]:
     """Return by depth how many decades the rms of the gradient is above that at the last layer."""
-    return _steps(signal, lambda layer: layer.grad_rms, -1)
+    return _steps(signal, lambda layer: layer.grad_norm, -1)
 
 
 def _steps(signal: Signal | None, pick: Callable[[SignalLayer], float | None], start: int) -> list[float]:

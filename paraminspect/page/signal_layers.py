@@ -17,9 +17,11 @@ from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, percent
 
 _Get = Callable[[SignalLayer], float | None]
-LEGEND = "factor: the second moment (rms²) over that of the layer before, of a gradient: after; 1 keeps the size"
+LEGEND = (
+    "factor: rms² over that of the depth before; of a gradient norm² over that of the depth after; 1 keeps the size"
+)
 PRE, OUT, GRADIENT = "pre-activation", "activation", "gradient"
-_DRAWN = {PRE: attrgetter("pre.rms"), GRADIENT: attrgetter("grad_rms")}
+_DRAWN = {PRE: attrgetter("pre.rms"), GRADIENT: attrgetter("grad_norm")}
 """Which figure of a group is also drawn, as bars."""
 _BARS = 16
 
@@ -101,8 +103,8 @@ _FIGURES = (
     _figure(f"{OUT}: mean", "out.mean", 11, _noise),
     _figure(f"{OUT}: rms", "out.rms", 9),
     _figure(f"{OUT}: expected", "expected.out.rms", 9),
-    _figure(f"{GRADIENT}: rms", "grad_rms", 1),
-    _figure(f"{GRADIENT}: expected rms", "expected.grad_rms", 3),
+    _figure(f"{GRADIENT}: norm", "grad_norm", 1),
+    _figure(f"{GRADIENT}: expected norm", "expected.grad_norm", 3),
     _figure(f"{GRADIENT}: factor", "backward", 5, off=lambda layer: strays(layer)[1]),
     _figure(f"{GRADIENT}: expected factor", "expected.backward", 6),
     _figure("dead: share", "dead", 8, percent),

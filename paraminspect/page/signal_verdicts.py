@@ -47,7 +47,8 @@ def signal_lines(signal: Signal) -> Iterator[Line]:
 def _course(course: Course, signal: Signal, backward: bool) -> str:
     power = "" if course.exponent is None else f" (depth^{digits(course.exponent)})"
     verdict = f"{word(course.verdict)}{law_of(course)}{power}"
-    details = "; ".join(filter(None, (_factor(course), _leaves(course, signal.layers, backward))))
+    parts = (_factor(course), _leaves(course, signal.layers, backward), _step(course, backward), course.reason)
+    details = "; ".join(filter(None, parts))
     return f"{verdict}: {details}" if details else verdict
 
 
@@ -62,10 +63,20 @@ def _factor(course: Course) -> str:
     beside = []
     if course.expected is not None:
         beside.append(f"expected {digits(course.expected)}")
-    if course.low is not None and course.high is not None:
+    by_factor = course.verdict != "steady" or law_of(course) not in (_LAWS["power law"], _LAWS["constant"])
+    if by_factor and course.low is not None and course.high is not None:
         beside.append(f"steady is {digits(course.low)} to {digits(course.high)}")
     brackets = f" ({', '.join(beside)})" if beside else ""
-    return f"factor {digits(course.factor)} per layer{brackets}"
+    between = "" if course.depths is None else f" from depth {course.depths[0]:,} to {course.depths[1]:,}"
+    return f"factor {digits(course.factor)} per layer{between}{brackets}"
+
+
+def _step(course: Course, backward: bool) -> str:
+    """Name the one step that is unlike the others: the factor per layer does not go by it."""
+    if course.step is None or course.step_at is None:
+        return ""
+    to = course.step_at + (-1 if backward else 1)
+    return f"unlike the rest the step from depth {course.step_at:,} to {to:,}, {digits(course.step)}"
 
 
 def _leaves(course: Course, layers: Sequence[SignalLayer], backward: bool) -> str:

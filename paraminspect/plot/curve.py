@@ -55,7 +55,7 @@ def activation(signal: Signal) -> Curve:
 def gradient(signal: Signal) -> Curve:
     """Follow the gradient that arrives, from the last layer to the first."""
     spread = _spread(signal, backward=True)
-    return _curve(signal, lambda layer: layer.grad_rms, lambda layer: layer.expected.grad_rms, spread)
+    return _curve(signal, lambda layer: layer.grad_norm, lambda layer: layer.expected.grad_norm, spread)
 
 
 def _placed(signal: Signal) -> list[tuple[int, SignalLayer]]:

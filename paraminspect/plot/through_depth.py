@@ -33,7 +33,7 @@ def draw_signal(area: FigureBase, signal: Signal) -> None:
     x_label = "depth (layer)" if has_depths(signal) else "layer, in order of execution"
     curves = (pre, out) if acting else (pre,)
     finish(forward, curves, _judged("forward", signal.forward), "rms", x_label)
-    finish(backward, (back,), _judged("backward", signal.backward), "rms of the gradient", x_label)
+    finish(backward, (back,), _judged("backward", signal.backward), "norm of the gradient", x_label)
     _where_it_leaves(forward, signal.forward, curves)
     _where_it_leaves(backward, signal.backward, (back,), backward=True)
     _legend(area, acting, (pre, out, back))
@@ -45,7 +45,8 @@ def _judged(head: str, course: Course) -> str:
     if course.factor is None:
         return verdict
     expected = "" if course.expected is None else f" (expected {digits(course.expected)})"
-    return f"{verdict}\nrms² × {digits(course.factor)} per layer{expected}"
+    what = "rms²" if head == "forward" else "norm²"
+    return f"{verdict}\n{what} × {digits(course.factor)} per layer{expected}"
 
 
 def _where_it_leaves(axes: Axes, course: Course, curves: Sequence[Curve], backward: bool = False) -> None:

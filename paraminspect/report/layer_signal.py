@@ -73,6 +73,7 @@ class SignalExpected:
     dead: float | None = None
     saturated: float | None = None
     cosine: float | None = None
+    grad_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,15 @@ class SignalLayer:
     """Follow the signal through one operation, and through the activation that takes what it returned.
 
     `type` is the class of the module that ran it, or what it does: ``sum`` for a residual one. `depth` counts, from 1,
-    the operations that every path from input to output runs through and that have weights or are sums; it is null for
-    the others. `pre` is what the operation returned, `out` what the activation made of it (the same where there is
-    none), `grad_rms` the rms of the gradient that arrived at `pre`. `forward` is the second moment of `pre` over that
-    of the depth before, `backward` the second moment of the gradient at `pre` over that of the depth after; each has
-    `tolerance`, the widest that ln factor may stray in a net of this width. `dead` is the share of units that are off
-    for the whole batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units
-    have the weights and the bias of an earlier one; `cosine` is the mean one between the activations of two samples,
-    `rank` their effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more.
+    the weights and the sums that every path from input to output runs through, at what they hand on (a convolution's at
+    the BatchNorm behind it); it is null for the others. `pre` is what the operation returned, `out` what the activation
+    made of it (the same where there is none), `grad_rms` and `grad_norm` the rms and the norm of the gradient that
+    arrived at `pre`. `forward` is the second moment of `pre` (rms²) over that of the depth before, `backward` the
+    squared norm of the gradient over that of the depth after, which needs no word of the widths; each has `tolerance`,
+    the widest that ln factor may stray in a net of this width. `dead` is the share of units that are off for the whole
+    batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units have the weights
+    and the bias of an earlier one; `cosine` is the mean one between the activations of two samples, `rank` their
+    effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more.
     """
 
     index: int
@@ -123,6 +125,7 @@ class SignalLayer:
     pre_histogram: SignalHistogram | None = None
     out_histogram: SignalHistogram | None = None
     note: str | None = None
+    grad_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,15 @@ class Course:
 
     `verdict` is ``steady``, ``vanishing``, ``exploding``, ``dead`` (exactly 0 from some depth on), ``nonfinite`` or
     ``unknown`` (too shallow, or not followed); `law` is ``exponential``, ``power law`` or ``constant``, null where the
-    depth is too small to tell. `factor` is the geometric mean per layer of the factors of second moments, `expected`
-    what theory gives, `low` and `high` the band around 1 in which a healthy net of these widths stays. `exponent` is
-    the power of the depth where the law is one. `first` and `last` are the rms at the first and the last depth that
-    the signal comes to, of a gradient the norm. `leaves` is the depth at which the rms, relative to the one it started
-    with, leaves [1e-3, 1e3]: measured where `extrapolated` is false.
+    depth is too small to tell. `factor` is that of rms² forward, of the gradient's squared norm backward, per depth:
+    the geometric mean of the steps, without one that stands out; where theory does not have the whole way the median
+    over all pairs of depths, so that no single step decides (Theil 1950, Sen 1968). `expected` is what theory gives,
+    `low` and `high` the band around 1 that counts as steady: what the widths explain, and no less than a change by 4.5
+    in rms from end to end, or by 1e3 where theory does not have the whole way. `depths` are the first and the last
+    depth that are judged, `step` the factor of the one step from depth `step_at` that stands out, `reason` says why the
+    verdict is unknown. `exponent` is the power of the depth where the law is one. `first` and `last` are the rms at the
+    first and the last depth that the signal comes to, of a gradient the norm. `leaves` is the depth at which the rms,
+    relative to the one it started with, leaves [1e-3, 1e3]: measured where `extrapolated` is false.
     """
 
     verdict: str = "unknown"
@@ -149,6 +156,10 @@ class Course:
     last: float | None = None
     leaves: int | None = None
     extrapolated: bool = False
+    depths: tuple[int, int] | None = None
+    step: float | None = None
+    step_at: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

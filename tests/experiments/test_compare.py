@@ -135,7 +135,7 @@ def test_on_a_deep_tanh_net_critical_is_steadiest() -> None:
     found = compare([contender(scheme, biased) for scheme in rivals], [from_spec(deep("Tanh"))], 3)
     assert found.comparison is not None and found.comparison.steadiest == "critical:sigma_b2=0.05"
     course = {name: trial.signal.backward.verdict for name, trial in trials(found).items() if trial.signal}
-    assert [*course.values()] == ["vanishing", "exploding", "exploding", "steady"]
+    assert [*course.values()] == ["vanishing", "steady", "exploding", "steady"]  # gain 5/3: 3.8 in rms over 20 layers
 
 
 # --- the figures, against torch by hand --------------------------------------------------------------------------
@@ -492,7 +492,14 @@ def test_the_steadiest_and_why(what: str) -> None:
 
 def layer(depth: int | None, rms: float, grad: float | None, **changes: object) -> SignalLayer:
     moments = SignalMoments(0.0, rms)
-    told: dict[str, object] = {"module": f"{depth}", "pre": moments, "out": moments, "grad_rms": grad, "width": 4}
+    told: dict[str, object] = {
+        "module": f"{depth}",
+        "pre": moments,
+        "out": moments,
+        "grad_rms": grad,
+        "grad_norm": grad,
+        "width": 4,
+    }
     return SignalLayer(index=depth or 0, type="Linear", depth=depth, **(told | changes))
 
 
@@ -510,7 +517,7 @@ def test_shares_count_every_layer_by_its_width() -> None:
         None,
         found.signal,
         q_last=9.0,
-        gradient_ratio=pytest.approx(0.5 * math.sqrt(30)),
+        gradient_ratio=pytest.approx(0.5),
         dead=pytest.approx(0.2),
         expected_dead=pytest.approx(0.3),
         saturated=pytest.approx(0.3),

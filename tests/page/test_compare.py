@@ -59,7 +59,7 @@ def signal(forward: Course, backward: Course, depth: int = 5, gone: int | None =
             width=8,
             pre=SignalMoments(0.0, 0.0 if gone is not None and at >= gone else f**at),
             out=SignalMoments(0.1, f**at / 2),
-            grad_rms=0.0 if gone is not None and at < depth - 1 else b ** (depth - 1 - at) / 100,
+            grad_norm=0.0 if gone is not None and at < depth - 1 else b ** (depth - 1 - at) / 100,
             expected=SignalExpected(),
         )
         for at in range(depth)

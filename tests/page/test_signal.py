@@ -33,7 +33,7 @@ def told(signal: Signal, glyphs: Glyphs = Glyphs()) -> dict[str, list[str]]:  # 
 
 
 def layer(depth: int | None, rms: float | None = 1.0, grad: float | None = 1.0, **changes: object) -> SignalLayer:
-    return SignalLayer(0, f"fc{depth}", "Linear", depth, pre=SignalMoments(0.0, rms), grad_rms=grad, **changes)
+    return SignalLayer(0, f"fc{depth}", "Linear", depth, pre=SignalMoments(0.0, rms), grad_norm=grad, **changes)
 
 
 def net(*layers: SignalLayer, **changes: object) -> Signal:
@@ -219,11 +219,11 @@ def heads(width: int | None) -> list[str]:
 
 def test_the_columns_that_stay() -> None:
     """At 80 characters: what it is, what it should be, what it looks like; the rest by rank, all of it in a pipe."""
-    least = ["depth", "layer", "rms", "BARS", "rms", "BARS"]
-    eighty = ["depth", "layer", "rms", "expected", "BARS", "rms", "expected", "BARS"]
+    least = ["depth", "layer", "rms", "BARS", "norm", "BARS"]
+    eighty = ["depth", "layer", "rms", "expected", "BARS", "norm", "expected", "BARS"]
     pipe = [
         *("depth", "layer", "type", "mean", "rms", "expected", "factor", "expected", "BARS"),
-        *("mean", "rms", "expected", "rms", "expected", "factor", "expected", "BARS"),
+        *("mean", "rms", "expected", "norm", "expected", "factor", "expected", "BARS"),
         *("share", "expected", "cosine", "expected", "rank"),
     ]
     assert heads(60) == least and heads(80) == eighty
@@ -306,7 +306,13 @@ def test_without_histograms_none_are_drawn() -> None:
 def test_markdown_and_html_have_every_figure() -> None:
     for form in ("markdown", "html"):
         out = rendered(form, grad_signal_mixed().signal, View())
-        for head in ("pre-activation expected factor", "gradient expected rms", "dead share", "samples rank", "remark"):
+        for head in (
+            "pre-activation expected factor",
+            "gradient expected norm",
+            "dead share",
+            "samples rank",
+            "remark",
+        ):
             assert out.count(head) == 1
         assert "both factors off" in out and "12.5%" in out
     assert rendered("html", grad_signal_long().signal, View()).count("<tr>") == 3 + 1 + 45

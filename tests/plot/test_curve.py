@@ -14,7 +14,7 @@ nan = math.nan
 
 
 def layer(depth: int | None, rms: float | None, grad: float | None = 1.0, **changes: object) -> SignalLayer:
-    told: dict[str, object] = {"tolerance": 0.4, "expected": SignalExpected(SignalMoments(0.0, 10.0), grad_rms=0.1)}
+    told: dict[str, object] = {"tolerance": 0.4, "expected": SignalExpected(SignalMoments(0.0, 10.0), grad_norm=0.1)}
     return SignalLayer(
         0,
         "fc",
@@ -22,7 +22,7 @@ def layer(depth: int | None, rms: float | None, grad: float | None = 1.0, **chan
         depth,
         pre=SignalMoments(0.0, rms),
         out=SignalMoments(0.0, rms),
-        grad_rms=grad,
+        grad_norm=grad,
         **told | changes,
     )
 

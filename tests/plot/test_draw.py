@@ -34,9 +34,9 @@ def test_the_signal_is_labelled(drawn: Drawn) -> None:
     )
     assert [axes.get_title(loc="left") for axes in (forward, backward)] == [
         "forward: vanishing exponentially\nrms² × 0.168 per layer (expected 0.167)",
-        "backward: vanishing exponentially\nrms² × 0.165 per layer (expected 0.167)",
+        "backward: vanishing exponentially\nnorm² × 0.165 per layer (expected 0.167)",
     ]
-    assert [axes.get_ylabel() for axes in (forward, backward)] == ["rms", "rms of the gradient"]
+    assert [axes.get_ylabel() for axes in (forward, backward)] == ["rms", "norm of the gradient"]
     assert {axes.get_xlabel() for axes in (forward, backward)} == {"depth (layer)"}
     assert [tick.get_text() for tick in forward.get_yticklabels()] == ["1e-5", "1e-4", "1e-3", "0.01", "0.1", "1"]
     assert legend_of(figure) == ["pre-activation", "activation", "gradient", "expected", "tolerance"]
@@ -53,14 +53,14 @@ def test_the_lines_are_the_figures_of_the_report(drawn: Drawn) -> None:
     assert measured[0].get_ydata() == pytest.approx([math.log10(one.pre.rms) for one in layers])
     assert measured[1].get_ydata()[:-1] == pytest.approx([math.log10(one.out.rms) for one in layers[:-1]])
     (gradient,) = (line for line in backward.lines if line.get_marker() == "^")
-    assert gradient.get_ydata() == pytest.approx([math.log10(one.grad_rms) for one in layers])
+    assert gradient.get_ydata() == pytest.approx([math.log10(one.grad_norm) for one in layers])
     expected = [line.get_ydata() for line in forward.lines if line.is_dashed() and line.get_marker() == "None"]
     assert expected[0] == pytest.approx([math.log10(one.expected.pre.rms) for one in layers])
 
 
 def test_a_net_without_activations_and_theory_has_no_entries_for_them(drawn: Drawn) -> None:
     layers = tuple(
-        SignalLayer(at, str(at), "Linear", at, pre=SignalMoments(0.0, 1.0), grad_rms=1.0) for at in (1, 2, 3)
+        SignalLayer(at, str(at), "Linear", at, pre=SignalMoments(0.0, 1.0), grad_norm=1.0) for at in (1, 2, 3)
     )
     assert legend_of(drawn(signal_report(Signal(1, layers=layers)))) == ["pre-activation", "gradient"]
 
@@ -68,7 +68,7 @@ def test_a_net_without_activations_and_theory_has_no_entries_for_them(drawn: Dra
 def test_zeros_and_nans_have_signs_where_no_logarithm_has_a_place(drawn: Drawn) -> None:
     values = (1.0, 0.0, math.nan, math.inf)
     layers = tuple(
-        SignalLayer(at, str(at), "Linear", at, pre=SignalMoments(0.0, value), grad_rms=0.0)
+        SignalLayer(at, str(at), "Linear", at, pre=SignalMoments(0.0, value), grad_norm=0.0)
         for at, value in enumerate(values, 1)
     )
     figure = drawn(signal_report(Signal(1, layers=layers)))
@@ -93,7 +93,7 @@ def test_zeros_and_nans_have_signs_where_no_logarithm_has_a_place(drawn: Drawn) 
         replace(
             relu_net(3),
             layers=tuple(
-                replace(one, pre=SignalMoments(), out=SignalMoments(), grad_rms=None) for one in relu_net(3).layers
+                replace(one, pre=SignalMoments(), out=SignalMoments(), grad_norm=None) for one in relu_net(3).layers
             ),
         ),
         replace(relu_net(3), layers=tuple(replace(one, tolerance=1e9) for one in relu_net(3).layers)),

@@ -51,7 +51,7 @@ def relu_layer(at: int, depth: int, factor: float, width: int) -> SignalLayer:
         width=width,
         pre=SignalMoments(0.01 * pre * math.cos(at), pre * wave(at)),
         out=SignalMoments(0.4 * out, out * wave(at)),
-        grad_rms=gradient * wave(at + 1),
+        grad_norm=gradient * wave(at + 1),
         forward=None if at == 1 else factor * (wave(at) / wave(at - 1)) ** 2,
         backward=None if last else factor * (wave(at + 1) / wave(at + 2)) ** 2,
         tolerance=4 * math.sqrt(5 / (width * 3)),
@@ -62,11 +62,11 @@ def relu_layer(at: int, depth: int, factor: float, width: int) -> SignalLayer:
         expected=SignalExpected(
             SignalMoments(0.0, pre),
             SignalMoments(0.4 * out, out),
-            gradient,
-            None if at == 1 else factor,
-            None if last else factor,
+            forward=None if at == 1 else factor,
+            backward=None if last else factor,
             dead=None if last else 0.005 * at,
             cosine=1 - 0.68 / at,
+            grad_norm=gradient,
         ),
         pre_histogram=SignalHistogram(-3 * pre, 3 * pre, BELL),
         out_histogram=SignalHistogram(-3 * pre if last else 0.0, 3 * pre, BELL if last else HALF),
@@ -77,14 +77,14 @@ def relu_net(depth: int = 12, factor: float = 1 / 6, width: int = 256, verdict: 
     """Return the signal of a ReLU net of equal widths."""
     layers = tuple(relu_layer(at, depth, factor, width) for at in range(1, depth + 1))
     leaves = next((one.depth for one in layers if not 1e-3 <= one.pre.rms / layers[0].pre.rms <= 1e3), None)
-    back = next((one.depth for one in layers[::-1] if not 1e-3 <= one.grad_rms / layers[-1].grad_rms <= 1e3), None)
+    back = next((one.depth for one in layers[::-1] if not 1e-3 <= one.grad_norm / layers[-1].grad_norm <= 1e3), None)
     law = None if verdict == "steady" else "exponential"
     band = (0.89, 1.12)
     forward = Course(
         verdict, law, factor * 1.01, factor, *band, None, layers[0].pre.rms, layers[-1].pre.rms, leaves, False
     )
     backward = Course(
-        verdict, law, factor * 0.99, factor, *band, None, layers[0].grad_rms, layers[-1].grad_rms, back, False
+        verdict, law, factor * 0.99, factor, *band, None, layers[0].grad_norm, layers[-1].grad_norm, back, False
     )
     regime = "critical" if verdict == "steady" else "ordered" if factor < 1 else "chaotic"
     scale = None if factor == 1 else abs(1 / math.log(factor))
@@ -100,9 +100,9 @@ def tanh_net() -> Signal:
     layers = (
         replace(tanh, expected=expected, symmetric=3),
         replace(relu_layer(2, 4, 0.9, 16), index=1, module="block.0", depth=None, note="runs twice"),
-        SignalLayer(2, "block", "sum", 2, pre=SignalMoments(0.1, 1.4), out=SignalMoments(0.1, 1.4), grad_rms=0.0),
+        SignalLayer(2, "block", "sum", 2, pre=SignalMoments(0.1, 1.4), out=SignalMoments(0.1, 1.4), grad_norm=0.0),
         replace(relu_layer(3, 4, 0.9, 16), index=3, module="", forward=9.5, backward=0.01, nonfinite=12),
-        SignalLayer(4, "head", "Linear", 4, pre=SignalMoments(), grad_rms=None, nonfinite=1, note="runs twice"),
+        SignalLayer(4, "head", "Linear", 4, pre=SignalMoments(), grad_norm=None, nonfinite=1, note="runs twice"),
     )
     return Signal(
         1,
@@ -138,7 +138,7 @@ def signal_report(signal: Signal | None, name: str = "deep-relu", command: str =
             True,
             at,
             at,
-            gradient=Gradient("ok", 0.0, one.grad_rms, one.grad_rms, -1.0, 1.0, 1.0, 0, 0, 0),
+            gradient=Gradient("ok", 0.0, one.grad_norm, one.grad_norm, -1.0, 1.0, 1.0, 0, 0, 0),
             init=Init("kaiming_normal", {}, 0.0, 0.1, one.fan_in, one.width),
         )
         for at, one in enumerate(layers)

@@ -48,6 +48,12 @@ class LayerRuns:
         effect = self.nodes[0].effect
         return self.reads_out and isinstance(effect, ProductEffect) and effect.weight.second == 0
 
+    @property
+    def is_dense(self) -> bool:
+        """Tell whether this multiplies by one matrix, with no place of a kernel that padding leaves out."""
+        effect = self.nodes[0].effect
+        return isinstance(effect, ProductEffect) and not effect.connections.taps
+
     def seconds(self, pick: Callable[[Row], Figures]) -> list[float | None]:
         """Return a second moment of each seed, None also where elements are not finite."""
         return [None if pick(row).nonfinite else pick(row).second for row in self.rows]
@@ -82,8 +88,8 @@ def _row(node: Node) -> Row:
 
 
 def layers_of(traces: Sequence[Trace]) -> list[LayerRuns]:
-    """Line the rows of all seeds up, and number those that every path runs through."""
-    spine = {node for node in traces[0].graph.spine() if node.row is not None and node.row.kind in _COUNTED}
+    """Line the rows of all seeds up, and number the places at which the signal is judged."""
+    spine = _places(traces[0].graph.spine())
     asked = tuple(trace.expected for trace in traces)
     columns = zip(*([node for node in trace.graph.nodes if node.row is not None] for trace in traces), strict=True)
     found, depth = [], 0
@@ -91,6 +97,23 @@ def layers_of(traces: Sequence[Trace]) -> list[LayerRuns]:
         depth += nodes[0] in spine
         found.append(LayerRuns(nodes, depth if nodes[0] in spine else None, asked))
     return found
+
+
+def _places(spine: Sequence[Node]) -> set[Node]:
+    """Return one place for every weight and every sum that all paths run through: what it hands on to the next.
+
+    That is what it returned, or the norm behind a weight, since a convolution in front of its BatchNorm may have any
+    scale. Of conv, BatchNorm, ReLU, conv, BatchNorm, ReLU, Linear these are the two BatchNorms and the Linear.
+    """
+    places: list[Node] = []
+    for node in spine:
+        if node.row is None:
+            continue
+        if node.row.kind in _COUNTED:
+            places.append(node)
+        elif node.row.kind == "norm" and places and _row(places[-1]).kind != "sum":
+            places[-1] = node
+    return {*places}
 
 
 def without_readout(spine: Sequence[LayerRuns]) -> list[LayerRuns]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from paraminspect import theory
 from paraminspect.analysis.signal.effects import ActivationEffect
 from paraminspect.analysis.signal.figures import Figures
-from paraminspect.analysis.signal.graph import Node, Row
+from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.layer_runs import (
     LayerRuns,
     layers_of,
@@ -45,6 +46,7 @@ def signal_over_seeds(traces: Sequence[Trace]) -> Signal:
     spine = [layer for layer in layers if layer.depth is not None]
     hidden = without_readout(spine)
     regime = regime_of(hidden)
+    exact = _theory_has_all(hidden, first.graph)
     tolerance = _tolerance(hidden, len(alike))
     widths = widths_of(hidden)
     shown = tuple(_shown(at, layer, spine, alike) for at, layer in enumerate(layers))
@@ -53,8 +55,8 @@ def signal_over_seeds(traces: Sequence[Trace]) -> Signal:
         samples=first.samples,
         input_rms=_root(mean([trace.input_second for trace in alike])),
         layers=shown,
-        forward=_forward(hidden, tolerance, regime),
-        backward=_backward(hidden, spine, tolerance, regime),
+        forward=_believed(_forward(hidden, tolerance, exact, regime), alike),
+        backward=_believed(_backward(hidden, spine, tolerance, exact, regime), alike),
         regime=regime.name,
         chi1=regime.chi1,
         xi_q=regime.xi_q,
@@ -75,10 +77,25 @@ def _tolerance(layers: list[LayerRuns], seeds: int) -> float:
     return theory.tolerance(widths, seeds=seeds, rectified=rectified) if widths else 0.0
 
 
+def _theory_has_all(hidden: Sequence[LayerRuns], graph: Graph) -> bool:
+    """Tell whether the widths alone say how far a healthy net strays: dense layers and activations, nothing else."""
+    return all(layer.is_dense for layer in hidden) and all(
+        node.row is None or node.row.kind in ("weighted", "activation") for node in graph.nodes
+    )
+
+
 # --- courses ---------------------------------------------------------------------------------------------------
 
 
-def _forward(hidden: list[LayerRuns], tolerance: float, regime: Regime) -> Course:
+def _believed(course: Course, traces: Sequence[Trace]) -> Course:
+    """Judge nothing by a run that is unlike any step of training; what is 0 or no number is so in any."""
+    doubt = next((trace.doubt for trace in traces if trace.doubt), "")
+    if not doubt or course.verdict in ("dead", "nonfinite"):
+        return course
+    return replace(course, verdict="unknown", law=None, exponent=None, leaves=None, extrapolated=False, reason=doubt)
+
+
+def _forward(hidden: list[LayerRuns], tolerance: float, exact: bool, regime: Regime) -> Course:
     last = hidden[-1].nodes[0].state if hidden else None
     q = 0.0 if last is None else mean_of(last.q)
     own = last.constant / q if last is not None and q else None
@@ -88,6 +105,7 @@ def _forward(hidden: list[LayerRuns], tolerance: float, regime: Regime) -> Cours
             measured=[*zip(*(layer.forward() for layer in hidden), strict=True)],
             expected=[layer.expected(lambda node: node.expected_q) for layer in hidden],
             tolerance=tolerance,
+            exact=exact,
             nonfinite=[sum(row.pre.nonfinite for row in layer.rows) for layer in hidden],
             chi=regime.chi1 if regime.settled else None,
             constant=1.0 if regime.drowned else own,
@@ -96,7 +114,7 @@ def _forward(hidden: list[LayerRuns], tolerance: float, regime: Regime) -> Cours
     )
 
 
-def _backward(hidden: list[LayerRuns], spine: list[LayerRuns], tolerance: float, regime: Regime) -> Course:
+def _backward(hidden: list[LayerRuns], spine: list[LayerRuns], tolerance: float, exact: bool, regime: Regime) -> Course:
     """Judge the gradient, from the last layer to the first; there is none to judge behind a readout of zeros."""
     if spine and spine[-1].silent:
         return Course()
@@ -107,6 +125,7 @@ def _backward(hidden: list[LayerRuns], spine: list[LayerRuns], tolerance: float,
             measured=[*zip(*(layer.backward() for layer in back), strict=True)],
             expected=[layer.expected_norm() for layer in back],
             tolerance=tolerance,
+            exact=exact,
             nonfinite=[sum(row.grad.nonfinite for row in layer.rows) for layer in back],
             chi=regime.chi1 if regime.settled else None,
         )
@@ -133,6 +152,7 @@ def _shown(at: int, layer: LayerRuns, spine: list[LayerRuns], traces: list[Trace
         pre=_moments([one.pre for one in rows]),
         out=_moments([one.out for one in rows]),
         grad_rms=_root(mean([one.grad.second for one in rows])),
+        grad_norm=_root(mean(layer.backward())),
         forward=None if before is None else ratio(before.forward(), layer.forward()),
         backward=None if after is None else ratio(after.backward(), layer.backward()),
         tolerance=_own_tolerance(layer, len(traces)) if counted else None,
@@ -170,6 +190,7 @@ def _expectation(
         pre=SignalMoments(layer.expected(lambda node: node.expected_mean), _root(q)),
         out=SignalMoments(mean([node.expected_mean for node in active]), _root(mean([n.expected_q for n in active]))),
         grad_rms=_root(layer.expected(lambda node: node.expected_gradient)),
+        grad_norm=_root(layer.expected_norm()),
         forward=None if before is None else _quotient(q, before.expected(lambda node: node.expected_q)),
         backward=None if after is None else _quotient(layer.expected_norm(), after.expected_norm()),
         dead=mean([expected_dead(node, layer.first, samples) for node in active]),

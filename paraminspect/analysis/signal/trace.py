@@ -27,6 +27,8 @@ from paraminspect.modules.walk import Walk, join, registered, walk
 from paraminspect.report import ForwardError
 
 _COTANGENT: Final = Loss("random")
+_BATCHES: Final = 20  # of which a running mean keeps nine tenths, at the momentum of torch
+_ENOUGH: Final = 16  # values a channel, below which the statistics of a batch are noise
 _ALIKE: Final = 1 - 1e-12  # of the mean cosine between samples
 
 
@@ -35,8 +37,9 @@ class Trace:
     """What one run left: the graph of operations with their figures, the names of the weights, what went wrong.
 
     `calls` has one entry for every call of a childless module, in order: its path, and the node of what it returned.
-    `loss` is the subject's own, on the same output. `guessed` says that theory took the moments that some weights
-    have, no scheme being known; `reused` are the modules whose weights took part more than once.
+    `loss` is the subject's own, on the same output. `doubt` says why no verdict should be built on this run. `guessed`
+    says that theory took the moments that some weights have, no scheme being known; `reused` are the modules whose
+    weights took part more than once.
     """
 
     graph: Graph = field(default_factory=Graph)
@@ -46,6 +49,7 @@ class Trace:
     input_second: float | None = None
     loss: float | None = None
     error: ForwardError | None = None
+    doubt: str = ""
     expected: bool = False
     guessed: bool = False
     reused: tuple[str, ...] = ()
@@ -99,6 +103,7 @@ def follow(
         with eager(), room(), running.active(), contain(), tracer:
             output = module(*batch.args, **batch.kwargs)
         tracer.finish()
+        trace.doubt = _statistics(module, modules, trace.graph)
         phase = "loss"
         if loss is not None:
             with torch.no_grad(), contain():
@@ -150,6 +155,31 @@ def _doubts(start: Node) -> Iterator[str]:
         yield "the input is 0 everywhere"
     elif start.cosine is not None and start.cosine > _ALIKE:
         yield "all samples of the input are the same, up to a factor"
+
+
+def _statistics(module: nn.Module, modules: Walk, graph: Graph) -> str:
+    """Say why the BatchNorms of a run make it unlike any step of training; nothing where they do not.
+
+    A model in eval mode whose BatchNorms have seen few batches normalises little, and the statistics of a few numbers
+    are no statistics: of two they leave ±1.
+    """
+    norms = {path: one for path, one in modules.once() if isinstance(one, nn.modules.batchnorm._BatchNorm)}
+    if not module.training and any(map(_has_seen_little, norms.values())):
+        return (
+            "BatchNorm in eval mode has seen next to no batch, so it normalises little: judge the model in train mode"
+        )
+    live = {path for path, norm in norms.items() if norm.training or norm.running_mean is None}
+    rows = [node.row for node in graph.nodes if node.row is not None and node.row.module in live and node.row.width]
+    counts = {row.module: row.elements // row.width for row in rows if row.width and row.kind == "norm"}
+    name = min(counts, key=lambda one: counts[one], default=None)
+    if name is None or counts[name] >= _ENOUGH:
+        return ""
+    return f"the statistics of {name} are those of {counts[name]:,} values a channel: pass a larger batch with --input"
+
+
+def _has_seen_little(norm: nn.Module) -> bool:
+    batches = getattr(norm, "num_batches_tracked", None)
+    return not norm.training and isinstance(batches, Tensor) and not batches.is_meta and int(batches) < _BATCHES
 
 
 def _number(value: Tensor) -> float | None:

@@ -265,8 +265,9 @@ class Tracer(TorchFunctionMode):
         node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
         arguments = argument_tensors((*call.args, *call.kwargs.values()))
         if self._weights.note_read(arguments) and output.dim():
-            units = 1 if name_of(call.func) in _CHANNELS_FIRST and output.dim() > 1 else output.dim() - 1
-            self._row(node, output, "other", width=output.shape[units], units=units)
+            norm = name_of(call.func) in _CHANNELS_FIRST
+            units = 1 if norm and output.dim() > 1 else output.dim() - 1
+            self._row(node, output, "norm" if norm else "other", width=output.shape[units], units=units)
         else:
             node.measured = measure.figures(output)
             node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"

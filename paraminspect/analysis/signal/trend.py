@@ -5,19 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from paraminspect.report import Course
 
 _LEAVES: Final = math.log(1e6)  # of second moments: a factor of 1e3 in rms, either way
+_MILD: Final = math.log(20)  # a factor of 4.5 in rms from end to end, which training does not notice
 _FEW: Final = 6  # below so many depths no law can be told
 _SHALLOW: Final = 3  # below so many there is nothing to judge: one factor is no trend
 _OWN: Final = 0.5  # a level of which the biases make more than this is no signal
-_FALL: Final = math.log(2)
+_FALL: Final = math.log(30)  # of second moments, before what the biases keep up is all that is left
 _DEVIATIONS: Final = 4.0  # that a tolerance allows, see theory.tolerance
 _FLAT, _BENT = 0.1, 0.75  # the slope over the second half by that over the first: a level; still an exponential
 _TINY: Final = 5e-324
 _STEEP: Final = 4.0  # a power of the depth beyond which nothing is steady
+_EXACT_NEEDS: Final = 6  # depths for a trend that theory knows all about
+_NEEDS: Final = 4  # depths for any other trend
+_STANDS_OUT: Final = math.log(100)  # of a second moment: a factor of 10 in rms beyond the trend
+_OVERFLOW: Final = 700.0  # the largest exponent that a float holds
+_PICKED: Final = 128  # depths that a slope is taken of; more tell nothing new
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,10 @@ class Series:
     """Hold second moments in the order in which the signal runs, of every seed, and what theory expects.
 
     `depths` are the numbers of the layers. `measured` has one list a seed; None stands for what was not measured, or is
-    not finite: then `nonfinite` counts. `tolerance` is the widest that ln factor per layer may stray in a healthy net.
+    not finite: then `nonfinite` counts. `tolerance` is the widest that ln factor per layer may stray by chance, which
+    follows from the widths. Where theory is `exact`, a change beyond it that comes to more than 4.5 in rms from end to
+    end is a verdict; elsewhere (norms, skips, kernels) sound networks stray further, and it takes 1e3: see
+    tests/benchmarks/zoo.py.
     `chi` is the factor of the gradient that theory gives at the fixed point, `constant` the part of the last second
     moment that biases make in the end; `gone` says that here they make all of it already.
     """
@@ -38,6 +50,16 @@ class Series:
     chi: float | None = None
     constant: float | None = None
     gone: bool = False
+    exact: bool = True
+
+    @property
+    def needs(self) -> int:
+        """Return how many depths a verdict takes."""
+        return _EXACT_NEEDS if self.exact else _NEEDS
+
+    def room(self, steps: int) -> float:
+        """Return how far ln factor per layer may be from 0 over so many steps."""
+        return max(self.tolerance, (_MILD if self.exact else _LEAVES) / max(steps, 1))
 
 
 @dataclass(frozen=True)
@@ -100,33 +122,67 @@ def _ends(way: _Way) -> Course:
 
 
 def _steady_or_not(series: Series, way: _Way, whole: bool) -> Course:
-    """Judge the geometric mean of the factors: it lies in the band of a healthy net, or it follows a power law.
+    """Judge the trend of the factors: it lies in the band of a healthy net, or it follows a power law.
 
     The logarithm of a factor that is 1 in the mean lies half its variance below 0.
     """
-    factor = (way.logs[-1] - way.logs[0]) / way.steps
-    drift = 0.5 * (series.tolerance / _DEVIATIONS) ** 2 * way.steps * way.seeds
+    room = series.room(way.steps)
+    step, at = _step(way.logs)
+    factor = _trend(way.logs, series.exact, at)
+    drift = 0.5 * (series.tolerance / _DEVIATIONS) ** 2 * way.steps * way.seeds if series.exact else 0.0
     known = [math.log(one) for one in series.expected[: way.steps + 1] if one is not None and one > 0]
     reached = len(known) == len(way.mean)
     law, exponent = _law(known if reached else way.logs, way.depths, series)
-    within = -series.tolerance - drift <= factor <= series.tolerance and way.leaves is None
-    verdict = _verdict(way, within, law, exponent, series) if len(way.mean) >= _SHALLOW or not whole else "unknown"
+    within = -room - drift <= factor <= room and not (series.exact and way.leaves is not None)
+    verdict = _verdict(way, within, law, exponent, series)
+    clear = way.leaves is not None or abs(factor) * way.steps > _LEAVES
+    least = _SHALLOW if verdict == "steady" or clear else series.needs
+    too_few = whole and len(way.mean) < least
     course = Course(
-        verdict=verdict,
-        law=None if within and law == "exponential" else law,
+        verdict="unknown" if too_few else verdict,
+        law=None if (within and law == "exponential") or too_few else law,
         factor=math.exp(factor),
-        expected=math.exp((known[-1] - known[0]) / way.steps) if reached else None,
-        low=math.exp(-series.tolerance - drift),
-        high=math.exp(series.tolerance),
-        exponent=exponent,
+        expected=math.exp(_trend(known, series.exact, at)) if reached else None,
+        low=math.exp(-room - drift),
+        high=math.exp(room),
+        exponent=None if too_few else exponent,
         first=_ends(way).first,
         last=_ends(way).last,
-        leaves=way.leaves,
+        leaves=way.leaves if verdict in ("vanishing", "exploding") and not too_few else None,
+        depths=(way.depths[0], way.depths[-1]),
+        step=step,
+        step_at=None if at is None else way.depths[at],
+        reason=f"{len(way.mean)} layers are too few for a trend" if too_few else None,
     )
-    runs_on = course.law == "exponential" and verdict in ("vanishing", "exploding") and way.depths[-1] > way.depths[0]
-    if course.leaves is None and runs_on:
+    runs_on = course.law == "exponential" and course.verdict in ("vanishing", "exploding")
+    if course.leaves is None and runs_on and way.depths[-1] > way.depths[0]:
         return replace(course, leaves=way.depths[0] + math.ceil(_LEAVES / abs(factor)), extrapolated=True)
     return course
+
+
+def _trend(logs: Sequence[float], exact: bool, apart: int | None) -> float:
+    """Return ln factor per layer: the mean of the steps but the one that stands `apart`, elsewhere the median slope."""
+    if not exact:
+        return _slope(logs)
+    steps = [after - before for at, (before, after) in enumerate(pairwise(logs)) if at != apart]
+    return sum(steps) / len(steps)
+
+
+def _slope(logs: Sequence[float]) -> float:
+    """Return the median slope of all pairs of points: a quarter of these may lie anywhere (Theil 1950, Sen 1968)."""
+    y = np.asarray(logs)[np.unique(np.linspace(0, len(logs) - 1, min(len(logs), _PICKED)).round().astype(int))]
+    x = np.linspace(0, len(logs) - 1, len(y)).round()
+    before, after = np.triu_indices(len(y), 1)
+    return float(np.median((y[after] - y[before]) / (x[after] - x[before])))
+
+
+def _step(logs: Sequence[float]) -> tuple[float | None, int | None]:
+    """Return the factor of the step furthest from the median slope, and where it starts, if it stands out."""
+    trend, steps = _slope(logs), [after - before for before, after in pairwise(logs)]
+    at = max(range(len(steps)), key=lambda one: abs(steps[one] - trend))
+    if len(steps) < _SHALLOW or abs(steps[at] - trend) < _STANDS_OUT:
+        return None, None
+    return math.exp(min(steps[at], _OVERFLOW)), at
 
 
 def _verdict(way: _Way, within: bool, law: str | None, exponent: float | None, series: Series) -> str:
@@ -135,7 +191,7 @@ def _verdict(way: _Way, within: bool, law: str | None, exponent: float | None, s
     One that fell to a level that the biases make has vanished: what is left is not the input's.
     """
     drowned = series.constant is not None and series.constant >= _OWN and way.logs[-1] - way.logs[0] < -_FALL
-    if drowned or series.gone:
+    if series.exact and (drowned or series.gone):
         return "vanishing"
     if within or law == "constant" or (law == "power law" and exponent is not None and abs(exponent) < _STEEP):
         return "steady"

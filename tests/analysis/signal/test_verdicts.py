@@ -160,9 +160,11 @@ def test_the_default_levels_off_at_its_biases() -> None:
 
 
 def test_the_tolerance_is_that_of_the_widths_and_seeds() -> None:
+    traces = [traced(mlp([16] * 21 + [10], nn.ReLU), torch.randn(8, 16))]
+    assert signal_over_seeds(traces).forward.high == pytest.approx(math.exp(4 * math.sqrt(5 / (16 * 19))))
     traces = [traced(mlp([64] * 21 + [10], nn.ReLU), torch.randn(8, 64)) for _ in range(3)]
     found = signal_over_seeds(traces)
-    assert found.forward.high == pytest.approx(math.exp(4 * math.sqrt(5 / (64 * 19 * 3))))
+    assert found.forward.high == pytest.approx(math.exp(math.log(20) / 19))  # 4.5 in rms, at the least
     assert found.layers[3].tolerance == pytest.approx(4 * math.sqrt(5 / (64 * 3)))
     assert (found.seeds, found.samples) == (3, 8)
 

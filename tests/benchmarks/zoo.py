@@ -1,0 +1,162 @@
+"""Verdicts on networks that train, on public ones and on broken ones, over seeds, in train and in eval mode.
+
+python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
+
+Public packages (timm, torchvision, transformers) are taken where they are installed, and named where they are not. Each
+line has the words of all seeds with how often they fell, and the time of following the signal over that of a bare
+forward and backward. An alarm is `vanishing` or `exploding`; on what trains there must be none.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from paraminspect.analysis.signal import follow, signal_over_seeds
+from paraminspect.modules.nested_tensors import tensors_in
+from paraminspect.sources.examples import batch_of
+from tests.analysis.signal.networks import BROKEN, HEALTHY, input_of
+
+TIMM = [
+    "resnet18",
+    "resnet50",
+    "convnext_atto",
+    "vit_tiny_patch16_224",
+    "deit_tiny_patch16_224",
+    "xcit_nano_12_p16_224",
+    "efficientnet_b0",
+    "mobilenetv3_small_100",
+    "densenet121",
+    "regnety_002",
+    "mixer_s32_224",
+    "levit_128s",
+    "coat_lite_tiny",
+    "cait_xxs24_224",
+    "poolformer_s12",
+    "repvgg_a0",
+    "nfnet_l0",
+    "vgg11",
+    "hrnet_w18_small",
+]
+TORCHVISION = [
+    "alexnet",
+    "vgg11",
+    "vgg11_bn",
+    "googlenet",
+    "mobilenet_v2",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "mnasnet0_5",
+    "vit_b_16",
+]
+TRANSFORMERS = {
+    "BertModel": ("BertConfig", {}),
+    "GPT2LMHeadModel": ("GPT2Config", {"bos_token_id": 0, "eos_token_id": 0}),
+    "DistilBertModel": ("DistilBertConfig", {}),
+    "RobertaModel": ("RobertaConfig", {}),
+    "ElectraModel": ("ElectraConfig", {}),
+    "XLNetModel": ("XLNetConfig", {"n_layer": 12, "d_model": 512, "n_head": 8, "d_inner": 1024}),
+    "GPTNeoXModel": ("GPTNeoXConfig", {"hidden_size": 512, "num_hidden_layers": 12, "intermediate_size": 1024}),
+    "LlamaModel": ("LlamaConfig", {"hidden_size": 512, "num_hidden_layers": 12, "intermediate_size": 1024}),
+    "MambaModel": ("MambaConfig", {"hidden_size": 256, "num_hidden_layers": 12}),
+    "T5EncoderModel": ("T5Config", {}),
+}
+
+Build = Callable[[], nn.Module]
+Draw = Callable[[], Any]
+
+
+def public() -> dict[str, tuple[Build, Draw]]:
+    """Return the public models whose packages are here, each with what it is run on."""
+
+    def images(size: int = 224, batch: int = 8) -> Draw:
+        return lambda: (torch.randn(batch, 3, size, size),)
+
+    def timm(name: str) -> Build:
+        return lambda: __import__("timm").create_model(name, pretrained=False)
+
+    def torchvision(name: str) -> Build:
+        return lambda: __import__("torchvision").models.get_model(name, weights=None)
+
+    def transformers(name: str, config: str, arguments: dict[str, Any]) -> Build:
+        package = __import__("transformers")
+        return lambda: getattr(package, name)(getattr(package, config)(vocab_size=1000, **arguments))
+
+    found: dict[str, tuple[Build, Draw]] = {}
+    for package in ("timm", "torchvision", "transformers"):
+        if find_spec(package) is None:
+            print(f"{package} is not installed: its models are left out")
+    if find_spec("timm"):
+        found |= {f"timm {name}": (timm(name), images()) for name in TIMM}
+    if find_spec("torchvision"):
+        found |= {f"torchvision {name}": (torchvision(name), images()) for name in TORCHVISION}
+    if find_spec("transformers"):
+        tokens: Draw = lambda: {"input_ids": torch.randint(0, 1000, (4, 64))}  # noqa: E731 - one line
+        found |= {f"transformers {name}": (transformers(name, *how), tokens) for name, how in TRANSFORMERS.items()}
+    return found
+
+
+def bare(module: nn.Module, given: Any) -> float:
+    """Return the seconds of a forward and a backward, which leave gradients that are thrown away."""
+    start = time.perf_counter()
+    output = module(**given) if isinstance(given, dict) else module(*given)
+    sum(one.float().sum() for one in tensors_in(output) if one.requires_grad).backward()
+    module.zero_grad(set_to_none=True)
+    return time.perf_counter() - start
+
+
+def line(name: str, build: Build, draw: Draw, seeds: int, mode: bool | None) -> str:
+    """Judge one network over seeds; `mode` is train (True), eval (False), or as it was built."""
+    words: Counter[str] = Counter()
+    reasons: set[str] = set()
+    spent = alone = 0.0
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        module = build()
+        if mode is not None:
+            module.train(mode)
+        given = draw()
+        start = time.perf_counter()
+        signal = signal_over_seeds([follow(module, batch_of(given), None, {}, thorough=False)])
+        spent += time.perf_counter() - start
+        alone += bare(module, given)
+        words[f"{signal.forward.verdict} / {signal.backward.verdict}"] += 1
+        reasons |= {one.reason for one in (signal.forward, signal.backward) if one.reason}
+    how = {None: "", True: "train", False: "eval"}[mode]
+    told = ", ".join(f"{word} ×{count}" for word, count in words.most_common())
+    return f"{name:44} {how:5} {told:44} {spent / alone:5.1f} ×  {'; '.join(sorted(reasons))[:60]}"
+
+
+def main(argv: list[str]) -> None:
+    seeds = int(argv[argv.index("--seeds") + 1]) if "--seeds" in argv else 20
+    prefixes = tuple(word for word in argv if not word.startswith("--") and not word.isdigit()) or ("",)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for title, cases in (("known to train", HEALTHY), ("broken on purpose", BROKEN)):
+        print(f"== {title}")
+        for name, case in cases.items():
+            if name.startswith(prefixes):
+                right = " or ".join(f"{one} / {other}" for one in case.forward for other in case.backward)
+                print(
+                    line(name, case.build, lambda case=case: (input_of(case),), seeds, None),
+                    f"right: {right}",
+                    flush=True,
+                )
+    print("== public, at default initialisation")
+    for name, (build, draw) in public().items():
+        for mode in (True, False):
+            if name.startswith(prefixes):
+                print(line(name, build, draw, seeds, mode), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
