@@ -32,7 +32,8 @@ from paraminspect.modules.walk import Walk, registered, walk
 from paraminspect.report import Cause, ForwardError, Gradient, Layer, Use, Values, Verdict
 
 _OVERWRITES = ("ZeroBackward", "FillBackward", "CopyBackwards", "CopySlices")
-_FLAT = ("RoundBackward", "FloorBackward", "CeilBackward", "TruncBackward", "SignBackward")
+_ROUNDS = ("RoundBackward", "FloorBackward", "CeilBackward", "TruncBackward", "SignBackward")
+_DRAWS = ("BernoulliBackward", "PoissonBackward", "NormalBackward")
 
 
 @dataclass
@@ -41,8 +42,8 @@ class ForwardBackward:
 
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
     what it is, see `why_constant`. `leaves` are those of the graph; `stops` tells that operations in it let nothing
-    but 0 through: values were written over in place, or rounded. A diagnosis adds the `causes` of missing gradients, by
-    the parameter's id, the leaves that are `unregistered`, and `notes`.
+    but 0 through: values are written over in place, rounded, drawn. A diagnosis adds the `causes` of missing gradients,
+    by the parameter's id, the leaves that are `unregistered`, and `notes`.
     """
 
     output: Any = None
@@ -99,7 +100,7 @@ def run_passes(
             phase = "backward"
             graph = nodes_of(passes.loss)
             passes.leaves = tuple(leaves_among(graph) if graph else leaves_of(passes.loss))
-            passes.stops = any(type(node).__name__.startswith((*_OVERWRITES, *_FLAT)) for node in graph)
+            passes.stops = any(type(node).__name__.startswith((*_OVERWRITES, *_ROUNDS, *_DRAWS)) for node in graph)
             if backward and passes.loss.requires_grad:
                 # What was computed before the forward is the user's: a second backward may need what it has saved.
                 older = any(node._sequence_nr() < start for node in graph)

@@ -29,7 +29,8 @@ from paraminspect.modules.walk import Walk, registered, walk
 
 _LEAVES_TORCH = {"numpy", "tolist", "item", "__float__", "__complex__", "__array__"}
 _LEFT = "its numbers leave torch, and with it the graph"
-_FLAT = {"round", "floor", "ceil", "trunc", "fix", "sign", "heaviside", "floor_divide"}
+_NO_GRAPH = "its output has no graph"
+_FLAT = {"round", "floor", "ceil", "trunc", "fix", "sign", "bernoulli", "poisson", "normal"}
 _COPIES = {"tensor", "as_tensor", "asarray", "new_tensor"}
 
 
@@ -124,7 +125,7 @@ class ValueFlow(TorchFunctionMode):
         given = tensors_in(frame.args)
         flow = self._together([*given, *_of_script(frame.module)])
         if flow != (0, 0) and not {id(tensor) for tensor in given} & {id(tensor) for tensor in outputs}:
-            self._deliver("forward", "its output has no graph", flow, outputs)
+            self._deliver("forward", lambda _: _NO_GRAPH, flow, outputs)
 
     # --- flows ---------------------------------------------------------------------------------------------------
 
@@ -137,21 +138,26 @@ class ValueFlow(TorchFunctionMode):
         if written is not None:
             self._write(op, written, before, reads)
         fresh = [tensor for tensor in outputs if not any(tensor is read for read in op.reads)]
+        if torch.is_grad_enabled() and any(map(has_graph, outputs)):
+            # Real numbers without a graph beside some with one, of broadcast_tensors(h, ones), come from `ones`.
+            fresh = [tensor for tensor in fresh if has_graph(tensor) or not _is_real(tensor)]
         if fresh and reads != (0, 0):
-            self._deliver(op.name, _reason(op, fresh[0]), reads, fresh)
+            self._deliver(op.name, lambda tensor: _reason(op, tensor), reads, fresh)
 
-    def _deliver(self, op: str, reason: str, flow: _Flow, outputs: list[Tensor]) -> None:
+    def _deliver(self, op: str, reason: Callable[[Tensor], str], flow: _Flow, outputs: list[Tensor]) -> None:
         """Note the flow of new tensors; those without a graph are a break, one for all of them."""
         broken = None
         if flow.live:
             self.carried.append((flow.live, op, self.running.current))
-        if flow.live and op in _FLAT:  # it has a graph, through which nothing but 0 comes back
+        if (
+            flow.live and op in _FLAT and any(map(has_graph, outputs))
+        ):  # it has a graph, through which nothing but 0 comes back
             flow = _Flow(0, flow.breaks | self._break(op, "its derivative is 0 everywhere", flow.live))
         for tensor in outputs:
             if has_graph(tensor) or not flow.live:
                 self._note(tensor, flow)
             else:
-                broken = broken or self._break(op, reason, flow.live)
+                broken = broken or self._break(op, reason(tensor), flow.live)
                 self._note(tensor, _Flow(0, flow.breaks | broken))
 
     def _write(self, op: FunctionCall, written: Tensor, before: _Flow, reads: _Flow) -> None:
@@ -275,13 +281,18 @@ def _reason(op: FunctionCall, output: Tensor) -> str:
     """Say why an output without a graph has none; nothing where gradients are switched off: see the stack."""
     if op.name in ("detach", "detach_", "data"):
         return "it detaches its result from the graph"
-    if not (output.is_floating_point() or output.is_complex()):
+    if not _is_real(output):
         return f"its result is {str(output.dtype).removeprefix('torch.')}, which has no gradient"
     if op.name in _COPIES:
         return "it copies the numbers without their graph"
     if op.name == "grad":
         return "it was called without create_graph=True"
-    return "" if not torch.is_grad_enabled() else "its output has no graph"
+    return "" if not torch.is_grad_enabled() else _NO_GRAPH
+
+
+def _is_real(tensor: Tensor) -> bool:
+    """Tell real and complex numbers, which may have gradients, from integers."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _without_grad() -> tuple[str, bool]:

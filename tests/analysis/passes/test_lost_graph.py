@@ -88,6 +88,21 @@ class Rounded(Net):
         return h.to(torch.int64) / 2
 
 
+class Ranked(Net):
+    def between(self, h: Tensor) -> Tensor:
+        return h.topk(3).indices.float()
+
+
+class Sampled(Net):
+    def between(self, h: Tensor) -> Tensor:
+        return torch.distributions.Normal(h, 1.0).sample()
+
+
+class Spiking(Net):
+    def between(self, h: Tensor) -> Tensor:
+        return torch.bernoulli(h.sigmoid())
+
+
 class Numpy(Net):
     def between(self, h: Tensor) -> Tensor:
         return torch.from_numpy(h.detach().numpy() * 2)
@@ -239,6 +254,9 @@ CASES: list[tuple[type[Net], Cause]] = [
     (Argmax, Cause("", "argmax", "its result is int64, which has no gradient")),
     (Compared, Cause("", "gt", "its result is bool, which has no gradient")),
     (Rounded, Cause("", "to", "its result is int64, which has no gradient")),
+    (Ranked, Cause("", "topk", "its result is int64, which has no gradient")),
+    (Sampled, Cause("", "normal", "it ran under torch.no_grad()")),
+    (Spiking, Cause("", "bernoulli", "its derivative is 0 everywhere")),
     (Numpy, Cause("", "detach", DETACHES)),
     (Copied, Cause("", "item", "its numbers leave torch, and with it the graph")),
     (
