@@ -21,6 +21,7 @@ from paraminspect.init.apply import accounts, apply_rules, constructed
 from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
+from paraminspect.init.recognition.model_recognition import recognise_all
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
@@ -85,9 +86,11 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     """
     applied, batch = initialise(subject, rules)
     entries = scope.inventory.entries
-    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
+    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
+    if request.command == "show" and subject.source.kind == "module":
+        known = {**_recognised(scope.inventory, values), **known}
     apart = any(rule.seed_per_parameter for rule in rules)
     return Measured(
         subject=subject,
@@ -154,6 +157,16 @@ def initialisers(
     """Return what set each parameter, by its id, as seen from the first module that holds it."""
     found = ((entry, initialiser(entry, 0, inventory, applied, kind)) for entry in entries if entry.kind == "parameter")
     return {id(entry.tensor): one for entry, one in found if one is not None}
+
+
+def _recognised(inventory: Inventory, values: Mapping[int, Values | None]) -> dict[int, FillRecord]:
+    """Return by its id what each parameter was initialised with, as far as its values tell.
+
+    Nothing is expected of the values: the answer is made of them.
+    """
+    entries = [one for one in inventory.of_kind("parameter") if not one.lazy and isinstance(one.tensor, nn.Parameter)]
+    held = [(one.owner, one.name.rpartition(".")[2], one.tensor) for one in entries if one.owner is not None]
+    return {key: FillRecord(found.init, None) for key, found in recognise_all(held, values).items()}
 
 
 def moments_of(inventory: Inventory, applied: Mapping[int, FillRecord], kind: str) -> dict[int, ExpectedMoments]:

@@ -17,7 +17,7 @@ from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import diluted
 from paraminspect.init.schemes.fans import fan_caveat
-from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows
+from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows, weight_shape
 from paraminspect.init.target_search import targets_in
 from paraminspect.isolation.torch_state import generators_kept
 from paraminspect.report import Init, RuleApplied
@@ -199,8 +199,7 @@ def constructed(owner: nn.Module, name: str, parameter: nn.Parameter) -> FillRec
     kind = type(owner)
     if not kind.__module__.startswith("torch.nn.") or parameter.is_complex():
         return None
-    held = vars(owner)
-    weight = tuple(getattr(held["_parameters"].get("weight", held.get("weight")), "shape", ()))
+    weight = weight_shape(owner)
     leaf, shape = name.rpartition(".")[2], tuple(parameter.shape)
     moments = default_moments(kind.__name__, leaf, shape, bias_fan_in(kind.__name__, weight))
     padding = padding_rows(((owner, leaf),))

@@ -102,6 +102,17 @@ def padding_rows(owners: tuple[tuple[nn.Module, str], ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(owner.padding_idx for owner in embeddings if owner.padding_idx is not None))
 
 
+def weight_shape(owner: nn.Module) -> tuple[int, ...]:
+    """Return the shape of a module's weight, () where it has none.
+
+    It looks at what `owner` holds and asks for no attribute: a parametrised weight would be computed by that.
+    """
+    from paraminspect.modules.walk import attributes_of, registered
+
+    weight = dict(registered(owner, "_parameters")).get("weight", attributes_of(owner).get("weight"))
+    return tuple(getattr(weight, "shape", ()))
+
+
 def zero_rows(tensor: torch.Tensor, rows: tuple[int, ...]) -> None:
     """Set rows to zero without recording a gradient."""
     import torch

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
 from paraminspect.page.several import Several, members_of
-from paraminspect.report import Forward, Parameter, Report, Values
+from paraminspect.report import Forward, Init, Parameter, Report, Values
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, total
 
 Row = Parameter
+_SURE = 0.95
 Pick = Callable[[Row], Values | None]
 _TROUBLE = {
     "zero": SUSPICIOUS,
@@ -102,7 +104,16 @@ def dtype(rank: int) -> Column[Row]:
 
 def scheme(head: str, rank: int) -> Column[Row]:
     """Show which scheme set the parameter."""
-    return Column(head, lambda row: word(row.init.scheme) if row.init else "", rank=rank)
+    return Column(head, lambda row: _scheme(row.init) if row.init else "", rank=rank)
+
+
+def _scheme(init: Init) -> str:
+    """Return the scheme; where the values told it, the distribution in short, with a question mark where in doubt."""
+    if init.distribution is None:
+        return word(init.scheme)
+    likeliest, *others = re.sub(r"\(\w+'s default\)", "(default)", init.distribution).split(" or ")
+    doubt = others or (init.confidence is not None and init.confidence < _SURE)
+    return code(f"{likeliest} ?" if doubt else likeliest)
 
 
 def fan(end: str, rank: int) -> Column[Row]:

@@ -171,7 +171,7 @@ def _state(row: Parameter) -> Hashable:
 
 
 def _init(init: Init | None) -> Hashable:
-    if init is None:
+    if init is None or init.recognised is not None:  # what was drawn alike may be told apart by chance
         return None
     return (
         init.scheme,

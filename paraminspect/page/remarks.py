@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from paraminspect.page.parts import Line
@@ -10,6 +11,7 @@ from paraminspect.text.escape import code
 from paraminspect.text.numbers import and_more, plural, size, some_of
 
 _MOST_NOTES = 8
+_MOST_ANSWERS = 6
 _MOST_ROWS = 20
 
 
@@ -39,6 +41,20 @@ def forgotten(report: Report) -> Iterator[Line]:
     rows = _of_kind(report, "unregistered")
     if rows:
         yield "forgotten", f"{_amount(rows)}, registered by no module: {some_of([code(row.name) for row in rows])}"
+
+
+def recognised(report: Report) -> Iterator[Line]:
+    """Yield what the values tell of how the parameters were initialised, and why not where they do not."""
+    inits = [(row.name, row.init) for row in _of_kind(report, "parameter") if row.init]
+    told = [(name, init) for name, init in inits if init.recognised is not None]
+    answers = Counter(init.distribution or "" for _, init in told if init.recognised)
+    if told:
+        known = f"{answers.total():,} of {plural(len(told), 'tensor')} recognised by their values"
+        most = [f"{times:,} {code(words)}" for words, times in answers.most_common(_MOST_ANSWERS)]
+        more = and_more(len(answers) - _MOST_ANSWERS)
+        yield "init", ": ".join(filter(None, (known, "; ".join(filter(None, (*most, more))))))
+    left = ((name, f"unrecognised: {init.notes[0]}") for name, init in told if not init.recognised and init.notes)
+    yield from notes("init", left, _MOST_NOTES)
 
 
 def _of_kind(report: Report, kind: str) -> list[Parameter]:

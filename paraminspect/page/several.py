@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -90,10 +91,13 @@ def _dtype(members: Sequence[Parameter]) -> str:
 def _init(found: Sequence[Init | None], tensors: int) -> Init | None:
     """Return the scheme that all have, of several how many; what a scheme expects holds for a tensor, not for a sum."""
     known = [init for init in found if init is not None]
-    schemes = {init.scheme for init in known}
+    schemes = Counter(init.distribution or init.scheme for init in known)
     if len(schemes) == 1 and not tensors:
         return known[0]
-    return Init(f"{len(schemes)} schemes" if len(schemes) > 1 else known[0].scheme) if known else None
+    if len(schemes) > 1 and not tensors and known[0].distribution is not None:
+        ((most, times),) = schemes.most_common(1)
+        return Init(known[0].scheme, distribution=f"{times:,} of {len(known):,} {most}")
+    return Init(f"{len(schemes)} schemes" if len(schemes) > 1 else next(iter(schemes))) if known else None
 
 
 def pool_values(found: Sequence[Values | None], counts: Sequence[int | None]) -> Values | None:

@@ -9,7 +9,7 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Code, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import nonfinite_values, remarks
+from paraminspect.page.remarks import nonfinite_values, recognised, remarks
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
@@ -81,6 +81,7 @@ def _columns_without_gradient(head: str, rows: Sequence[Parameter], view: View) 
 def _summary(report: Report, view: View) -> Iterator[Line]:
     """Yield the lines under the tables: buffers, forgotten tensors, gradients, sharing, values that are off."""
     yield from remarks(report)
+    yield from recognised(report)
     yield from nonfinite_values(report.parameters)
     yield from coverage(report)
     if any(row.gradient for row in report.parameters):

@@ -32,6 +32,9 @@ HEADER = (
     "verdict",
     "init_notes",
     "digest",
+    "init_distribution",
+    "init_confidence",
+    "init_p_value",
 )
 _COURSE = ("verdict", "law", "factor", "expected", "low", "high", "exponent", "first", "last", "leaves")
 _TRIAL = ("q_last", "gradient_ratio", "dead", "expected_dead", "saturated", "loss", "expected_loss", "unsteadiness")
@@ -118,7 +121,8 @@ def _cells(row: Parameter) -> list[_Cell]:
 def _initialised(row: Parameter, verdict: str) -> list[_Cell]:
     init = row.init or Init("")
     figures = [init.fan_in, init.fan_out, init.expected_low, init.expected_high]
-    return [*figures, *(_text(text) or None for text in (verdict, "; ".join(init.notes), row.digest or ""))]
+    texts = (verdict, "; ".join(init.notes), row.digest or "", init.distribution or "")
+    return [*figures, *(_text(text) or None for text in texts), init.confidence, init.p_value]
 
 
 def _figures(values: Values | Gradient | None) -> Sequence[_Cell]:

@@ -71,6 +71,11 @@ class Init:
     scheme's formula used, null where it uses none. `overridden` are the earlier rules that this one replaced.
     `expected_low` and `expected_high` bound the values, null where nothing does. `notes` say what the figures do not:
     rows set to zero again, a weight set through its parametrisation, two rules for one Parameter, fans that mislead.
+
+    `recognised` is null where it is known what was done. Where only the values tell, it says whether they do:
+    `distribution` is the answer in words, `scheme` ``unrecognised`` where there is none, and `notes` say why.
+    `p_value` is that of the goodness-of-fit test, with all parameters of the distribution given; `confidence` is the
+    share of the likelihood that it has among all that are known, and `also` are others that it may be as well.
     """
 
     scheme: str
@@ -84,6 +89,11 @@ class Init:
     expected_low: float | None = None
     expected_high: float | None = None
     notes: tuple[str, ...] = ()
+    recognised: bool | None = None
+    distribution: str | None = None
+    confidence: float | None = None
+    p_value: float | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ def totals(rows: tuple[Parameter, ...], **changes: int) -> Totals:
 
 def report(command: str, rows: tuple[Parameter, ...], name: str = "mlp", **changes: object) -> Report:
     told: dict[str, object] = {"model": Model("Sequential", MLP), "parameters": rows, "totals": totals(rows)}
-    return Report(command=command, source=Source("spec", name), environment=CPU, **(told | changes))
+    told["source"] = Source("spec", name)
+    return Report(command=command, environment=CPU, **(told | changes))
 
 
 DRAWN = TensorInfo(None, (2, 4), "float32", "cpu", "uniform")
@@ -444,6 +445,40 @@ def partly_folded() -> Report:
     return report("show", blocks, name="partly", model=None, forward=PASS, verdicts=verdicts)
 
 
+def recognised() -> Report:
+    """A module: what its values tell of its initialisation, in blocks, in doubt, and not at all."""
+
+    def told(words: str, confidence: float, scheme: str = "default", *also: str) -> Init:
+        return Init(
+            scheme, {}, 0.0, 0.25, recognised=True, distribution=words, confidence=confidence, p_value=0.4, also=also
+        )
+
+    def untold(why: str) -> Init:
+        return Init("unrecognised", notes=(why,), recognised=False, distribution="unrecognised")
+
+    default, refused = (
+        told("uniform ±1/√fan_in (Linear's default)", 0.9998),
+        untold("normal std 0.3 fits best, with p = 1e-07"),
+    )
+    kaiming = "kaiming_normal fan_out, relu"
+    inits = [
+        told(kaiming, 1.0, "kaiming_normal"),
+        told(f"{kaiming} or xavier_normal", 0.63, "kaiming_normal", "xavier_normal"),
+        *(refused if at == 3 else default for at in range(6)),
+        untold("too few elements"),
+    ]
+    shapes = [
+        ("stem.weight", (8, 5)),
+        ("side.weight", (4, 5)),
+        *((f"layers.{at}.weight", (4, 4)) for at in range(6)),
+        ("bias", (3,)),
+    ]
+    rows = tuple(
+        row(*both, figures(0.0, 0.25, -0.5, 0.5), grad(0.1), init) for both, init in zip(shapes, inits, strict=True)
+    )
+    return report("show", rows, name="recognised", model=None, forward=PASS, source=Source("module", "net:build"))
+
+
 def folded_init() -> Report:
     rows = tuple(replace(one, before=one.values) for one in _blocks(*map(block, range(8))))
     return report("init", rows, name="folded", verdicts=(verdict("layers.3.up.weight", "std", "off"),))
@@ -581,6 +616,7 @@ SAMPLES: dict[str, Callable[[], Report]] = {
         folded,
         partly_folded,
         folded_init,
+        recognised,
         grad_shared,
         grad_mixed,
         grad_folded,

@@ -251,6 +251,9 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
             "verdict",
             "init_notes",
             "digest",
+            "init_distribution",
+            "init_confidence",
+            "init_p_value",
         ),
     ]
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"

@@ -1,0 +1,1 @@
+"""Recognition: how a tensor was initialised, told from its values."""
