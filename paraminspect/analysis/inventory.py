@@ -30,7 +30,7 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor with every name it goes by; `kind` is ``parameter``, ``buffer`` or ``unregistered``.
+    """One tensor with every name it goes by; `kind` is ``parameter``, ``buffer``, ``unregistered`` or ``constant``.
 
     `owner` is the module that the first name hangs on, None for a tensor of no module; `owner_names` has the path of
     the owner for each name: ``("encoder", "decoder")`` for the names ``encoder.weight`` and ``decoder.weight``.
@@ -153,7 +153,7 @@ class Inventory:
         return self._storages.setdefault(key, len(self._storages) + 1)
 
     def of_kind(self, kind: str) -> tuple[TensorEntry, ...]:
-        """Return the entries of one kind: parameter, buffer or unregistered."""
+        """Return the entries of one kind: parameter, buffer, unregistered or constant."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
 
@@ -231,7 +231,8 @@ def _packed(found: Walk) -> Iterator[TensorEntry]:
 
 def unregistered(one: Forgotten) -> TensorEntry:
     """Return the entry of a tensor that no module registers."""
-    return TensorEntry((one.name,), one.tensor, "unregistered", one.owner, (one.path,), one.note)
+    kind = "constant" if one.constant else "unregistered"
+    return TensorEntry((one.name,), one.tensor, kind, one.owner, (one.path,), one.note or None)
 
 
 def _notes(found: Walk, search: Search) -> Iterator[str]:
@@ -262,6 +263,7 @@ def count(inventory: Inventory) -> Totals:
         buffers=_numel(buffers),
         buffer_bytes=sum(entry.bytes or 0 for entry in buffers),
         unregistered=_numel(inventory.of_kind("unregistered")),
+        constants=_numel(inventory.of_kind("constant")),
         unknown=sum(entry.numel is None for entry in inventory.entries),
     )
 

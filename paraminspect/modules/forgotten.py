@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from paraminspect.modules.hidden_weights import computed_by
 from paraminspect.modules.nested_tensors import contained_values, container_type, leaves_among, nodes_of, operation_of
-from paraminspect.modules.walk import Path, attributes_of, join, registered
+from paraminspect.modules.walk import Path, attributes_of, is_torchs, join, registered
 
 MOST_VALUES = 20_000
 """Values looked at behind one attribute; numbers and texts do not count."""
@@ -36,14 +36,19 @@ _CONTAINERS: dict[Any, tuple[str, str]] = {
     frozenset: _LISTS,
     dict: ("nn.ModuleDict", "nn.ParameterDict"),
 }
-_PLAIN = "a plain tensor attribute: not in parameters(), not in state_dict, does not follow .to(device)"
+_PLAIN = "a plain tensor attribute: not in parameters()"
+_UNSAVED = "not in state_dict"
+_UNMOVED = "does not follow .to(device)"
+_LEARNED = {"weight", "bias"}
+_MOVES = ("_apply", "to")
+_SAVES = ("_save_to_state_dict", "state_dict", "get_extra_state")
 _LOST = "no optimizer sees it, state_dict lacks it"
 
 
 class Forgotten(NamedTuple):
     """A tensor that nothing registers: how it is reached from the model, as in ``layers[0].weight``, and why.
 
-    `owner` is the module at `path`, an attribute of which leads to it.
+    `owner` is the module at `path`, an attribute of which leads to it. A `constant` is nothing that anybody forgot.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Forgotten(NamedTuple):
     owner: nn.Module
     path: str
     note: str
+    constant: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class Search:
         self._paths = list(paths)
         self._tensors = {id(tensor) for tensor in known}
         self._seen = {id(module) for _, module in self._paths}
+        self._movers = [path for path, module in self._paths if _has_own(module, _MOVES)]
 
     def tensors(self) -> Iterator[Forgotten]:
         """Yield each forgotten tensor once, by the place where it hangs."""
@@ -125,13 +132,20 @@ class Search:
 
     def _tensor(self, place: _Place, tensor: Tensor) -> Iterator[Forgotten]:
         with torch._C.DisableTorchFunctionSubclass():
-            note = _why_tensor(place, tensor)
+            note = _why_tensor(place, tensor, self._moves(place))
+            constant = _is_constant(place, tensor)
             if not note and not tensor.is_leaf:
                 why = _why_computed(operation_of(tensor.grad_fn))
                 self.computed.append(Forgotten(place.name, tensor, place.owner, place.path, why))
-        if note and id(tensor) not in self._tensors:
+        if (note or constant) and id(tensor) not in self._tensors:
             self._tensors.add(id(tensor))
-            yield Forgotten(place.name, tensor, place.owner, place.path, note)
+            yield Forgotten(place.name, tensor, place.owner, place.path, note, constant)
+
+    def _moves(self, place: _Place) -> bool:
+        """Tell whether the module of a place, or one above it, moves tensors by code of its own."""
+        return _has_own(place.owner, _MOVES) or any(
+            not path or place.path == path or place.path.startswith(f"{path}.") for path in self._movers
+        )
 
     def _inside(self, place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
         if issubclass(type(value), nn.Module):
@@ -212,15 +226,18 @@ def _why_module(place: _Place) -> str:
     return f"its module is in a {_name_of(place.held_by)}, which is no Module: {_LOST}; make it one"
 
 
-def _why_tensor(place: _Place, tensor: Tensor) -> str:
-    """Return why a tensor is forgotten; nothing for one that is computed, or rests in a container for its values."""
+def _why_tensor(place: _Place, tensor: Tensor, moved: bool) -> str:
+    """Return why a tensor is forgotten; nothing for what is computed, a constant, or in a container for its values.
+
+    `moved` says that modules move tensors by code of their own, this one perhaps among them.
+    """
     if place.held_by is nn.Module:
         return place.note
-    parameter = issubclass(type(tensor), nn.Parameter) or attributes_of(tensor).get("_is_param") is True
-    if not tensor.is_leaf or (place.held_by is not None and not parameter and not tensor.requires_grad):
+    parameter = _is_parameter(tensor)
+    if not tensor.is_leaf or (not parameter and not tensor.requires_grad and not _is_called_a_parameter(place, tensor)):
         return ""
     if place.held_by is None:
-        return _why_attribute(parameter, tensor.requires_grad)
+        return _why_attribute(place, parameter, tensor.requires_grad, moved)
     if place.held_by in _CONTAINERS:
         return f"in a plain {_name_of(place.held_by)}: {_LOST}; use {_CONTAINERS[place.held_by][1]}"
     return f"in a {_name_of(place.held_by)}, which is no Module: {_LOST}; make it one"
@@ -233,9 +250,44 @@ def _why_computed(op: str) -> str:
     )
 
 
-def _why_attribute(parameter: bool, requires_grad: bool) -> str:
+def _why_attribute(place: _Place, parameter: bool, requires_grad: bool, moved: bool) -> str:
     if parameter:
         return f"a Parameter that was set past registration: {_LOST}; use register_parameter"
     if requires_grad:
         return f"requires grad, but is no Parameter: {_LOST}; use nn.Parameter"
-    return f"{_PLAIN}; use nn.Parameter or register_buffer"
+    lacks = (_UNSAVED * (not _has_own(place.owner, _SAVES)), _UNMOVED * (not moved))
+    return f"{', '.join(filter(None, (_PLAIN, *lacks)))}; use nn.Parameter or register_buffer"
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    return issubclass(type(tensor), nn.Parameter) or attributes_of(tensor).get("_is_param") is True
+
+
+def _is_constant(place: _Place, tensor: Tensor) -> bool:
+    """Tell whether a tensor is a plain attribute that no gradient is asked for, and not called a parameter.
+
+    Such are tables, masks, stored examples, and what metrics add up.
+    """
+    plain = place.held_by is None and tensor.is_leaf and not _is_parameter(tensor) and not tensor.requires_grad
+    return plain and not _is_called_a_parameter(place, tensor)
+
+
+def _is_called_a_parameter(place: _Place, tensor: Tensor) -> bool:
+    """Tell whether a plain attribute goes by what torch calls a parameter, where a layer would have one.
+
+    That is a floating-point ``weight`` of two dimensions or more, and, beside it or beside a Parameter, whatever is
+    named a weight or a bias: ``bias``, ``bias_k``. A lone vector ``weight`` is one of classes, a scalar one of a sum.
+    """
+    real = tensor.is_floating_point() or tensor.is_complex()
+    if place.held_by is not None or not real or not tensor.dim():
+        return False
+    name = place.name.rpartition(".")[2]
+    if name == "weight" and tensor.dim() > 1:
+        return True
+    beside = registered(place.owner, "_parameters") or (name != "weight" and "weight" in attributes_of(place.owner))
+    return bool(beside) and not _LEARNED.isdisjoint(name.lower().split("_"))
+
+
+def _has_own(module: nn.Module, methods: Iterable[str]) -> bool:
+    """Tell whether a module, or its class, has code of its own in the place of one of these methods of nn.Module."""
+    return any(name in attributes_of(module) or not is_torchs(type(module), name) for name in methods)

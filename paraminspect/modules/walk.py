@@ -149,12 +149,12 @@ def overridden(paths: Iterable[Path]) -> str:
     """
     for path, module in paths:
         for method in _NAMING if not path else _NAMING[-1:]:
-            if method in attributes_of(module) or not _is_torchs(type(module), method):
+            if method in attributes_of(module) or not is_torchs(type(module), method):
                 return f"{type(module).__name__} has its own {method}()"
     return ""
 
 
-def _is_torchs(kind: type, method: str) -> bool:
+def is_torchs(kind: type, method: str) -> bool:
     """Tell whether the first class that defines `method` is one of torch's."""
     owner = next(base for base in _MRO.__get__(kind) if method in _NAMESPACE.__get__(base))
     return str(type.__getattribute__(owner, "__module__")).partition(".")[0] == "torch"

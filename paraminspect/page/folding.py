@@ -53,7 +53,7 @@ class Arrangement:
     """Arrange the rows of a report as a view wants them."""
 
     def __init__(self, report: Report, view: View) -> None:
-        self._report = report
+        self.report = report
         self._view = view
         verdicts: dict[str | None, set[Hashable]] = {}
         for verdict in report.verdicts:
@@ -71,7 +71,7 @@ class Arrangement:
         `places` are the modules that a table names beside a row, `beside` what else it says there: folded rows agree in
         both.
         """
-        rows = [row for row in self._report.parameters if row.kind in kinds]
+        rows = [row for row in self.report.parameters if row.kind in kinds]
         if self._view.depth is not None:
             rows = at_depth(rows, self._view.depth)
         if not self._view.fold or len(rows) < FEWEST_ROWS:

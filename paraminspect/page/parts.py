@@ -72,9 +72,10 @@ class Entries:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One sentence that stands for itself."""
+    """One sentence that stands for itself, in a tone if it is only an aside."""
 
     text: str
+    tone: str = ""
 
 
 @dataclass(frozen=True)

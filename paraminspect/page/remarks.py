@@ -30,6 +30,13 @@ def remarks(report: Report) -> Iterator[Line]:
     yield from _notes("forgotten", [*(row for row in buffers if row.requires_grad), *lost])
 
 
+def constants(report: Report) -> str:
+    """Return one line for all plain attributes that need no gradient; nothing where there are none."""
+    rows = _of_kind(report, "constant")
+    names = some_of([code(row.name) for row in rows])
+    return f"constants, plain tensors that need no gradient: {_amount(rows)}: {names}" if rows else ""
+
+
 def unknown_gradients(report: Report) -> Iterator[Line]:
     """Yield why gradients are unknown, where that is for what holds the parameters."""
     rows = [row for row in report.parameters if row.gradient and row.gradient.status == "unknown"]

@@ -24,7 +24,12 @@ from paraminspect.report import Parameter, Report, Sharing
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import plural, size, some_of, whole
 
-_BETWEEN = {"self-overlap": " in ", "equal-not-shared": " each, ", "equal-constant": " each, "}
+_BETWEEN = {
+    "self-overlap": " in ",
+    "equal-not-shared": " each, ",
+    "equal-buffers": " each, ",
+    "equal-constant": " each, ",
+}
 
 
 def share(report: Report, view: View) -> Page:
@@ -42,8 +47,8 @@ def _parts(report: Report, view: View) -> Iterator[Part]:
         if not is_constant(shared):
             facts = [(f"  {term}", text) for term, text in _facts(uses, shared) if text]
             yield Entries(facts, 11, _names(shared, view.on_paper))
-    if line := constants(report):
-        yield Entries([("equal", line)])
+    if lines := list(constants(report)):
+        yield Entries(lines)
     for remark in remarks(report) if view.on_paper else forgotten(report):
         yield Entries([remark])
 

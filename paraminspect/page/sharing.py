@@ -79,6 +79,7 @@ MEANING: Final = {
     ),
     "not-shared": Meaning("tensors of their own", *_APART),
     "equal-not-shared": Meaning("bit for bit equal, in bytes of their own: copies, or a tie that broke", *_APART),
+    "equal-buffers": Meaning("tables and counters that are computed alike: no sign of a tie", *_APART),
     "equal-constant": Meaning("each holds one constant, as fresh norms and biases do: no sign of a tie", *_APART),
 }
 """By kind of sharing."""
@@ -92,6 +93,7 @@ _ALIASES = {
     "foreign-alias",
     "may-overlap",
 }
+_NO_TIE = ("equal-constant", "equal-buffers")
 NOT_THE_SAME = "alias (not the same Parameter)"
 
 
@@ -107,8 +109,8 @@ def shares_nothing(report: Report) -> bool:
 
 
 def is_constant(shared: Sharing) -> bool:
-    """Tell whether a group is only of equal constants, which are counted, never told one by one."""
-    return shared.kind == "equal-constant" and shared.verdict is None
+    """Tell whether a group is only of equal constants or buffers, which are counted, never told one by one."""
+    return shared.kind in _NO_TIE and shared.verdict is None
 
 
 def kind_of(shared: Sharing) -> str:
@@ -130,14 +132,13 @@ def verdict_of(shared: Sharing) -> str:
     return "yes" if shared.declared else "no: nothing says that these names are meant to be one"
 
 
-def constants(report: Report) -> str:
-    """Return one line for all groups of equal constants; nothing where there are none."""
-    groups = list(filter(is_constant, report.sharing))
-    count = sum(len(group.names) for group in groups)
-    return f"{plural(count, 'tensor')} in {plural(len(groups), 'group')}: {_CONSTANT}" if groups else ""
-
-
-_CONSTANT = MEANING["equal-constant"].kind
+def constants(report: Report) -> Iterator[Line]:
+    """Yield one line for all groups of equal constants, and one for those of equal buffers."""
+    for kind in _NO_TIE:
+        groups = [group for group in report.sharing if group.kind == kind and is_constant(group)]
+        count = sum(len(group.names) for group in groups)
+        if groups:
+            yield "equal", f"{plural(count, 'tensor')} in {plural(len(groups), 'group')}: {MEANING[kind].kind}"
 
 
 def summary_lines(report: Report, uses: UsesByParameter, whole: bool = False) -> Iterator[Line]:

@@ -8,8 +8,8 @@ from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
-from paraminspect.page.parts import Code, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import nonfinite_values, recognised, remarks
+from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
+from paraminspect.page.remarks import constants, nonfinite_values, recognised, remarks
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
@@ -41,6 +41,8 @@ def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
         rows = arranged.rows(kind)
         if rows:
             yield Table(_columns_without_gradient(head, rows, view), rows, folded(rows))
+    if line := constants(arranged.report):
+        yield Paragraph(line, QUIET)
 
 
 def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:

@@ -126,7 +126,8 @@ class Initialisation:
 class Parameter:
     """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers.
 
-    A row of the kind ``computed`` is a weight that a parametrisation computes from parameters, filled through it.
+    A row of the kind ``computed`` is a weight that a parametrisation computes from parameters, filled through it; one
+    of the kind ``constant`` a plain attribute that needs no gradient, such as a table, a mask or a stored example.
     `persistent` is null but for a buffer: does state_dict hold it? `note` says what a name does not: where a forgotten
     tensor hangs, which weight a stored one computes. `digest` are the first 16 hex digits of SHA-256 over a line
     ``dtype shape``, as ``float32 3x4``, and the elements in C order, little-endian; null where they are not known.
@@ -170,6 +171,7 @@ class Totals:
     unregistered: int = 0
     unknown: int = 0
     shown: int = 0
+    constants: int = 0
 
 
 @dataclass(frozen=True)

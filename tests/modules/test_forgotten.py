@@ -152,7 +152,6 @@ def test_all_of_a_hidden_module_is_found():
         "blocks[0].1.num_batches_tracked": first,
         "blocks[0].deeper['a'][0].weight": first,
         "blocks[0].deeper['a'][0].bias": first,
-        "blocks[0].cache": PLAIN,
     }
     inventory = take_inventory(module)
     assert [*inventory.modules.items()] == [
@@ -206,10 +205,7 @@ def test_a_hidden_model_of_any_depth():
 # --- where tensors hide ------------------------------------------------------------------------------------------
 
 TENSORS = {
-    "plain tensor": (
-        lambda: torch.ones(2),
-        {"it": PLAIN},
-    ),
+    "plain tensor": (lambda: torch.ones(2), {}),
     "requires grad": (
         lambda: torch.ones(2, requires_grad=True),
         {"it": f"requires grad, but is no Parameter: {LOST}; use nn.Parameter"},
@@ -252,6 +248,97 @@ def test_hidden_tensors(build, expected):
         for entry in take_inventory(module).entries
         if entry.kind == "unregistered"
     )
+
+
+# --- what a layer would learn, and what is a constant -----------------------------------------------------------------
+
+
+def kinds(module):
+    """Return kind and note of what nothing registers, by name."""
+    entries = take_inventory(module).entries
+    return {entry.name: (entry.kind, entry.note) for entry in entries if entry.kind in ("unregistered", "constant")}
+
+
+class Layer(nn.Module):
+    """A layer of one's own with a Parameter, or a plain tensor, and other tensors beside it."""
+
+    def __init__(self, weight: Any = None, **others: Any) -> None:
+        super().__init__()
+        if weight is not None:
+            self.weight = weight
+        for name, value in others.items():
+            setattr(self, name, value)
+
+
+CONSTANTS = {
+    "a stored example": lambda: Layer(linear().weight, example_input_array=torch.ones(2, 3)),
+    "states of a metric": lambda: Layer(mean_value=torch.tensor(0.0), weight=torch.tensor(0.0), total=torch.zeros(3)),
+    "weights of classes": lambda: Layer(weight=torch.tensor([0.1, 0.9]), class_weights=torch.ones(2)),
+    "an index": lambda: Layer(linear().weight, relative_position_index=torch.arange(4), bias=torch.arange(2)),
+    "a mask": lambda: Layer(linear().weight, bias=torch.ones(2, 2, dtype=torch.bool)),
+    "a table": lambda: Layer(inv_freq=torch.ones(4), pe=torch.ones(3, 4), slopes=torch.ones(2)),
+    "a bias without a weight": lambda: Layer(attn_bias=torch.ones(3, 3), bias=torch.ones(2)),
+    "a scale": lambda: Layer(linear().weight, scale=torch.tensor(0.5)),
+    "training data": lambda: Layer(train_targets=torch.ones(5), train_inputs=(torch.ones(5, 2),)),
+}
+
+
+@pytest.mark.parametrize("build", CONSTANTS.values(), ids=CONSTANTS)
+def test_what_nobody_would_learn_is_a_constant(build):
+    module = build()
+    found = kinds(nn.Sequential(module))
+    assert found
+    assert set(found.values()) == {("constant", None)}
+    totals = count(take_inventory(module))
+    held = [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
+    assert (totals.unregistered, totals.constants) == (0, sum(value.numel() for value in held))
+
+
+LEARNED = {
+    "the chapter's": (lambda: Layer(Parameter(torch.ones(3, 4)), bias=torch.zeros(3)), ["bias"]),
+    "both are plain": (lambda: Layer(torch.ones(3, 4), bias=torch.zeros(3)), ["weight", "bias"]),
+    "a weight beside a bias": (lambda: Layer(torch.ones(3), bias=Parameter(torch.zeros(3))), ["weight"]),
+    "named after it": (lambda: Layer(linear().weight, out_bias=torch.ones(1), mask=torch.ones(1)), ["out_bias"]),
+}
+
+
+@pytest.mark.parametrize(("build", "names"), LEARNED.values(), ids=LEARNED)
+def test_what_goes_by_the_name_of_a_parameter_is_forgotten(build, names):
+    found = kinds(build())
+    assert {name: why for name, why in found.items() if why[0] == "unregistered"} == dict.fromkeys(
+        names, ("unregistered", PLAIN)
+    )
+
+
+class Moving(Layer):
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self.bias = fn(self.bias)
+        return self
+
+
+class Saving(Layer):
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "bias"] = self.bias
+
+
+class Above(nn.Sequential):
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        self[0].bias = self[0].bias.to(*args)
+        return super().to(*args, **kwargs)
+
+
+def test_nothing_is_said_of_state_dict_and_device_where_a_class_sees_to_them_itself():
+    learned, bias = Parameter(torch.ones(3, 4)), torch.zeros(3)
+    hint = "use nn.Parameter or register_buffer"
+    start = "a plain tensor attribute: not in parameters()"
+    moving, saving = Moving(learned, bias=bias), Saving(learned, bias=bias)
+    assert moving.to(torch.float64).bias.dtype == torch.float64
+    assert "bias" in saving.state_dict()
+    assert found(nn.Sequential(moving)) == {"0.bias": f"{start}, not in state_dict; {hint}"}
+    assert found(saving) == {"bias": f"{start}, does not follow .to(device); {hint}"}
+    assert found(Above(Layer(learned, bias=bias))) == {"0.bias": f"{start}, not in state_dict; {hint}"}
 
 
 # --- how far the search goes -------------------------------------------------------------------------------------

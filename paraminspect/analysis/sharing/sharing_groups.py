@@ -98,7 +98,13 @@ def _disjoint(relations: Relations, components: list[list[int]]) -> Iterator[Sha
         yield SharingGroup("same-storage-disjoint", members, 0)
 
 
-_ONE_TENSOR = ("same-view", "self-overlap", "equal-not-shared", "equal-constant")  # of which numel is the tensor's
+_ONE_TENSOR = (
+    "same-view",
+    "self-overlap",
+    "equal-not-shared",
+    "equal-buffers",
+    "equal-constant",
+)  # of which numel is the tensor's
 _LIKE_A_TIE = ("same-view", "same-bytes-other-view", "equal-not-shared")
 
 
@@ -235,11 +241,16 @@ def _alike(entries: Sequence[TensorEntry], values: Mapping[int, Values | None], 
 
 
 def _apart(alike: Sequence[Equal], entries: Sequence[TensorEntry], relations: Relations) -> list[SharingGroup]:
-    """Return the groups of tensors with bytes of their own, one for all that share some; constants last."""
+    """Return the groups of tensors with bytes of their own, one for all that share some; constants last.
+
+    Buffers are equal because they are computed alike, as the frequencies of every rotary embedding are.
+    """
     found = []
     for equal in alike:
         apart = {relations.component(number): number for number in reversed(equal.members)}
         if len(apart) > 1:
             members = tuple(sorted(apart.values()))
-            found.append(SharingGroup(equal.kind, members, entries[members[0]].bytes))
-    return sorted(found, key=lambda group: (group.kind == "equal-constant", group.members))
+            tables = {entries[number].kind for number in members} <= {"buffer", "constant"}
+            kind = "equal-buffers" if tables and not equal.constant else equal.kind
+            found.append(SharingGroup(kind, members, entries[members[0]].bytes))
+    return sorted(found, key=lambda group: (group.kind != "equal-not-shared", group.members))

@@ -38,7 +38,7 @@ def _part(part: Part, view: View) -> Iterator[str]:
             yield from _code(part, view)
         case Paragraph():
             for line in fold(view.sentence(part.text), view, _INDENT):
-                yield line + "\n"
+                yield paint(line, part.tone, view.colour) + "\n"
 
 
 def _named(name: str, text: str, view: View) -> Iterator[str]:

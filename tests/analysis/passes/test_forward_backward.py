@@ -92,7 +92,7 @@ def test_totals_of_an_inventory() -> None:
     totals = count(take_inventory(net))
     assert (totals.parameters, totals.trainable, totals.frozen) == (16_006, 16_003, 3)
     assert (totals.as_named, totals.bytes, totals.unknown) == (32_006, 64_024, 2)
-    assert (totals.buffers, totals.buffer_bytes, totals.unregistered) == (7, 32, 5)
+    assert (totals.buffers, totals.buffer_bytes, totals.constants) == (7, 32, 5)
 
 
 def test_meta_and_empty_tensors_have_storages_of_their_own() -> None:

@@ -95,7 +95,7 @@ def test_every_claim_is_for_the_kinds_tested_here() -> None:
     assert said == set(MADE) | APART
 
 
-APART = {"not-shared", "equal-not-shared", "equal-constant"}
+APART = {"not-shared", "equal-not-shared", "equal-buffers", "equal-constant"}
 
 
 def test_equal_tensors_step_are_written_and_copied_apart(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -47,3 +49,30 @@ def test_the_groups_of_the_rows_that_are_wanted(
     subject = Subject(module(), Source("module", "m"), 0, None, ties=TIES)
     report = show(subject, Request("share", params, layer, forward=False))
     assert [(one.kind, one.names, one.verdict) for one in report.sharing] == wanted
+
+
+class Rotary(nn.Module):
+    """Frequencies as every rotary embedding computes them, a counter of its own, and a matrix to turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("inv_freq", 10_000.0 ** -(torch.arange(0, 8, 2) / 8), persistent=False)
+        self.original = self.inv_freq.clone()
+        self.linear = nn.Linear(2, 2, bias=False)
+
+
+def test_buffers_and_constants_that_are_computed_alike_are_no_broken_tie() -> None:
+    model = nn.Sequential(Rotary(), Rotary())
+    model[1].linear.load_state_dict(model[0].linear.state_dict())
+    subject = Subject(model, Source("module", "m"), 0, None)
+    found = show(subject, Request("share", forward=False)).sharing
+    frequencies = ("0.inv_freq", "1.inv_freq", "0.original", "1.original")
+    assert [(one.kind, one.names, one.verdict) for one in found] == [
+        ("equal-not-shared", ("0.linear.weight", "1.linear.weight"), None),
+        ("equal-buffers", frequencies, None),
+    ]
+    declared = replace(subject, ties=Ties((("1.inv_freq", "0.inv_freq"),), "_tied_weights_keys"))
+    found = show(declared, Request("share", forward=False)).sharing
+    assert [(one.kind, one.names) for one in found if one.verdict == "broken"] == [
+        ("equal-not-shared", ("0.inv_freq", "1.inv_freq"))
+    ]
