@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
-from paraminspect.page.several import Several, members_of
+from paraminspect.page.several import Several, in_a_word, members_of
 from paraminspect.report import Forward, Init, Parameter, Report, Values
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, total
@@ -17,6 +17,7 @@ _SURE = 0.95
 Pick = Callable[[Row], Values | None]
 _TROUBLE = {
     "zero": SUSPICIOUS,
+    "zero (rounding)": QUIET,
     "unused": SUSPICIOUS,
     "disconnected": SUSPICIOUS,
     "nonfinite": BROKEN,
@@ -179,11 +180,11 @@ def status_of(row: Row) -> str:
     """Return the status of a gradient; of several tensors the worst, and how many have it if not all do."""
     if row.gradient is None:
         return ""
-    status, members = row.gradient.status, members_of(row)
-    having = sum(member.gradient is not None and member.gradient.status == status for member in members)
+    status, members = in_a_word(row.gradient), members_of(row)
+    having = sum(member.gradient is not None and in_a_word(member.gradient) == status for member in members)
     return word(status) if having == len(members) else f"{having:,} of {len(members):,} {word(status)}"
 
 
 def trouble(row: Row) -> str:
     """Return the tone of a gradient's status."""
-    return _TROUBLE.get(row.gradient.status, "") if row.gradient else ""
+    return _TROUBLE.get(in_a_word(row.gradient), "") if row.gradient else ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
-from paraminspect.page.several import Several, at_depth, sum_up
+from paraminspect.page.several import Several, at_depth, in_a_word, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
 from paraminspect.text.escape import View
 
@@ -163,9 +163,9 @@ def _structure(row: Parameter) -> Hashable:
 
 
 def _state(row: Parameter) -> Hashable:
-    statuses: Hashable = row.gradient and row.gradient.status
+    statuses: Hashable = row.gradient and in_a_word(row.gradient)
     if isinstance(row, Several):
-        statuses = tuple([member.gradient and member.gradient.status for member in row.members])
+        statuses = tuple([member.gradient and in_a_word(member.gradient) for member in row.members])
     figures = (_what_is_known(row.values), _what_is_known(row.before), _what_is_known(row.gradient))
     return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init), statuses, figures)
 

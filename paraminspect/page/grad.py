@@ -11,6 +11,7 @@ from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, cal
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks, unknown_gradients
+from paraminspect.page.several import in_a_word
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
@@ -128,7 +129,7 @@ def _of_row(cell: Callable[[Parameter], str]) -> Callable[[_Line], str]:
 def _status(line: _Line) -> str:
     if line.own:
         return columns.status_of(line.row)
-    return word(line.found.status) if line.found and line.found.status != "ok" else ""
+    return word(in_a_word(line.found)) if line.found and line.found.status != "ok" else ""
 
 
 def _signed(line: _Line) -> str:

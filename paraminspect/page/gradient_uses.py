@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from paraminspect.page.parts import Line
 from paraminspect.page.remarks import notes
-from paraminspect.page.several import Several, by_severity, pool_gradients
+from paraminspect.page.several import Several, by_severity, in_a_word, pool_gradients
 from paraminspect.report import Cause, Gradient, Parameter, Report, Use
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, plural, some_of
@@ -36,7 +36,7 @@ def _coverage(report: Report) -> Iterator[Line]:
     names: dict[str, list[str]] = {}
     for row in report.parameters:
         if row.gradient:
-            names.setdefault(row.gradient.status, []).append(code(row.name))
+            names.setdefault(in_a_word(row.gradient), []).append(code(row.name))
     if not names:
         return
     total = plural(sum(map(len, names.values())), "tensor")
@@ -125,7 +125,7 @@ class UsesByParameter:
         """Return what tells the uses of a row apart from those of another but the modules."""
         if isinstance(row, Several):
             return sum(len(self.of(member.name)) for member in row.members)
-        return tuple((use.op, use.gradient.status, use.gradient.rms is None) for use in self.of(row.name))
+        return tuple((use.op, in_a_word(use.gradient), use.gradient.rms is None) for use in self.of(row.name))
 
     def summary(self, row: Parameter) -> str:
         """Return what uses a row: the one operation, and the module unless it is the owner; of several how many."""

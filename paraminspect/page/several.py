@@ -11,7 +11,8 @@ from paraminspect.report import Gradient, Init, Parameter, Values
 from paraminspect.report.merge import merge_figures
 
 _Same = TypeVar("_Same")
-_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", "frozen", "unknown", "not-run", "ok")
+_ROUNDING = "zero (rounding)"
+_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _ROUNDING, "frozen", "unknown", "not-run", "ok")
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,18 @@ def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None
     known = [(gradient, count) for gradient, count in zip(found, counts, strict=True) if gradient is not None]
     if not known:
         return None
-    status = by_severity({gradient.status for gradient, _ in known})[0]
+    worst = by_severity({in_a_word(gradient) for gradient, _ in known})[0]
+    status, rounding = next((g.status, g.rounding) for g, _ in known if in_a_word(g) == worst)
     parts = [(g, count) for g, count in known if count is not None and None not in (g.zeros, g.nan, g.inf)]
     if not parts:
-        return Gradient(status)
+        return Gradient(status, rounding=rounding)
     figures = vars(merge_figures(parts))
-    return Gradient(status, **{key: value for key, value in figures.items() if key != "histogram"})
+    return Gradient(status, rounding=rounding, **{k: value for k, value in figures.items() if k != "histogram"})
+
+
+def in_a_word(gradient: Gradient) -> str:
+    """Return the status of a gradient, and of one that is 0 but for rounding this too."""
+    return gradient.status if gradient.rounding is None else _ROUNDING
 
 
 def by_severity(statuses: Collection[str]) -> list[str]:

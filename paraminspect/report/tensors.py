@@ -43,6 +43,9 @@ class Cause:
 class Gradient:
     """Say what gradient reached a parameter; the figures are null where no gradient was computed.
 
+    `rounding` is null but for a ``zero`` that is not exactly 0: how large an error rounding may have made of 0, which
+    the gradient nowhere exceeds. So is that of the weights before a softmax whose outputs are added up.
+
     `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
     ``disconnected`` (read, but the loss does not depend on it), ``not-run``, ``unknown`` (it arrives, but a meta
     tensor holds no numbers). `cause` is why a parameter that was read is not reached, where that was found.
@@ -61,6 +64,7 @@ class Gradient:
     data: Nested = None
     text: str | None = None
     cause: Cause | None = None
+    rounding: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,17 @@ def summarise(grad: Tensor, wanted: bool = False) -> Gradient:
     return with_status(measure(grad, histogram=False), grad.numel(), shown)
 
 
-def with_status(values: Values | None, numel: int, shown: Numbers = NOTHING) -> Gradient:
-    """Return the figures of a gradient with its status, which is ``unknown`` where there are no numbers (meta)."""
+def with_status(values: Values | None, numel: int, shown: Numbers = NOTHING, error: float = 0.0) -> Gradient:
+    """Return the figures of a gradient with its status, which is ``unknown`` where there are no numbers (meta).
+
+    One that is nowhere larger than the `error` that rounding may have made is ``zero`` too.
+    """
     if values is None:
         return Gradient("unknown")
     status = "nonfinite" if values.nan or values.inf else "zero" if values.zeros == numel else "ok"
+    rounding = status == "ok" and peak(values) <= error
     return Gradient(
-        status,
+        "zero" if rounding else status,
         mean=values.mean,
         std=values.std,
         rms=values.rms,
@@ -52,6 +56,7 @@ def with_status(values: Values | None, numel: int, shown: Numbers = NOTHING) -> 
         inf=values.inf,
         data=shown.data,
         text=shown.text,
+        rounding=error if rounding else None,
     )
 
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import TensorEntry
-from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, summarise, with_status
+from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, peak, summarise, with_status
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.ledger import Ledger, Record
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import DispatchReader
+from paraminspect.analysis.passes.rounding import Rounding
 from paraminspect.analysis.passes.running_modules import LayerCall, Watch
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.contents import numbers_of
@@ -59,6 +60,7 @@ class ForwardBackward:
     causes: dict[int, Cause] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unregistered: tuple[TensorEntry, ...] = ()
+    rounding: Rounding = field(default_factory=Rounding)
     nodes: list[Any] = field(default_factory=list)  # last: see Watch.nodes
 
     def layers(self) -> tuple[Layer, ...]:
@@ -85,8 +87,9 @@ def run_passes(
     """
     modules = walk(module)
     watch = Watch(modules)
-    ledger = Ledger(_parameters(modules), follow, watch)
-    passes = ForwardBackward(ledger=ledger, calls=watch.calls, nodes=watch.nodes)
+    rounding = Rounding()
+    ledger = Ledger(_parameters(modules), follow, watch, rounding)
+    passes = ForwardBackward(ledger=ledger, calls=watch.calls, rounding=rounding, nodes=watch.nodes)
     phase = "forward"
     start = torch._C._autograd._get_sequence_nr()
     try:
@@ -105,6 +108,7 @@ def run_passes(
                 # What was computed before the forward is the user's: a second backward may need what it has saved.
                 older = any(node._sequence_nr() < start for node in graph)
                 others = [leaf for leaf in passes.leaves if id(leaf) not in ledger.parameters]
+                rounding.watch(graph)
                 with contain(), watch.gather(), grads_put_aside(others), ledger:
                     _run_backward(passes.loss, keep_graph=older)
                 passes.backward = True
@@ -115,8 +119,9 @@ def run_passes(
     except BaseException as error:  # the user's code may exit
         passes.error = explain(error, watch.blamed(error), phase)
     finally:
+        rounding.close()
         ledger.close()
-        watch.forget()
+        watch.let_go(rounding.nodes)
     if passes.backward:
         passes.gradients = _measure_gradients(passes, ledger, watch.queue)
     return passes
@@ -217,7 +222,8 @@ def _gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool
     if id(parameter) not in passes.gradients:
         return summarise(grad, wanted)
     shown = numbers_of(dense(grad)) if wanted else NOTHING
-    return with_status(passes.gradients[id(parameter)], grad.numel(), shown)
+    values = passes.gradients[id(parameter)]
+    return with_status(values, grad.numel(), shown, passes.rounding.error_of(parameter, peak(values)))
 
 
 def _without_backward(parameter: Tensor, passes: ForwardBackward | None) -> str:

@@ -39,6 +39,7 @@ from torch.overrides import TorchFunctionMode
 
 from paraminspect.analysis.passes.contributions import Account, Grads, dense, peak, with_status
 from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
+from paraminspect.analysis.passes.rounding import Rounding
 from paraminspect.analysis.passes.running_modules import Watch
 from paraminspect.analysis.statistics.contents import SMALL
 from paraminspect.modules.wrapper_tensors import is_wrapper
@@ -73,7 +74,9 @@ class Ledger(TorchFunctionMode):
     arrived at the parameters that have uses.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], follow: Iterable[Tensor], watch: Watch) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], follow: Iterable[Tensor], watch: Watch, rounding: Rounding
+    ) -> None:
         super().__init__()
         self.parameters = {id(parameter): parameter for parameter in parameters}  # held: every id stays its own
         self.followed = {id(parameter) for parameter in follow}
@@ -81,6 +84,7 @@ class Ledger(TorchFunctionMode):
         self.records: list[Record] = []
         self.accounts: dict[int, Account] = {}
         self._watch = watch
+        self._rounding = rounding
         for parameter in self.parameters.values():
             self._watch_hooked(parameter)
 
@@ -144,15 +148,17 @@ class Ledger(TorchFunctionMode):
         """Have the backward call `_arrive` with what comes back to the alias, before it goes on to the parameter."""
         account = self._account(record.parameter, view)
 
+        node = view.grad_fn
+
         def arrive(grads: Grads) -> None:
             grad = grads[0]
             if grad is not None and self._watch.gathering:
                 with torch.no_grad(), torch._C.DisableTorchFunction():
-                    self._arrive(record, account, grad)
+                    self._arrive(record, account, grad, node)
 
-        view.grad_fn.register_prehook(arrive)  # type: ignore[union-attr]  # an alias has a grad_fn
+        node.register_prehook(arrive)  # type: ignore[union-attr]  # an alias has a grad_fn
 
-    def _arrive(self, record: Record, account: Account, grad: Tensor) -> None:
+    def _arrive(self, record: Record, account: Account, grad: Tensor, node: Any) -> None:
         """Add a contribution to the account; its figures and its largest magnitude follow when the queue is flushed."""
         if record.arrived:  # a second backward through the same graph
             record = Record(record.parameter, record.op, record.module)
@@ -163,8 +169,9 @@ class Ledger(TorchFunctionMode):
         peaks = account.contribute(grad)
 
         def deliver(values: Values | None) -> None:
-            record.gradient = with_status(values, record.parameter.numel())
-            peaks.append(peak(values))
+            size = peak(values)
+            record.gradient = with_status(values, record.parameter.numel(), error=self._rounding.error_at(node, size))
+            peaks.append(size)
 
         self._watch.queue.measure(grad, deliver)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -148,15 +148,20 @@ class Watch(Running):
         finally:
             self.gathering = before
 
-    def forget(self) -> None:
-        """Leave no hook on a leaf (an input, a parameter that a module returned), and hold no arguments and errors."""
+    def let_go(self, others: Iterable[Any] = ()) -> None:
+        """Leave no hook on a leaf (an input, a parameter that a module returned), and hold no arguments and errors.
+
+        The `others` are nodes of autograd's graph that carried hooks too: they are held in order.
+        """
+        nodes = {id(node): node for node in (*self.nodes, *others)}
+        self.nodes[:] = sorted(nodes.values(), key=lambda node: int(node._sequence_nr()))
         for leaf, handle in self._leaves:
             handle.remove()
             if not leaf._backward_hooks:
                 leaf._backward_hooks = None
         self._leaves.clear()
         self._calls_of.clear()
-        super().forget()
+        self.forget()
 
     def returned(self, running: Frame, output: Any) -> None:
         """Measure what a childless module returned."""
