@@ -80,7 +80,7 @@ class Scope:
         """Return the ties whose names all lie inside, as seen from the part."""
         seen = (tuple(map(self.relative, tie)) for tie in ties.names)
         names = (tuple(name for name in tie if name is not None) for tie in seen if None not in tie)
-        return Ties(tuple(names), ties.origin)
+        return Ties(tuple(names), ties.origin, ties.kind)
 
 
 def scope_of(module: nn.Module, whole: Inventory, layer: str | None) -> Scope:

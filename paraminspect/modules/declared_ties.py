@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paraminspect.modules.subject import Ties
-from paraminspect.modules.walk import join, registered, walk
+from paraminspect.modules.walk import attributes_of, join, registered, walk
 
 ORIGIN = "_tied_weights_keys"
 _WRITTEN_OUT = re.compile(r"[\w.]+")
@@ -26,22 +26,44 @@ def declared_ties(module: nn.Module) -> Ties:
     expressions (transformers 5). A list names what is one Parameter with some other, which it leaves open
     (transformers 4): a tie of a single name, unless it is one already. A ``config`` without `tie_word_embeddings` set
     declares nothing. What makes no sense is passed over: a declaration is the user's code.
+
+    Each module is asked for what it has itself, by its class or as an attribute: a wrapper whose ``__getattr__`` asks
+    what it wraps (torch.compile, PEFT) would declare names that stand one level below it.
     """
     found: dict[Tie, None] = {}
+    kind = ""
     for path, owner in walk(module).paths:
-        prefix = f"{path}." if path else ""
+        if _own(owner, ORIGIN) is _NOWHERE:
+            continue
+        kind, prefix = ORIGIN, f"{path}." if path else ""
         for tie in _ties_of(owner):
             found[tuple(prefix + name for name in tie)] = None
-    return Ties(tuple(found), ORIGIN if found else "")
+    return Ties(tuple(found), ORIGIN if found else "", kind)
 
 
 def _ties_of(module: nn.Module) -> Iterator[Tie]:
-    keys = _asked(lambda: getattr(module, ORIGIN, None))
+    keys = _own(module, ORIGIN)
     if isinstance(keys, dict) and _is_wanted(module, default=False):
         pairs = ((target, source) for target, source in keys.items() if _are_texts(target, source))
         yield from _expanded(dict(pairs), sorted({name for name, _ in _tensors(module)}))
     elif isinstance(keys, list | tuple | set) and _is_wanted(module, default=True):
         yield from _left_open([key for key in keys if _are_texts(key)], module)
+
+
+_NOWHERE = object()
+
+
+def _own(module: nn.Module, name: str) -> Any:
+    """Return an attribute of a module or of its class, a property's value too; `_NOWHERE` where neither has it."""
+    found = _of_class(type(module), name)
+    if found is not _NOWHERE and hasattr(type(found), "__get__"):
+        return _asked(lambda: found.__get__(module, type(module)))
+    return attributes_of(module).get(name, found)
+
+
+def _of_class(kind: type, name: str) -> Any:
+    namespaces = (vars(base) for base in kind.__mro__)
+    return next((found[name] for found in namespaces if name in found), _NOWHERE)
 
 
 def _asked(ask: Callable[[], Any]) -> Any:
@@ -58,8 +80,8 @@ def _are_texts(*keys: object) -> bool:
 
 def _is_wanted(module: nn.Module, default: bool) -> bool:
     """Tell whether the module's configuration, if it has one, lets its weights be tied."""
-    config = _asked(lambda: getattr(module, "config", None))
-    return config is None or bool(_asked(lambda: getattr(config, "tie_word_embeddings", default)))
+    config = _own(module, "config")
+    return config in (None, _NOWHERE) or bool(_asked(lambda: getattr(config, "tie_word_embeddings", default)))
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -48,10 +48,14 @@ class Loss:
 
 @dataclass(frozen=True)
 class Ties:
-    """Names that are meant to be one Parameter, and who says so (``ties``, ``_tied_weights_keys``)."""
+    """Names that are meant to be one Parameter, and who says so (``ties``, ``_tied_weights_keys``).
+
+    `kind` is where a model of this kind would say so, also if it does not; empty where models do not declare ties.
+    """
 
     names: tuple[tuple[str, ...], ...] = ()
     origin: str = ""
+    kind: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,9 @@ def verdict_of(shared: Sharing) -> str:
         return f"yes{origin}, but nothing is called {' or '.join(map(code, shared.missing))}"
     if shared.kind != "same-parameter" and not shared.declared:
         return ""
-    return "yes" if shared.declared else "no: nothing says that these names are meant to be one"
+    if shared.declared:
+        return "yes"
+    return f"no: {code(shared.origin)} does not say that these names are meant to be one" if shared.origin else ""
 
 
 def constants(report: Report) -> Iterator[Line]:

@@ -185,8 +185,9 @@ class Sharing:
     `numel` and `bytes` are what is shared: of one tensor, or of the memory in common. `verdict` on a tie is ``intact``,
     ``broken`` (declared, but not one Parameter), ``missing`` (a declared name does not exist) or ``undeclared``; null
     where there is no tie to judge. `repair` is the line of PyTorch that makes a half or broken tie a true one.
-    `origin` is who declared a tie that is broken or missing, `missing` the names that do not exist. `storage_bytes` is
-    the size of the one storage that all of them lie in, null where there are several.
+    `origin` is who declared a tie that is broken or missing, or would have declared one that is not; `missing` the
+    names that do not exist. `storage_bytes` is the size of the one storage that all of them lie in, null where there
+    are several.
     """
 
     kind: str

@@ -45,7 +45,7 @@ def load(spec: Spec) -> Subject:
         make_input=make_input if wanted is not None else None,
         why_no_input="no forward: the input is not known; pass --input, e.g. --input 2,4",
         loss=Loss(spec.loss),
-        ties=Ties(tuple(tie.names for tie in spec.ties), "ties"),
+        ties=Ties(tuple(tie.names for tie in spec.ties), "ties", "ties"),
     )
 
 

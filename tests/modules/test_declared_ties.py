@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from paraminspect import inspect
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Ties
+from paraminspect.render import render
+from paraminspect.report import Report
+from paraminspect.text.escape import View
 
 
 class Config:
@@ -128,6 +134,84 @@ class Raising(Decoder):
 
 def test_a_declaration_that_raises_is_none() -> None:
     assert declared_ties(Raising()) == Ties()
+
+
+class Language(nn.Module):
+    """A language model as transformers declares them: by its class."""
+
+    _tied_weights_keys = DICT
+
+    def __init__(self, tied: bool = True) -> None:
+        super().__init__()
+        self.emb, self.head = nn.Embedding(3, 2), nn.Linear(2, 3, bias=False)
+        if tied:
+            self.head.weight = self.emb.weight
+        self.config = Config(tie_word_embeddings=True)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.emb(x))
+
+
+class Forwarding(nn.Module):
+    """A wrapper that asks what it wraps for whatever it lacks, as torch.compile and PEFT do."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base_model = base
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.base_model, name)
+
+    def forward(self, *args: Any) -> Any:
+        return self.base_model(*args)
+
+
+WRAPPED = {
+    "a wrapper": (Forwarding, "base_model."),
+    "two": (lambda model: Forwarding(Forwarding(model)), "base_model.base_model."),
+    "compiled": (lambda model: torch.compile(model, backend="eager"), "_orig_mod."),
+    "compiled and wrapped": (lambda model: Forwarding(torch.compile(model, backend="eager")), "base_model._orig_mod."),
+    "DataParallel twice": (lambda model: nn.DataParallel(nn.DataParallel(model)), "module.module."),
+}
+
+
+@pytest.mark.parametrize(("wrap", "prefix"), WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_wrapper_declares_nothing_of_what_it_wraps(wrap: Any, prefix: str, tied: bool) -> None:
+    model = wrap(Language(tied))
+    names = (f"{prefix}emb.weight", f"{prefix}head.weight")
+    assert declared_ties(model) == Ties((names[::-1],), "_tied_weights_keys")
+    (found,) = inspect(model, forward=False).sharing
+    kind, verdict = ("same-parameter", "intact") if tied else ("not-shared", "broken")
+    assert (found.kind, found.names, found.declared, found.verdict) == (kind, names, True, verdict)
+
+
+class Silent(nn.Module):
+    """Two names for one Parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        self.b.weight = self.a.weight
+
+
+class Saying(Silent):
+    _tied_weights_keys = None
+
+
+def test_that_a_tie_is_not_declared_is_said_of_kinds_of_model_that_declare() -> None:
+    plain, declaring = (inspect(kind(), forward=False) for kind in (Silent, Saying))
+    assert [(one.verdict, one.origin) for one in plain.sharing] == [("undeclared", None)]
+    assert [(one.verdict, one.origin) for one in declaring.sharing] == [("undeclared", "_tied_weights_keys")]
+    assert "declared" not in share(plain)
+    assert "declared  no: _tied_weights_keys does not say that these names are meant to be one" in share(declaring)
+
+
+def share(report: Report) -> str:
+    return "".join(render(replace(report, command="share"), "table", View()))
 
 
 TINY: dict[str, dict[str, Any]] = {

@@ -33,6 +33,7 @@ GROUPS = (
     Sharing("equal-constant", ("s", "t"), 3, 12, ("", ""), True, verdict="broken", repair="model.t = model.s", **TIE),
     Sharing("equal-constant", ("norm.0.weight", "norm.1.weight"), 3, 12, ("norm.0", "norm.1")),
     Sharing("equal-constant", ("norm.0.bias", "norm.1.bias", "norm.2.bias"), 3, 12),
+    Sharing("same-parameter", ("c.weight", "d.weight"), 4, 16, ("c", "d"), verdict="undeclared", origin=TIE["origin"]),
     Sharing("equal-buffers", ("rope.0.inv_freq", "rope.1.inv_freq"), 8, 32, ("rope.0", "rope.1")),
     Sharing("unheard-of", ("u", "w"), 1, 4),
 )
@@ -87,6 +88,7 @@ def test_the_summary_says_shared_of_one_object_only() -> None:
         ),
         ("shared", "a.weight = b.weight: one Parameter"),
         ("shared", "0.mask = 1.mask: one buffer"),
+        ("shared", "c.weight = d.weight: one Parameter"),
         ("alias", "c, d: same-view, 96 bytes in common, not one Parameter; repair: model.d = model.c"),
         ("alias", "c, e: same-bytes-other-view, 96 bytes in common, not one Parameter"),
         ("alias", "qkv, q, k, v: nested, 16,384 bytes (16.0 KiB) in common, not one Parameter"),

@@ -124,6 +124,7 @@ class _Found:
 
     def __init__(self, inventory: Inventory, ties: Ties, values: Mapping[int, Values | None]) -> None:
         self.inventory, self.entries, self.origin = inventory, inventory.entries, ties.origin
+        self.kind = ties.kind
         self.declared = TieDeclarations(inventory, ties)
         self.relations = Relations([memory_of(entry.tensor) for entry in self.entries])
         self.memory = groups_of(self.relations)
@@ -183,6 +184,7 @@ class _Found:
             same_module=len(owners) == 1,
             declared=declared,
             verdict="intact" if declared else "undeclared" if is_parameter else None,
+            origin=None if declared or not is_parameter else self.kind or None,
         )
 
     def _group(self, group: SharingGroup, kept: int | None) -> Sharing:
