@@ -13,10 +13,11 @@ from torch.nn.parameter import is_lazy
 from paraminspect.modules.forgotten import MOST_VALUES, Forgotten, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.nested_tensors import leaves_of
+from paraminspect.modules.script_constants import FROZEN, graph_constants, packed_constants
 from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.modules.wrapper_tensors import bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
-from paraminspect.text.numbers import some_of
+from paraminspect.text.numbers import plural, some_of
 
 _HALF_BYTES = {torch.quint4x2, torch.quint2x4}  # several elements in a byte: only the memory tells how many bytes
 _COMPRESSED = {
@@ -30,7 +31,9 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor with every name it goes by; `kind` is ``parameter``, ``buffer``, ``unregistered`` or ``constant``.
+    """One tensor with every name it goes by.
+
+    `kind` is ``parameter``, ``buffer``, ``unregistered``, ``constant`` or ``graph-constant``.
 
     `owner` is the module that the first name hangs on, None for a tensor of no module; `owner_names` has the path of
     the owner for each name: ``("encoder", "decoder")`` for the names ``encoder.weight`` and ``decoder.weight``.
@@ -167,6 +170,7 @@ def take_inventory(module: nn.Module) -> Inventory:
     entries = [*_registered(found, "parameter"), *_registered(found, "buffer"), *_packed(found)]
     search = Search(found.once(), [entry.tensor for entry in entries])
     entries += map(unregistered, search.tensors())
+    entries += _in_graphs(found)
     modules = dict(found.paths)
     modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
     computed = tuple(map(unregistered, search.computed))
@@ -229,6 +233,14 @@ def _packed(found: Walk) -> Iterator[TensorEntry]:
             yield TensorEntry((join(path, name),), tensor, "buffer", owner, (path,), note, persistent=True)
 
 
+def _in_graphs(found: Walk) -> Iterator[TensorEntry]:
+    """List what TorchScript holds in graphs: the weights of a frozen script, and tables."""
+    for path, owner in found.once():
+        for name, tensor, weight in graph_constants(owner):
+            kind, note = ("graph-constant", FROZEN) if weight else ("constant", None)
+            yield TensorEntry((join(path, name),), tensor, kind, owner, (path,), note)
+
+
 def unregistered(one: Forgotten) -> TensorEntry:
     """Return the entry of a tensor that no module registers."""
     kind = "constant" if one.constant else "unregistered"
@@ -242,6 +254,10 @@ def _notes(found: Walk, search: Search) -> Iterator[str]:
         yield f"{own}: the rows are what is registered, which is what state_dict saves"
     if found.cycles:
         yield f"left out, for they lead back to a module above them: {some_of([*map(repr, found.cycles)])}"
+    for path, owner in found.once():
+        if packed := packed_constants(owner):
+            where = f"the graph of {path!r}" if path else "the graph"
+            yield f"{where} holds {plural(packed, 'packed object')}: how many weights they hold is unknown"
     if found.cut:
         yield f"modules go by more than {MOST_ALIASES:,} further names: some are left out, no tensor is"
     for name in search.cut:
@@ -263,7 +279,7 @@ def count(inventory: Inventory) -> Totals:
         buffers=_numel(buffers),
         buffer_bytes=sum(entry.bytes or 0 for entry in buffers),
         unregistered=_numel(inventory.of_kind("unregistered")),
-        constants=_numel(inventory.of_kind("constant")),
+        constants=_numel(inventory.of_kind("constant")) + _numel(inventory.of_kind("graph-constant")),
         unknown=sum(entry.numel is None for entry in inventory.entries),
     )
 

@@ -42,6 +42,13 @@ def totals(report: Report, view: View) -> str:
         shown.append(f"{known_ones}{known.trainable:,} trainable, {known.frozen:,} frozen")
     if counts[1:] and known.as_named != known.parameters:
         shown.append(f"{least}{known.as_named:,} counting every name")
+    frozen = [row for row in report.parameters if row.kind == "graph-constant"]
+    if frozen:
+        shown = shown if known.parameters else ["nothing in parameters()"]
+        held = plural(sum(row.numel or 0 for row in frozen), "weight")
+        shown.append(
+            f"{held} in {plural(len(frozen), 'tensor')} of its graph, {size(sum(row.bytes or 0 for row in frozen))}"
+        )
     if known.unknown:
         shown.append(f"{plural(known.unknown, 'tensor')} of unknown size")
     return ", ".join([*([code(report.model.type)] if report.model and report.model.type else []), *shown])

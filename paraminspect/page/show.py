@@ -35,9 +35,12 @@ def tables(report: Report, view: View) -> Iterator[Part]:
     yield from other_tables(arranged, view)
 
 
+_FROZEN = "weight in the graph"
+
+
 def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
     """Yield a table for the buffers, and one for what no module registers."""
-    for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor")):
+    for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor"), ("graph-constant", _FROZEN)):
         rows = arranged.rows(kind)
         if rows:
             yield Table(_columns_without_gradient(head, rows, view), rows, folded(rows))
