@@ -103,7 +103,8 @@ def named(place: Place, shape: tuple[int, ...]) -> Iterator[Candidate]:
     fans = fan_in_and_fan_out(shape)
     for std, weight, words, args in _kaiming(fans, place.groups):
         for family, scheme in ((NORMAL, "kaiming_normal"), (UNIFORM, "kaiming_uniform")):
-            yield Candidate(family, std / family.std, weight, f"{scheme} {words}", scheme, args, fans)
+            if family is UNIFORM or "a" not in args:  # a = √5 is for the uniform bound 1/√fan alone
+                yield Candidate(family, std / family.std, weight, f"{scheme} {words}", scheme, args, fans)
     for gain, weight in _XAVIER.items():
         std = gain * math.sqrt(2.0 / sum(fans))
         words = "" if gain == 1.0 else f" gain {gain:.4g}"
@@ -125,7 +126,7 @@ def _kaiming(fans: tuple[int, int], groups: int) -> Iterator[tuple[float, float,
             yield gain / math.sqrt(fan), weight, f"{which}, {nonlinearity}", args
         yield 1.0 / math.sqrt(3.0 * fan), 0.5, f"{which}, a=√5", {"a": math.sqrt(5.0), "mode": mode}
     if groups > 1:
-        args = {"mode": "fan_out", "nonlinearity": "relu"}
+        args = {"mode": "fan_out/groups", "nonlinearity": "relu"}
         yield math.sqrt(2.0 * groups / fan_out), 0.5, "fan_out/groups, relu", args
 
 

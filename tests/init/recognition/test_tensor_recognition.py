@@ -207,3 +207,11 @@ def test_looking_leaves_the_tensor_and_the_generators_alone():
     before, state = tensor.clone(), torch.get_rng_state()
     told(tensor)
     assert torch.equal(tensor, before) and torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_depthwise_kernel():
+    """EfficientNet's fan_out/groups is fan_in there; one without groups is another."""
+    layer = nn.Conv2d(256, 256, 3, groups=256)
+    nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / 9))
+    found = told(layer.weight, place_of(layer, "weight"))
+    assert (found.words, found.also) == ("kaiming_normal fan_in, relu", ("kaiming_normal fan_out/groups, relu",))
