@@ -14,6 +14,7 @@ from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
+from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
@@ -95,7 +96,8 @@ def inspect(
         all_uses=uses,
         statistics=statistics,
     )
-    return Inspection(**vars(show(subject, request)))
+    with collector_at_rest():
+        return Inspection(**vars(show(subject, request)))
 
 
 def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:

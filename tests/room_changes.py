@@ -19,20 +19,24 @@ PACKAGE = Path(paraminspect.__file__).parent
 
 
 def files_entered(*argv: str) -> list[Path]:
-    """Return the files of the package in the order in which a function of theirs, not their body, is first called."""
+    """Return the files of the package in the order in which a function of theirs is first called.
+
+    By the second run of the command: the first one imports everything, in an order that no reader follows.
+    """
     entered: dict[str, None] = {}
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and frame.f_code.co_name != "<module>":
+        if event == "call":
             entered.setdefault(frame.f_code.co_filename)
 
     before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(list(argv))
+        sys.setprofile(note)
+        try:
             main(list(argv))
-    finally:
-        sys.setprofile(before)
+        finally:
+            sys.setprofile(before)
     return [path.relative_to(PACKAGE) for path in map(Path, entered) if path.is_relative_to(PACKAGE)]
 
 

@@ -17,8 +17,6 @@ from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
 from paraminspect.cli.session import DONE, FAILED
 from paraminspect.errors import UserError
-from paraminspect.isolation.process import collector_at_rest
-from paraminspect.isolation.user_code import forget
 
 INTERRUPTED = 130
 _COMPLETE = "_PARAMINSPECT_COMPLETE"
@@ -114,9 +112,7 @@ def main(argv: list[str]) -> int:
     0 done, 1 a check found something, 2 could not do the job, 130 interrupted, 141 the reader went away.
     """
     try:
-        with collector_at_rest():
-            forget()  # what the code of an earlier run has set for its own later code
-            return _run(argv)
+        return _run(argv)
     except output.ReaderGone:
         return output.BROKEN_PIPE
     except KeyboardInterrupt:

@@ -12,12 +12,10 @@ from paraminspect.experiments.ranking import steadiest, verdicts_of
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.experiments.trials import Bench
-from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Comparison, Report
 
 
-@collector_at_rest()
 def compare(
     contenders: Sequence[Contender],
     sizes: Sequence[Size],

@@ -20,7 +20,6 @@ from paraminspect.experiments.measured import (
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
@@ -28,7 +27,6 @@ from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
 BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
 
 
-@collector_at_rest()
 def grad(
     subject: Subject,
     request: Request,

@@ -20,12 +20,10 @@ from paraminspect.experiments.state_dict_file import save
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Initialisation, Report
 
 
-@collector_at_rest()
 def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file: Path | None = None) -> Report:
     """Measure, apply the rules, measure again; no forward runs but that of a scheme which goes by a batch.
 

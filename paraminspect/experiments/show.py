@@ -7,12 +7,10 @@ from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.process import collector_at_rest
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Report
 
 
-@collector_at_rest()
 def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
     """Apply the rules, measure, run the passes; afterwards the module is as it was, save for the rules.
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.report import Gradient, Init, Parameter, Values
-from paraminspect.report.merge import merge_figures
 
 _Same = TypeVar("_Same")
 _ROUNDING = "zero (rounding)"

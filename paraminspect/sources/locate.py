@@ -9,6 +9,7 @@ from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
+from paraminspect.isolation.user_code import forget
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.text import SUFFIXES, names_in, read_source
@@ -37,6 +38,7 @@ def find(source: str) -> Spec | Reference:
     A spec is a file, ``-``, or a built-in name (a file of that name wins). Raises UserError when there is no such
     thing, or it is of a kind that cannot be read.
     """
+    forget()  # what the code of an earlier SOURCE has set for its own later code
     if is_reference(source) and not os.path.lexists(source) and not source.endswith(SUFFIXES) and "://" not in source:
         check_target(source)
         return Reference(source)

@@ -97,11 +97,11 @@ def prepare(
     _check_seed(seed)
     _check_loss(loss)
     inputs = parse_inputs(input or ())
-    rules = option_rules(scheme, bias, rule or ())
     keywords = parse_keywords(arg or ())
     own_rules: tuple[BoundRule, ...] = ()
     if isinstance(found, Reference):
         found = replace(found, args=keywords)
+        rules = option_rules(scheme, bias, rule or ())
         bind_rules((rule for rule in rules if not is_reference(rule.scheme)), allow_code=False)
         _begin(seed or 0, device)
     else:
@@ -116,6 +116,7 @@ def prepare(
             device=found.device if device is None else check_device(device, "--device"),
         )
         found = _checked(spec, backward)
+        rules = option_rules(scheme, bias, rule or ())
         loss, seed_per_parameter = found.loss, seed_per_parameter or found.seed_per_parameter
         own_rules = bind_rules(found.init, allow_code, seed_per_parameter)
     given_rules = bind_rules(rules, True, seed_per_parameter)  # code that is named on the command line may run

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paraminspect.analysis.statistics.merge import Moments, exponent_of, two_sum
 from paraminspect.report import Number
-from paraminspect.report.merge import Moments, exponent_of, two_sum
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]

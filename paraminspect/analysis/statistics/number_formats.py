@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from paraminspect.analysis.statistics.block_figures import Array, Counts, Floats, moments_of
-from paraminspect.report.merge import Moments
+from paraminspect.analysis.statistics.merge import Moments
 
 _NUMPY = {
     torch.bool: np.bool_,

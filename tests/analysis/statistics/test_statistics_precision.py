@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings, strategies as st
 from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.block_figures import moments_of, weighted_moments_of
 from paraminspect.analysis.statistics.elements import share
+from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat
 from paraminspect.analysis.statistics.tensor_values import measure
-from paraminspect.report.merge import Moments, merge, merge_all, repeat
 from tests.analysis.statistics.exact_figures import assert_figures, assert_moments, is_root
 
 FLOATS = {torch.float64: 64, torch.float32: 32, torch.float16: 16}
