@@ -23,6 +23,7 @@ from paraminspect.report import Values
 SIDE: Final = 192  # rows and columns of the sample
 OFF_CENTRE: Final = 4.5  # standard errors of the mean
 CLAMP: Final = 2.0  # where trunc_normal_ cuts unless told otherwise
+NEAR: Final = 0.15
 LEVELS: Final = 8  # different values that a tensor has at most that was set piece by piece
 _FAMILY_WEIGHT: Final = {NORMAL: 1.0, UNIFORM: 1.0, CUT: 0.2}
 
@@ -116,7 +117,16 @@ def _drawn(tensor: torch.Tensor, figures: Whole, values: Values, place: Place) -
     guesses = tuple(_tested(_shares(candidates), block))
     fits = any(one.candidate.scheme == "default" and one.p_value >= REFUSED for one in guesses)
     refuted = not fits and (first is not None or figures.count >= MANY)
-    return replace(judged(guesses, figures.count, tensor.dim()), refuted=refuted)
+    found = judged(guesses, figures.count, tensor.dim())
+    if isinstance(first, Candidate) and _nearly(found, first):
+        found = unrecognised(f"{found.words} fits, which is {first.words} no more", found.p_value)
+    return replace(found, refuted=refuted)
+
+
+def _nearly(found: Recognition, first: Candidate) -> bool:
+    """Tell whether a scale that is fitted comes close to the default of the layer: so do weights after a few steps."""
+    fitted = found.scheme == first.family.name and found.moments is None
+    return fitted and abs(found.args["b" if first.family is UNIFORM else "std"] / first.scale - 1.0) < NEAR
 
 
 _Weighed = list[tuple[Candidate, Whole, float]]

@@ -215,3 +215,12 @@ def test_a_depthwise_kernel():
     nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / 9))
     found = told(layer.weight, place_of(layer, "weight"))
     assert (found.words, found.also) == ("kaiming_normal fan_in, relu", ("kaiming_normal fan_out/groups, relu",))
+
+
+@pytest.mark.parametrize("build", [lambda: nn.LSTM(32, 64), lambda: nn.Embedding(300, 32)])
+def test_what_is_nearly_the_default_is_not_a_distribution_of_its_own(build):
+    """After a few steps the bound is 6 % further out."""
+    for owner in build().modules():
+        for leaf, parameter in owner.named_parameters(recurse=False):
+            found = told(parameter.detach() * 1.06, place_of(owner, leaf))
+            assert (found.scheme, found.refuted) == ("", True)
