@@ -23,7 +23,7 @@ _COMPLETE = "_PARAMINSPECT_COMPLETE"
 _HELP = "Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."
 _EPILOG = (
     "Without SOURCE a command takes the built-in spec mlp. "
-    "Exit codes: 0 done, 1 a check found something, 2 could not do it, 130 interrupted, 141 the reader left."
+    "Exit codes: 0 done, 2 could not do it, 130 interrupted, 141 the reader left."
 )
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -109,7 +109,7 @@ def _root(
 def main(argv: list[str]) -> int:
     """Run one command line and return its exit code; no exception comes out.
 
-    0 done, 1 a check found something, 2 could not do the job, 130 interrupted, 141 the reader went away.
+    0 done, 2 could not do the job, 130 interrupted, 141 the reader went away.
     """
     try:
         return _run(argv)

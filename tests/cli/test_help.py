@@ -46,9 +46,8 @@ Commands:
   schema   The JSON Schema of a spec or of the report.
   help     The manual: specs, schemes, gradients, sharing, scripts.
 
-  Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
-  a check found something, 2 could not do it, 130 interrupted, 141 the reader
-  left.
+  Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 2
+  could not do it, 130 interrupted, 141 the reader left.
 """
 
 CODE = """\
