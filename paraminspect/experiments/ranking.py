@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import Final
 
 from paraminspect.report import Course, Signal, SignalLayer, Trial, Verdict
-
-_PREFERRED: Final = {"critical": 0, "default": 1}
 
 
 def trial_of(
@@ -134,8 +131,8 @@ class _Standing:
 def steadiest(trials: Sequence[Trial]) -> tuple[str | None, str | None]:
     """Return the scheme that keeps the signal best at every size, and the reason; None where none carries one.
 
-    Fewer directions that vanish or explode come first, then the smaller unsteadiness. Of schemes that the measurement
-    cannot tell apart it is ``critical``, which is solved for the activation at hand, else the model as it is built.
+    Fewer directions that vanish or explode come first, then the smaller unsteadiness. None also where the measurement
+    cannot tell any two of them apart.
     """
     standings = sorted(_standings(trials), key=lambda one: (one.faults, one.unsteadiness))
     if not standings:
@@ -144,8 +141,9 @@ def steadiest(trials: Sequence[Trial]) -> tuple[str | None, str | None]:
         return None, "too few layers to tell: a trend takes three"
     first = standings[0]
     alike = [one for one in standings if one.faults == first.faults and _near(one, first)]
-    best = min(alike, key=lambda one: _PREFERRED.get(one.scheme.partition(":")[0], len(_PREFERRED)))
-    return best.scheme, _reason(best, [one for one in alike if one is not best], standings[len(alike) :])
+    if len(alike) == len(standings) > 1:
+        return None, _no_difference(alike)
+    return first.scheme, _reason(first, alike[1:], [one for one in standings if one not in alike])
 
 
 def _near(one: _Standing, best: _Standing) -> bool:
@@ -173,6 +171,13 @@ def _reason(best: _Standing, alike: Sequence[_Standing], others: Sequence[_Stand
     if others:
         parts.append(f"next is {others[0].scheme}, {_summary(others[0])}")
     return "; ".join(parts)
+
+
+def _no_difference(alike: Sequence[_Standing]) -> str:
+    """Return who cannot be told apart, the nearest to 1 with its factors."""
+    names = _listed([one.scheme for one in alike])
+    unsteady = "none is steady both ways, and there is " if alike[0].faults else ""
+    return f"{unsteady}no difference beyond the tolerance between {names}; nearest to 1: {_summary(alike[0])}"
 
 
 def _summary(standing: _Standing) -> str:

@@ -403,7 +403,7 @@ def trial(scheme: str, forward: Course, backward: Course, width: int | None = No
 
 
 STEADY, GONE = course(1.01), course(0.0, "dead")
-SLOW = course(0.86, "steady", "power law")
+SLOW, SINKING = course(0.86, "steady", "power law"), course(0.5, "vanishing")
 RANKED = {
     "the factors nearest to 1": (
         [trial("a", course(0.5, "vanishing"), course(0.5, "vanishing")), trial("b", STEADY, course(0.98))],
@@ -417,22 +417,31 @@ RANKED = {
         "steady (0.86 per layer, a power law in depth) forward and steady (0.86 per layer, a power law in depth) "
         "backward; next is a, steady (1 per layer) forward and exploding (1.21 per layer) backward",
     ),
-    "the first of those that are alike": (
+    "no difference": (
         [trial("a", STEADY, STEADY), trial("b", STEADY, STEADY), trial("c", STEADY, course(1.04))],
+        None,
+        "no difference beyond the tolerance between a, b and c; "
+        "nearest to 1: steady (1.01 per layer) forward and steady (1.01 per layer) backward",
+    ),
+    "no difference from the model as it is built": (
+        [trial("default", STEADY, course(1.03)), trial("a", STEADY, STEADY)],
+        None,
+        "no difference beyond the tolerance between a and default; "
+        "nearest to 1: steady (1.01 per layer) forward and steady (1.01 per layer) backward",
+    ),
+    "no difference, and none steady": (
+        [trial("a", SINKING, STEADY), trial("b", SINKING, STEADY)],
+        None,
+        "none is steady both ways, and there is no difference beyond the tolerance between a and b; "
+        "nearest to 1: vanishing (0.5 per layer) forward and steady (1.01 per layer) backward",
+    ),
+    "the nearest of two, and one that is worse": (
+        [trial("default", STEADY, course(1.03)), trial("a", STEADY, STEADY), trial("b", SINKING, SINKING)],
         "a",
-        "steady (1.01 per layer) forward and steady (1.01 per layer) backward; b and c are as good within the tolerance",
+        "steady (1.01 per layer) forward and steady (1.01 per layer) backward; default is as good within the "
+        "tolerance; next is b, vanishing (0.5 per layer) forward and vanishing (0.5 per layer) backward",
     ),
-    "critical of those that are alike": (
-        [trial("a", STEADY, STEADY), trial("critical:nonlinearity=tanh", STEADY, course(1.03))],
-        "critical:nonlinearity=tanh",
-        "steady (1.01 per layer) forward and steady (1.03 per layer) backward; a is as good within the tolerance",
-    ),
-    "else the model as it is built": (
-        [trial("a", STEADY, STEADY), trial("default", STEADY, course(1.03))],
-        "default",
-        "steady (1.01 per layer) forward and steady (1.03 per layer) backward; a is as good within the tolerance",
-    ),
-    "but not of those that are not": (
+    "critical too has to be steady": (
         [trial("a", STEADY, STEADY), trial("critical", STEADY, course(1.2))],
         "a",
         "steady (1.01 per layer) forward and steady (1.01 per layer) backward; "
