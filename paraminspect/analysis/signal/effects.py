@@ -144,12 +144,17 @@ class ActivationEffect(Effect):
 
     def dead(self, before: State | None, samples: int) -> float | None:
         """Return the share of units that theory expects to be 0 for the whole batch, its samples being alike."""
-        if self.name not in ("relu", "relu6") or before is None or before.k is None or not _is_plain(before):
+        if not is_rectifier(self.name, self.params) or before is None or before.k is None or not _is_plain(before):
             return None
         q, k = mean_of(before.q), mean_of(before.k)
         with contextlib.suppress(*NO_ANSWER):
             return theory.dead_share(samples, min(max(k / q, 0.0), 1.0)) if q > 0 else None
         return None
+
+
+def is_rectifier(name: str, params: Mapping[str, Any]) -> bool:
+    """Tell whether a function is 0 for everything below 0, as relu is; nn.ReLU6 is a hardtanh from 0 to 6."""
+    return name in ("relu", "relu6") or (name == "hardtanh" and params.get("min_val", -1.0) == 0)
 
 
 def _uniform(before: State) -> float:

@@ -120,7 +120,7 @@ def saturated_share(activation: Tensor, name: str, params: Mapping[str, float | 
         low, high = float(params.get("min_val", -1.0)), float(params.get("max_val", 1.0))
         if math.isinf(low) or math.isinf(high):
             return None
-        flat = (found <= low) | (found >= high)
+        flat = (found >= high) | ((found <= low) & (low != 0))  # at 0 it is off, as a relu is: see `dead_share`
     elif name == "hardsigmoid":
         flat = (found <= 0) | (found >= 1)
     else:

@@ -50,6 +50,7 @@ from paraminspect.analysis.signal.effects import (
     ScaleEffect,
     ShiftEffect,
     SumEffect,
+    is_rectifier,
 )
 from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
@@ -60,7 +61,6 @@ from paraminspect.modules.nested_tensors import argument_tensors
 _ZERO: Final = Law(0.0, 0.0)
 _ONE: Final = Law(1.0, 1.0)
 _OPAQUE: Final = Effect()
-_RECTIFIERS: Final = ("relu", "relu6")
 _CHANNELS_FIRST: Final = ("batch_norm", "instance_norm", "group_norm")
 _SHOWS: Final = {"T", "mT", "H", "mH", "data"}  # attributes that hold the elements
 _ERRORS: Final = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -252,7 +252,7 @@ class Tracer(TorchFunctionMode):
         row.activation, row.activated, node.ends = str(done), node, row
         row.out = node.measured = measure.figures(output)
         units = row.units if row.units is not None and row.units < output.dim() else output.dim() - 1
-        row.dead = measure.dead_share(output, units) if done.name in _RECTIFIERS else None
+        row.dead = measure.dead_share(output, units) if is_rectifier(done.name, done.params) else None
         row.saturated = measure.saturated_share(output, done.name, done.params)
         if self._histograms:
             row.out_histogram = measure.histogram(output)

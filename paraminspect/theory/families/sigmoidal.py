@@ -40,14 +40,17 @@ def _softsign() -> Form:
 
 
 def _hardtanh(min_val: float, max_val: float) -> Form:
-    """Return z cut off at both bounds; one that is infinite is no breakpoint, and φ does not saturate there."""
+    """Return z cut off at both bounds; one that is infinite is no breakpoint, and φ does not saturate there.
+
+    At 0 it is a rectifier's off, as relu6 below: a unit may be dead, but is not saturated.
+    """
     ends = tuple(end for end in (min_val, max_val) if math.isfinite(end))
     return Form(
         lambda z: np.clip(z, min_val, max_val),
         lambda z: np.where((z > min_val) & (z < max_val), 1.0, 0.0),
         ends,
         PIECEWISE_LINEAR,
-        (min_val, max_val) if len(ends) == 2 else None,
+        (-math.inf if min_val == 0 else min_val, max_val) if len(ends) == 2 else None,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paraminspect.analysis.signal import figures
 from paraminspect.report import Signal
 from tests.analysis.signal.following import draw, signal
 
@@ -80,6 +81,24 @@ def test_a_layer_that_is_cut_off_on_one_side_is_expected_and_not_saturated() -> 
     assert first.activation == "hardtanh:min_val=-0.5,max_val=inf"
     assert first.saturated is None
     assert first.expected.out.rms == pytest.approx(first.out.rms, rel=0.1)
+
+
+@pytest.mark.parametrize("cut", [nn.ReLU6(), nn.Hardtanh(0.0, 2.0), lambda x: x.clamp(0.0, 6.0)])
+def test_below_0_a_cut_at_0_is_off_and_not_saturated(cut: Callable[[Tensor], Tensor]) -> None:
+    first = found(cut).layers[0]
+    high = 2.0 if isinstance(cut, nn.Hardtanh) and not isinstance(cut, nn.ReLU6) else 6.0
+    assert first.pre.rms is not None and first.saturated is not None and first.dead is not None
+    above = (1.0 - math.erf(high / first.pre.rms / math.sqrt(2.0))) / 2.0
+    assert first.saturated == pytest.approx(above, abs=0.02)
+    assert first.expected.saturated == pytest.approx(above, abs=0.02)
+    assert first.expected.dead is not None
+
+
+def test_above_its_bound_a_relu6_is_saturated_and_below_0_dead() -> None:
+    y = torch.tensor([[-1.0, 7.0, 1.0, 0.0], [-2.0, 1.0, 9.0, 0.5]]).clamp(0.0, 6.0)
+    assert figures.saturated_share(y, "hardtanh", {"min_val": 0.0, "max_val": 6.0}) == 2 / 8
+    assert figures.saturated_share(y, "hardtanh", {"min_val": 0.5, "max_val": 6.0}) == (2 + 4) / 8
+    assert figures.dead_share(y, 1) == 1 / 4
 
 
 NO_ANSWER = {
