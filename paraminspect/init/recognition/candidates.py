@@ -64,7 +64,8 @@ class Candidate:
 
     def other_fan(self, other: Candidate) -> bool:
         """Tell whether one of the two counts fan_in and the other fan_out."""
-        return {self.args.get("mode"), other.args.get("mode")} == {"fan_in", "fan_out"}
+        modes = {self.args.get("mode"), other.args.get("mode")}
+        return self.fans is not None and self.fans[0] != self.fans[1] and modes == {"fan_in", "fan_out"}
 
     @property
     def moments(self) -> ExpectedMoments:
@@ -136,7 +137,8 @@ def _cut(fans: tuple[int, int]) -> Iterator[Candidate]:
     yield Candidate(CUT, 1.0 / math.sqrt(fan_in) / CUT.std, 1.0, "lecun_normal", "lecun_normal", {}, fans)
     for mode, fan, scale in (("fan_in", fan_in, 2.0), ("fan_out", fan_out, 2.0), ("fan_avg", sum(fans) / 2, 1.0)):
         args = {"scale": scale, "mode": mode, "distribution": "truncated_normal"}
-        words = f"truncated_normal variance {scale:g}/{mode}"
+        which = "fan_in = fan_out" if fan_in == fan_out and mode != "fan_avg" else mode
+        words = f"truncated_normal {which}, variance {scale:g}/fan"
         yield Candidate(CUT, math.sqrt(scale / fan) / CUT.std, 0.5, words, "variance_scaling", args, fans)
 
 
