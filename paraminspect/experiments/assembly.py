@@ -6,7 +6,7 @@ import contextlib
 import math
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import filterfalse
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from paraminspect import __version__
-from paraminspect.analysis.inventory import Inventory, count
+from paraminspect.analysis.inventory import Inventory, TensorEntry, count
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value, uses_of
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.measured import Measured, Start
@@ -39,6 +39,7 @@ from paraminspect.report import (
 )
 from paraminspect.sources.examples import doubt
 from paraminspect.text.escape import clean, some_names
+from paraminspect.text.numbers import plural
 
 
 def report_of(
@@ -95,6 +96,7 @@ def _notes(measured: Measured, passes: ForwardBackward | None, request: Request)
     scope, subject = measured.scope, measured.subject
     parameters = scope.inventory.of_kind("parameter")
     yield from scope.inventory.notes
+    yield from _without_numbers(parameters)
     if passes is not None:
         yield from _changes(scope.whole, subject.module)
         yield from passes.notes
@@ -111,6 +113,14 @@ def _notes(measured: Measured, passes: ForwardBackward | None, request: Request)
             if outside:
                 layer = f"layer {scope.layer!r}"
                 yield f"{entry.name!r} of {layer} is one Parameter with {', '.join(outside)}, outside of it"
+
+
+def _without_numbers(parameters: Sequence[TensorEntry]) -> Iterator[str]:
+    """Say which parameters of a model that is only in part materialised hold no numbers."""
+    meta = [entry.name for entry in parameters if not entry.lazy and entry.tensor.is_meta]
+    if meta and len(meta) < len(parameters):
+        tensors = plural(len(parameters), "tensor")
+        yield f"{len(meta):,} of {tensors} are on the meta device and hold no numbers: {some_names(meta)}"
 
 
 def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:

@@ -186,8 +186,11 @@ def accounts(rules: Sequence[BoundRule], applied: Mapping[int, FillRecord]) -> t
     own = [one for key, one in applied.items() if not isinstance(one.target, ComputedTarget) or id(one.target) == key]
     matched = Counter(fill.number for fill in {fill for one in own for fill in one.fills})
     kept = Counter(one.fills[-1].number for one in own)
+    nowhere = (one for one in own if isinstance(one.target, StoredTarget) and one.target.parameter.is_meta)
+    meta = Counter(fill.number for fill in {fill for one in nowhere for fill in one.fills})
     return tuple(
-        RuleApplied(str(rule.rule), rule.rule.where, matched[number], kept[number]) for number, rule in enumerate(rules)
+        RuleApplied(str(rule.rule), rule.rule.where, matched[number], kept[number], meta[number])
+        for number, rule in enumerate(rules)
     )
 
 

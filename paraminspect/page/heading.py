@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from paraminspect.page.parts import Entries, Page, Part
@@ -65,10 +66,18 @@ def experiment(report: Report, view: View) -> list[str]:
         parts += _forward(report.forward)
     elif report.command != "init":
         parts.append("no forward")
-    parts.append(word(environment.device))
+    parts.append(_devices(report))
     parts.append(f"torch {word(environment.torch)}" if environment.torch else "")
     parts.append(f"paraminspect {word(environment.paraminspect)}" if view.on_paper else "")
     return list(filter(None, parts))
+
+
+def _devices(report: Report) -> str:
+    """Return the device of the parameters; where they are on several, how many tensors are on each."""
+    counts = Counter(row.device for row in report.parameters if row.kind == "parameter")
+    if len(counts) < 2:
+        return word(report.environment.device)
+    return ", ".join(f"{plural(count, 'tensor')} on {word(device)}" for device, count in counts.items())
 
 
 def _forward(forward: Forward) -> list[str]:

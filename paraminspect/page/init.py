@@ -9,7 +9,7 @@ from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
-from paraminspect.page.remarks import nonfinite_values, notes, remarks
+from paraminspect.page.remarks import nonfinite_values, notes, remarks, uninitialised
 from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
@@ -66,16 +66,20 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     named = ((row.name, note) for row in rows if row.init for note in row.init.notes)
     yield from notes("note", named, None if view.width is None else _MOST_NOTES)
     yield from nonfinite_values(row for row in rows if row.kind == "parameter")
+    yield from uninitialised(report)
     yield from conformity(report)
     yield from _digest(report, found)
 
 
 def _rules(found: Initialisation) -> Iterator[Line]:
     for one in found.rules:
-        if one.kept:
+        if one.meta:
+            filled = f"to {plural(one.matched - one.meta, 'tensor')}" if one.matched > one.meta else "to no tensor"
+            yield "applied", f"{code(one.rule)} {filled}: {one.meta:,} on the meta device hold no numbers"
+        elif one.kept:
             yield "applied", f"{code(one.rule)} to {plural(one.matched, 'tensor')}"
     for one in found.rules:
-        if not one.kept:
+        if not one.kept and not one.meta:
             of = "the only tensor" if one.matched == 1 else f"all {one.matched:,} tensors"
             yield "no effect", f"{code(one.rule)}: later rules filled {of} it had filled"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from paraminspect.page.parts import Line
 from paraminspect.report import Gradient, Parameter, Report, Values
 from paraminspect.text.escape import code
-from paraminspect.text.numbers import and_more, plural, size, some_of
+from paraminspect.text.numbers import and_more, figure, plural, size, some_of
 
 _MOST_NOTES = 8
 _MOST_ANSWERS = 6
@@ -98,6 +98,21 @@ def _amount(rows: Sequence[Parameter]) -> str:
 def nonfinite_values(rows: Iterable[Parameter]) -> Iterator[Line]:
     """Yield a line for every tensor with NaN or infinities, up to a limit: its other figures leave them out."""
     return _nonfinite("values", [(row.name, row.values) for row in rows if row.values])
+
+
+_LARGEST, _SMALLEST = 1e10, 1e-30  # magnitudes that weights have, with orders of magnitude to spare
+
+
+def uninitialised(report: Report) -> Iterator[Line]:
+    """Yield the parameters whose largest magnitude no weights have: memory as it was, as after ``to_empty``."""
+    found = []
+    for row in _of_kind(report, "parameter"):
+        if row.values is not None and row.values.min is not None and row.values.max is not None:
+            largest = max(-row.values.min, row.values.max)
+            if largest > _LARGEST or 0 < largest < _SMALLEST:
+                found.append(f"{code(row.name)} ({figure(largest)})")
+    if found:
+        yield "values", f"of a size that no weights have, as in memory that nothing initialised: {some_of(found)}"
 
 
 def nonfinite_gradients(rows: Iterable[Parameter]) -> Iterator[Line]:

@@ -102,12 +102,16 @@ class Init:
 
 @dataclass(frozen=True)
 class RuleApplied:
-    """Say what one rule of initialisation came to: how many tensors it filled, and how many no later rule filled."""
+    """Say what one rule of initialisation came to: how many tensors it filled, and how many no later rule filled.
+
+    `meta` of those that it filled are on the meta device, where there is nothing to fill.
+    """
 
     rule: str
     where: str
     matched: int
     kept: int
+    meta: int = 0
 
 
 @dataclass(frozen=True)

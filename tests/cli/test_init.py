@@ -134,7 +134,7 @@ def test_where_values_are_unknown_so_are_the_digests(run: Run) -> None:
 def test_other_commands_take_none(run: Run) -> None:
     report = run("show", "mlp", "--scheme", "normal", "--json").report
     assert report["initialisation"] == {
-        "rules": [{"rule": "*weight*=normal", "where": "--scheme", "matched": 2, "kept": 2}],
+        "rules": [{"rule": "*weight*=normal", "where": "--scheme", "matched": 2, "kept": 2, "meta": 0}],
         "seed_per_parameter": False,
         "digest": None,
         "saved": None,
