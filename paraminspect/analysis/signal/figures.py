@@ -128,22 +128,46 @@ def saturated_share(activation: Tensor, name: str, params: Mapping[str, float | 
     return int(torch.count_nonzero(flat)) / found.numel()
 
 
-def symmetric_units(rows: Tensor, bias: Tensor | None) -> int | None:
-    """Count the units that have the weights, and the bias, of an earlier one, to the bit (0 and −0 are one)."""
-    if rows.is_meta:
+def equal_units(rows: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Return a number for each unit, the same for those that have the same weights, and the same bias, to the bit.
+
+    0 and −0 are one. None where no two units are alike, or the numbers are unknown.
+    """
+    if rows.is_meta or rows.numel() == 0 or _different(rows.detach().flatten(1)[:, :_TELLING]):
         return None
-    if rows.numel() == 0 or _different(rows.detach().flatten(1)[:, :_TELLING]):
-        return 0
     step = max(_HASHED // max(rows[0].numel(), 1), 1)
     hashes = torch.cat([_hashed(part.flatten(1)) for part in torch.split(rows.detach(), step)])
     if bias is not None and bias.shape == rows.shape[:1]:
         hashes = hashes + _hashed(bias.detach()[:, None]) * _ODD
-    return rows.shape[0] - int(torch.unique(hashes).numel())
+    found, numbers = torch.unique(hashes, return_inverse=True)
+    return None if found.numel() == rows.shape[0] else numbers
+
+
+def symmetric_units(numbers: Tensor, grad: Tensor, units: int) -> int:
+    """Count the units that have the weights of an earlier one, and the gradient: they will learn the same.
+
+    `numbers` are those of `equal_units`, `grad` is the gradient of what the layer returned, whose dimension `units`
+    counts the units: of the same input, the weights get the same gradient where this is the same, but for rounding.
+    """
+    rows = grad.detach().movedim(units, 0).flatten(1)
+    near = _ROUNDED * torch.finfo(grad.dtype).eps * float(rows.abs().max())
+    found, left = 0, torch.arange(rows.shape[0], device=grad.device)
+    for _ in range(_MOST_KINDS):
+        if left.numel() < 2:
+            break
+        first, others = left[0], left[1:]
+        same = (numbers[others] == numbers[first]) & ((rows[others] - rows[first]).abs().amax(1) <= near)
+        found += int(same.sum())
+        left = others[~same]
+    return found
 
 
 def _different(rows: Tensor) -> bool:
     """Tell whether no two of some short rows are the same."""
     return int(torch.unique(_hashed(rows)).numel()) == rows.shape[0]
+
+
+_ROUNDED, _MOST_KINDS = 64.0, 256  # times eps: what two sums of the same terms may differ by; kinds of units
 
 
 _ODD = 0x9E3779B97F4A7C15 - 2**64  # 2^64 over the golden ratio, as a signed number

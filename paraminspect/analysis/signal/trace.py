@@ -111,6 +111,7 @@ def follow(
         phase = "backward"
         with room(), contain():
             _send_back(output, tracer, [parameter for _, parameter in named], trace)
+        tracer.symmetry.settle()
         del output
     except KeyboardInterrupt:
         raise

@@ -55,6 +55,7 @@ from paraminspect.analysis.signal.effects import (
 from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
 from paraminspect.analysis.signal.states import Law
+from paraminspect.analysis.signal.symmetry import Symmetry
 from paraminspect.analysis.signal.weights import Weights, version
 from paraminspect.modules.nested_tensors import argument_tensors
 
@@ -89,6 +90,7 @@ class Tracer(TorchFunctionMode):
         self._histograms = histograms
         self._nodes: dict[int, tuple[weakref.ref[Tensor], Node, int]] = {}
         self._pending: tuple[Node, Row, Tensor] | None = None
+        self.symmetry = Symmetry()
         self._grad_fns: list[Any] = []  # see Watch.nodes: let go from the last to the first
 
     def start(self, tensor: Tensor) -> Node:
@@ -221,7 +223,7 @@ class Tracer(TorchFunctionMode):
         row = self._row(node, output, "weighted", width=done.width, units=done.units)
         row.parameter, row.fan_in, row.grouped = id(own), done.fan_in, done.grouped
         if self._thorough and done.rows is not None:
-            row.symmetric = measure.symmetric_units(done.rows, done.bias)
+            self.symmetry.note_layer(node, row, done.rows, done.bias)
         return node
 
     def _norm(self, done: ops.Norm, source: Node, output: Tensor) -> Node:
@@ -302,7 +304,7 @@ class Tracer(TorchFunctionMode):
             row.pre_histogram = measure.histogram(output)
         self._pending = node, row, output
         if output.requires_grad:
-            self._await(output, row)
+            self._await(output, node, row)
         return row
 
     def _measure_pending(self) -> None:
@@ -313,13 +315,14 @@ class Tracer(TorchFunctionMode):
             row.rank = measure.effective_rank(output) if row.units else None
         self._pending = None
 
-    def _await(self, output: Tensor, row: Row) -> None:
+    def _await(self, output: Tensor, node: Node, row: Row) -> None:
         """Arrange to measure the gradient that arrives at what a layer returned."""
 
         def note(grad: Tensor | None) -> None:
             if grad is not None:
                 with torch.no_grad(), torch._C.DisableTorchFunction():
                     row.grad = measure.figures(grad)
+                    self.symmetry.note_gradient(node, row, grad)
 
         output.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
         self._grad_fns.append(output.grad_fn)
