@@ -128,14 +128,17 @@ class Rules:
         typer.Option(
             "--scheme",
             metavar="SCHEME",
-            help="Initialise weights: normal, normal:std=0.01, file.py:func.",
+            help="Initialise weights that mix inputs: normal, normal:std=0.01, file.py:func.",
             autocompletion=_schemes,
         ),
     ] = None
     bias: Annotated[
         str | None,
         typer.Option(
-            "--bias", metavar="SCHEME", help="Initialise biases: zeros, constant:val=1.", autocompletion=_schemes
+            "--bias",
+            metavar="SCHEME",
+            help="Initialise biases, those of norms left out: zeros, constant:val=1.",
+            autocompletion=_schemes,
         ),
     ] = None
     rule: Annotated[

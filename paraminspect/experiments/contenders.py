@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.init.schemes.registry import bind
+from paraminspect.init.target_search import targets_in
 from paraminspect.isolation.importing import check_target, is_reference
 from paraminspect.spec.model import Rule
 
 if TYPE_CHECKING:
-    from paraminspect.analysis.inventory import TensorEntry
+    from torch import nn
+
     from paraminspect.modules.subject import Subject
     from paraminspect.sources.setup import Setup
 
@@ -34,10 +36,10 @@ class Contender:
     optional: bool = False
     perhaps: BoundRule | None = None
 
-    def rules_for(self, parameters: Sequence[TensorEntry]) -> list[BoundRule]:
-        """Return the rules, the one for what need not be there only where one of the parameters is for it."""
-        names = [name for entry in parameters for name in entry.names]
-        return [rule for rule in self.rules if rule is not self.perhaps or any(map(rule.matches, names))]
+    def rules_for(self, module: nn.Module) -> list[BoundRule]:
+        """Return the rules, the one for what need not be there only where the module has a parameter for it."""
+        targets = targets_in(module)
+        return [rule for rule in self.rules if rule is not self.perhaps or any(map(rule.names_of, targets))]
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
         sharing=find_sharing(scope.inventory, scope.inside(subject.ties), values),
         counted=counted_by_torch(scope.module),
         lazy=frozenset(id(entry.tensor) for entry in entries if entry.lazy),
-        initialisation=Initialisation(accounts(rules, applied), apart) if rules else None,
+        initialisation=Initialisation(accounts(rules, applied, subject.module), apart) if rules else None,
     )
 
 

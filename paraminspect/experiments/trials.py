@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,28 +19,16 @@ from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.grad import BUILT
 from paraminspect.experiments.measured import guarded, moments_of
 from paraminspect.experiments.ranking import trial_of
-from paraminspect.init.apply import apply_rules
+from paraminspect.init.apply import accounts, apply_rules
 from paraminspect.init.calibration import scale_to_batch
-from paraminspect.init.rules import BoundRule
+from paraminspect.init.fill_record import FillRecord
+from paraminspect.init.rules import BoundRule, left_in_words
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.nested_tensors import same_bits, tensors_in
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.report import Failure, Forward, Trial
-from paraminspect.text.numbers import some_of
 
-_MATRIX = 2
 _WHY_NOT = ("no gradient comes back", "the input", "the signal could not be followed")
-
-
-@dataclass(frozen=True)
-class _RuleExcept(BoundRule):
-    """A rule that leaves out some of the names it would match."""
-
-    exceptions: frozenset[str] = frozenset()
-
-    def matches(self, name: str) -> bool:
-        """Tell whether the glob matches a name, and that is no exception."""
-        return name not in self.exceptions and super().matches(name)
 
 
 @dataclass
@@ -103,9 +91,10 @@ class Bench:
         inventory = take_inventory(module)
         with _values_kept(inventory) if subject.foreign else contextlib.nullcontext(), guarded(inventory) as mode:
             batch = draw_batch(make_input)
-            rules = contender.rules_for(inventory.of_kind("parameter"))
-            rules = [self._except_vectors(rule, inventory) for rule in rules]
+            rules = contender.rules_for(module)
             applied = apply_rules(module, rules, subject.seed or 0)
+            if first:
+                self._note_what_is_left(subject, rules, applied)
             applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))
             moments = moments_of(inventory, applied, subject.source.kind)
             self._note(subject, batch)
@@ -120,17 +109,17 @@ class Bench:
                     contain=lambda: around(subject.foreign, mode),
                 )
 
-    def _except_vectors(self, rule: BoundRule, inventory: Inventory) -> BoundRule:
-        """Let ``--scheme`` leave weights of one dimension alone, the gains of norms, unless there are no others."""
-        if rule.rule.weights_or_biases != "weight":
-            return rule
-        found = [entry for entry in inventory.of_kind("parameter") if any(map(rule.matches, entry.names))]
-        vectors = [entry for entry in found if not entry.lazy and len(entry.shape) < _MATRIX]
-        if not vectors or len(vectors) == len(found):
-            return rule
-        names = some_of([entry.name for entry in vectors])
-        self.notes.setdefault("vectors", f"the schemes are for weights of two dimensions or more; as built: {names}")
-        return _RuleExcept(**vars(rule), exceptions=frozenset(name for entry in vectors for name in entry.names))
+    def _note_what_is_left(
+        self, subject: Subject, rules: Sequence[BoundRule], applied: Mapping[int, FillRecord]
+    ) -> None:
+        """Say once what the schemes are not for: gains of normalisation layers, and the like."""
+        for rule, found in zip(rules, accounts(rules, applied, subject.module), strict=True):
+            if found.norms or found.others:
+                kind = rule.rule.weights_or_biases
+                left = left_in_words(kind, found.norms, found.others)
+                first = [*found.norms, *found.others][0]
+                note = f"the schemes leave {left} as built; --rule '{first}=SCHEME' reaches one"
+                self.notes.setdefault(f"left {kind}", note)
 
     def _note(self, subject: Subject, batch: Batch) -> None:
         """Describe the input that every scheme sees first."""

@@ -12,7 +12,7 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.custom_scheme import CustomScheme
 from paraminspect.init.fill_record import Fill, FillRecord, with_interactions
-from paraminspect.init.rules import seed_of
+from paraminspect.init.rules import left_in_words, seed_of
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import diluted
@@ -47,16 +47,16 @@ def _plan(module: nn.Module, rules: Sequence[BoundRule]) -> list[_PlannedFill]:
     """Return every fill in order; raises UserError naming all the rules that match nothing."""
     targets = targets_in(module) if rules else []
     plan: list[_PlannedFill] = []
-    idle: list[Rule] = []
+    idle: list[BoundRule] = []
     for number, rule in enumerate(rules):
         chosen = _chosen(rule, targets)
         for target, names in chosen:
             fill = Fill(len(plan), number, str(rule.rule), names)
             plan.append(_PlannedFill(fill, rule, rule.scheme, target))
         if not chosen:
-            idle.append(rule.rule)
+            idle.append(rule)
     if idle:
-        raise _no_match([name for target in targets for name in target.names], idle)
+        raise _no_match(targets, idle)
     return [replace(planned, scheme=_closed(module, planned)) for planned in plan]
 
 
@@ -65,7 +65,7 @@ def _chosen(rule: BoundRule, targets: Sequence[Target]) -> list[tuple[Target, tu
 
     With a computed weight goes what it is stored in: a rule that matches both means the weight.
     """
-    matched = [(target, tuple(filter(rule.matches, target.names))) for target in targets]
+    matched = [(target, rule.names_of(target)) for target in targets]
     matched = [(target, names) for target, names in matched if names]
     parts = {id(part) for target, _ in matched if isinstance(target, ComputedTarget) for part in target.stored}
     return [
@@ -75,19 +75,41 @@ def _chosen(rule: BoundRule, targets: Sequence[Target]) -> list[tuple[Target, tu
     ]
 
 
-def _no_match(names: list[str], rules: list[Rule]) -> UserError:
-    near = filter(None, (did_you_mean(rule.params, names) for rule in rules if not rule.weights_or_biases))
-    hint = next(near, f"parameters: {some_names(names)}")
-    if len(rules) == 1:
-        return UserError(_idle(rules[0]), where=rules[0].where, hint=hint, code="glob-matches-nothing")
-    each = "; ".join(f"{rule.where} {_idle(rule)}" for rule in rules)
-    return UserError(f"{len(rules)} rules match nothing: {each}", hint=hint, code="glob-matches-nothing")
+def _no_match(targets: Sequence[Target], idle: Sequence[BoundRule]) -> UserError:
+    names = [name for target in targets for name in target.names]
+    rules = [one.rule for one in idle]
+    near = [did_you_mean(rule.params, names) for rule in rules if not rule.weights_or_biases]
+    left = [target for target in targets if any(rule.leaves(target) for rule in idle)]
+    reach = f"--rule '{left[0].names[0]}=SCHEME' reaches one" if left else ""
+    hint = next(filter(None, [*near, reach]), f"parameters: {some_names(names)}")
+    where, message = rules[0].where, _idle(idle[0], targets)
+    if len(rules) > 1:
+        each = "; ".join(f"{rule.rule.where} {_idle(rule, targets)}" for rule in idle)
+        where, message = "", f"{len(rules)} rules match nothing: {each}"
+    return UserError(message, where=where, hint=hint, code="glob-matches-nothing")
 
 
-def _idle(rule: Rule) -> str:
-    if rule.weights_or_biases:
-        return f"no parameter is a {rule.weights_or_biases}: none has it in the last part of its name"
-    return f"{rule.params!r} matches no parameter"
+def _idle(rule: BoundRule, targets: Sequence[Target]) -> str:
+    """Say what a rule looked for, and what of that kind there is instead."""
+    kind = rule.rule.weights_or_biases
+    if not kind:
+        return f"{rule.rule.params!r} matches no parameter"
+    norms, others = _left(rule, targets)
+    if not norms and not others:
+        return f"no parameter is a {kind}: none has it in the last part of its name"
+    wanted = "a weight that mixes inputs" if kind == "weight" else "a bias but of normalisation layers"
+    is_one = len(norms) + len(others) == 1
+    return f"no parameter is {wanted}; there {'is' if is_one else 'are'} {left_in_words(kind, norms, others)}"
+
+
+def _left(rule: BoundRule, targets: Sequence[Target]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the first names of what ``--scheme`` or ``--bias`` leaves alone: that of norms, and other weights."""
+    from paraminspect.modules.mixing_weights import is_of_norm
+
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for target in filter(rule.leaves, targets):
+        found[any(is_of_norm(owner, leaf) for owner, leaf in target.owners)].append(target.names[0])
+    return tuple(found[True]), tuple(found[False])
 
 
 # --- filling them ------------------------------------------------------------------------------------------------
@@ -104,7 +126,7 @@ def apply_rules(module: nn.Module, rules: Sequence[BoundRule], seed: int = 0) ->
     plan = _plan(module, rules)
     for planned in plan:
         with _naming(planned.rule.rule):
-            _check(planned)
+            _check(planned, plan)
     done: dict[int, FillRecord] = {}
     apart = any(planned.rule.seed_per_parameter for planned in plan)
     with generators_kept() if apart else contextlib.nullcontext():
@@ -130,13 +152,35 @@ def _closed(module: nn.Module, planned: _PlannedFill) -> BoundScheme | CustomSch
         return planned.scheme.for_parameter(module, planned.fill.names[0])
 
 
-def _check(planned: _PlannedFill) -> None:
+def _example(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> str:
+    """Return a rule, as it stands on the command line or in a spec, that fills what the scheme can; "" for none.
+
+    It is about parameters that the rule matches: all that end in ``.weight``, where they all fit, else the first.
+    """
+    scheme, rule = planned.scheme, planned.rule
+    if isinstance(scheme, CustomScheme) or " " in rule.rule.where:  # of compare's: one of several schemes
+        return ""
+    fills = [one for one in plan if one.rule is rule and one.target.known_shape is not None]
+    fits = {name: not scheme.lack(one.target.shape) for one in fills for name in one.fill.names}
+    weights = [fit for name, fit in fits.items() if name.endswith(".weight")]
+    first = next((name for name, fit in fits.items() if fit), "")
+    glob = "*.weight" if weights and all(weights) else first
+    in_spec = not rule.rule.where.startswith("--")
+    return glob and (f"params: {glob!r}" if in_spec else f"--rule '{glob}={rule.scheme.name}'")
+
+
+def _check(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> None:
     target, name = planned.target, planned.fill.names[0]
     target.refuse()
     if planned.rule.needs_batch and isinstance(target, ComputedTarget):
         message = f"{planned.scheme.name} scales what is stored; {name!r} is {target.note}"
         raise UserError(message, hint="leave it out of the rule", code="not-invertible")
-    planned.scheme.check(name, target.shape, target.dtype)
+    try:
+        planned.scheme.check(name, target.shape, target.dtype)
+    except UserError as error:
+        example = _example(planned, plan) if error.code == "wrong-shape" else ""
+        hint = f"{error.hint}, e.g. {example}" if example else error.hint
+        raise UserError(error.message, where=error.where, hint=hint, code=error.code) from error
 
 
 def _run(planned: _PlannedFill, seed: int, done: dict[int, FillRecord]) -> None:
@@ -178,20 +222,32 @@ def _describe(planned: _PlannedFill, outcome: Outcome, before: FillRecord | None
 # --- what rules came to ------------------------------------------------------------------------------------------
 
 
-def accounts(rules: Sequence[BoundRule], applied: Mapping[int, FillRecord]) -> tuple[RuleApplied, ...]:
-    """Return for each rule how many parameters it filled, and in how many of them no later one followed.
+def accounts(
+    rules: Sequence[BoundRule], applied: Mapping[int, FillRecord], module: nn.Module
+) -> tuple[RuleApplied, ...]:
+    """Return for each rule how many parameters it filled, in how many of them no later one followed, and what it left.
 
-    A computed weight counts, what it is stored in does not.
+    A computed weight counts, what it is stored in does not. What another rule filled is not left.
     """
     own = [one for key, one in applied.items() if not isinstance(one.target, ComputedTarget) or id(one.target) == key]
     matched = Counter(fill.number for fill in {fill for one in own for fill in one.fills})
     kept = Counter(one.fills[-1].number for one in own)
     nowhere = (one for one in own if isinstance(one.target, StoredTarget) and one.target.parameter.is_meta)
     meta = Counter(fill.number for fill in {fill for one in nowhere for fill in one.fills})
+    untouched = [one for one in (targets_in(module) if rules else ()) if not _is_filled(one, applied)]
     return tuple(
-        RuleApplied(str(rule.rule), rule.rule.where, matched[number], kept[number], meta[number])
+        RuleApplied(
+            str(rule.rule), rule.rule.where, matched[number], kept[number], meta[number], *_left(rule, untouched)
+        )
         for number, rule in enumerate(rules)
     )
+
+
+def _is_filled(target: Target, applied: Mapping[int, FillRecord]) -> bool:
+    """Tell whether a rule filled a target, or what a computed one is stored in."""
+    if isinstance(target, StoredTarget):
+        return id(target.parameter) in applied
+    return isinstance(target, ComputedTarget) and any(id(part) in applied for part in target.stored)
 
 
 def constructed(owner: nn.Module, name: str, parameter: nn.Parameter) -> FillRecord | None:

@@ -47,6 +47,11 @@ class ComputedTarget:
         return tuple(self.before.shape)
 
     @property
+    def known_shape(self) -> tuple[int, ...]:
+        """Return the shape of the weight, which is never unknown."""
+        return self.shape
+
+    @property
     def dtype(self) -> str:
         """Return the dtype of the weight, e.g. ``float32``."""
         return str(self.before.dtype).removeprefix("torch.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError
 from paraminspect.init.custom_scheme import CustomScheme, load_scheme
@@ -13,6 +14,12 @@ from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.registry import bind, is_function_reference
 from paraminspect.init.schemes.scheme import parse_scheme
 from paraminspect.spec.model import Rule
+from paraminspect.text.numbers import plural, some_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from paraminspect.init.target import Target
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,41 @@ class BoundRule:
         """Tell whether the scheme goes by what the layers return on a batch."""
         return self.scheme.needs_batch
 
-    def matches(self, name: str) -> bool:
-        """Tell whether the rule's glob matches a parameter's full name."""
-        if self.rule.weights_or_biases:
-            return self.rule.weights_or_biases in name.rpartition(".")[2]
-        return fnmatchcase(name, self.rule.params)
+    def names_of(self, target: Target) -> tuple[str, ...]:
+        """Return the names by which the rule fills a target; none where it does not.
+
+        A glob is about the full name alone. ``--scheme`` fills the weights that mix inputs, ``--bias`` the biases that
+        are no shifts of normalisation layers, see `modules.mixing_weights`.
+        """
+        if not self.rule.weights_or_biases:
+            return tuple(name for name in target.names if fnmatchcase(name, self.rule.params))
+        owners = zip(target.names, target.owners, strict=True)
+        return tuple(name for name, (owner, leaf) in owners if self._is_for(owner, leaf, target))
+
+    def _is_for(self, owner: nn.Module, leaf: str, target: Target) -> bool:
+        from paraminspect.modules.mixing_weights import is_of_norm, mixes_inputs
+
+        kind = self.rule.weights_or_biases
+        if kind not in leaf:
+            return False
+        return mixes_inputs(owner, leaf, target.known_shape) if kind == "weight" else not is_of_norm(owner, leaf)
+
+    def leaves(self, target: Target) -> bool:
+        """Tell whether the target is called what ``--scheme`` or ``--bias`` is for, and is left alone all the same."""
+        kind = self.rule.weights_or_biases
+        return bool(kind) and any(kind in leaf for _, leaf in target.owners) and not self.names_of(target)
+
+
+def left_in_words(kind: str, norms: Sequence[str], others: Sequence[str]) -> str:
+    """Say how many tensors ``--scheme`` (of the `kind` weight) or ``--bias`` leaves alone, and name the first.
+
+    For example ``2 gains of normalisation layers (1.weight, 4.weight)``.
+    """
+    gains = plural(len(norms), "gain" if kind == "weight" else "shift")
+    layers = "a normalisation layer" if len(norms) == 1 else "normalisation layers"
+    found = [f"{gains} of {layers} ({some_of(norms)})"] if norms else []
+    found += [f"{plural(len(others), f'other {kind}')} of single elements ({some_of(others)})"] if others else []
+    return " and ".join(found)
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -57,7 +94,7 @@ def option_rules(scheme: str | None, bias: str | None, rules: Iterable[str]) -> 
     for text in rules:
         glob, equals, wanted = text.partition("=")
         if not (glob and equals and wanted):
-            hint = "write GLOB=SCHEME, e.g. --rule '0.*=normal:std=0.02'"
+            hint = "write GLOB=SCHEME, e.g. --rule '*=normal:std=0.02'"
             raise UserError(f"{text!r} is not a rule", where="--rule", hint=hint, code="bad-option")
         found.append(_option("--rule", wanted, glob, ""))
     return tuple(found)

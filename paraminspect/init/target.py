@@ -44,6 +44,10 @@ class Target(Protocol):
         """Return the shape to fill."""
 
     @property
+    def known_shape(self) -> tuple[int, ...] | None:
+        """Return the shape, None for a lazy Parameter."""
+
+    @property
     def dtype(self) -> str:
         """Return the dtype to fill, e.g. ``float32``."""
 
@@ -69,15 +73,20 @@ class StoredTarget:
         return tuple(self.parameter.shape)
 
     @property
+    def known_shape(self) -> tuple[int, ...] | None:
+        """Return the Parameter's shape, None before the first forward of a lazy one."""
+        from torch.nn.parameter import is_lazy
+
+        return None if is_lazy(self.parameter) else self.shape
+
+    @property
     def dtype(self) -> str:
         """Return the Parameter's dtype, e.g. ``float32``."""
         return str(self.parameter.dtype).removeprefix("torch.")
 
     def refuse(self) -> None:
         """Raise UserError for a lazy Parameter."""
-        from torch.nn.parameter import is_lazy
-
-        if is_lazy(self.parameter):
+        if self.known_shape is None:
             message = f"parameter {self.names[0]!r} has no shape before the first forward"
             raise UserError(message, hint="give the layer its sizes", code="lazy-parameter")
 

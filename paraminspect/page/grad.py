@@ -10,7 +10,7 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import forgotten, nonfinite_gradients, remarks, unknown_gradients
+from paraminspect.page.remarks import forgotten, left_alone, nonfinite_gradients, remarks, unknown_gradients
 from paraminspect.page.several import in_a_word
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
@@ -172,5 +172,6 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[Line
     yield from summary_lines(report, uses, view.on_paper)
     if not view.on_paper:
         yield from forgotten(report)
+    yield from left_alone(report)
     if report.signal:
         yield from signal_lines(report.signal)

@@ -9,11 +9,11 @@ from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
-from paraminspect.page.remarks import nonfinite_values, notes, remarks, uninitialised
+from paraminspect.page.remarks import left_alone, nonfinite_values, notes, remarks, uninitialised
 from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
-from paraminspect.report import Init, Initialisation, Parameter, Report
+from paraminspect.report import Init, Initialisation, Parameter, Report, RuleApplied
 from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural, some_of
 
@@ -61,8 +61,12 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     if view.on_paper:
         yield from remarks(report)
     yield from _rules(found)
-    yield from _overridden([row.init for row in rows if row.init])
-    yield from _untouched([row for row in rows if not row.init or row.init.scheme == "default"])
+    yield from _overridden(found, [row.init for row in rows if row.init])
+    yield from left_alone(report)
+    left = {name for one in found.rules for name in (*one.norms, *one.others)}
+    yield from _untouched(
+        [row for row in rows if row.name not in left and (not row.init or row.init.scheme == "default")]
+    )
     named = ((row.name, note) for row in rows if row.init for note in row.init.notes)
     yield from notes("note", named, None if view.width is None else _MOST_NOTES)
     yield from nonfinite_values(row for row in rows if row.kind == "parameter")
@@ -75,19 +79,26 @@ def _rules(found: Initialisation) -> Iterator[Line]:
     for one in found.rules:
         if one.meta:
             filled = f"to {plural(one.matched - one.meta, 'tensor')}" if one.matched > one.meta else "to no tensor"
-            yield "applied", f"{code(one.rule)} {filled}: {one.meta:,} on the meta device hold no numbers"
+            yield "applied", f"{code(_as_given(one))} {filled}: {one.meta:,} on the meta device hold no numbers"
         elif one.kept:
-            yield "applied", f"{code(one.rule)} to {plural(one.matched, 'tensor')}"
+            yield "applied", f"{code(_as_given(one))} to {plural(one.matched, 'tensor')}"
     for one in found.rules:
         if not one.kept and not one.meta:
             of = "the only tensor" if one.matched == 1 else f"all {one.matched:,} tensors"
-            yield "no effect", f"{code(one.rule)}: later rules filled {of} it had filled"
+            yield "no effect", f"{code(_as_given(one))}: later rules filled {of} it had filled"
 
 
-def _overridden(inits: Sequence[Init]) -> Iterator[Line]:
+def _as_given(rule: RuleApplied) -> str:
+    """Spell a rule as the user did: ``--scheme`` and ``--bias`` are no globs, for they leave out what norms hold."""
+    return f"{rule.where} {rule.rule.partition('=')[2]}" if rule.where in ("--scheme", "--bias") else rule.rule
+
+
+def _overridden(found: Initialisation, inits: Sequence[Init]) -> Iterator[Line]:
+    spelled = {one.rule: _as_given(one) for one in found.rules}
     replaced = Counter((init.overridden, init.rule or init.scheme) for init in inits if init.overridden)
     for (earlier, rule), times in replaced.items():
-        yield "overridden", f"{', '.join(map(code, earlier))} by {code(rule)} in {plural(times, 'tensor')}"
+        before, after = [code(spelled.get(one, one)) for one in earlier], code(spelled.get(rule, rule))
+        yield "overridden", f"{', '.join(before)} by {after} in {plural(times, 'tensor')}"
 
 
 def _untouched(left: Sequence[Parameter]) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from paraminspect.init.rules import left_in_words
 from paraminspect.page.parts import Line
 from paraminspect.report import Gradient, Parameter, Report, Values
 from paraminspect.text.escape import code
@@ -13,6 +14,7 @@ from paraminspect.text.numbers import and_more, figure, plural, size, some_of
 _MOST_NOTES = 8
 _MOST_ANSWERS = 6
 _MOST_ROWS = 20
+_FOR = {"weight": "weights that mix inputs", "bias": "biases of other layers"}
 
 
 def remarks(report: Report) -> Iterator[Line]:
@@ -41,6 +43,16 @@ def unknown_gradients(report: Report) -> Iterator[Line]:
     """Yield why gradients are unknown, where that is for what holds the parameters."""
     rows = [row for row in report.parameters if row.gradient and row.gradient.status == "unknown"]
     yield from _notes("stored", rows)
+
+
+def left_alone(report: Report) -> Iterator[Line]:
+    """Yield what ``--scheme`` and ``--bias`` left alone though it is called weight or bias, and what reaches it."""
+    for one in report.initialisation.rules if report.initialisation else ():
+        if one.norms or one.others:
+            kind = "bias" if one.where == "--bias" else "weight"
+            left = left_in_words(kind, [code(name) for name in one.norms], [code(name) for name in one.others])
+            first = code(f"--rule '{[*one.norms, *one.others][0]}=SCHEME'")
+            yield "left", f"{left}, as built: {code(one.where)} is for {_FOR[kind]}; {first} reaches one"
 
 
 def forgotten(report: Report) -> Iterator[Line]:

@@ -9,7 +9,7 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import constants, nonfinite_values, recognised, remarks, uninitialised
+from paraminspect.page.remarks import constants, left_alone, nonfinite_values, recognised, remarks, uninitialised
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
@@ -93,4 +93,5 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     if any(row.gradient for row in report.parameters):
         yield from summary_lines(report, UsesByParameter(report), view.on_paper)
     yield from not_attributed(report)
+    yield from left_alone(report)
     yield from conformity(report)

@@ -105,6 +105,9 @@ class RuleApplied:
     """Say what one rule of initialisation came to: how many tensors it filled, and how many no later rule filled.
 
     `meta` of those that it filled are on the meta device, where there is nothing to fill.
+    Of ``--scheme``, which is for the weights that mix inputs, and of ``--bias`` it also has the names of what is called
+    weight or bias and was left as it was: `norms` are those of normalisation layers, `others` are weights that act on
+    one element each.
     """
 
     rule: str
@@ -112,6 +115,8 @@ class RuleApplied:
     matched: int
     kept: int
     meta: int = 0
+    norms: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

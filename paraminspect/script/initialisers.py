@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from paraminspect.errors import UserError
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, sources
-from paraminspect.init.target import padding_rows
+from paraminspect.init.target import Target, padding_rows
 from paraminspect.init.target_search import targets_in
+from paraminspect.modules.mixing_weights import is_norm
 from paraminspect.script.network import module_expression, quoted, walk
 from paraminspect.sources.sequential import build
 from paraminspect.spec.inputs import layer_dtypes
@@ -20,7 +21,7 @@ from paraminspect.spec.model import LayerItem, Ref, Spec
 if TYPE_CHECKING:
     from torch import nn
 
-
+_MATRIX = 2
 _MATCHING = '''\
 def matching(wanted):
     """Yield each parameter once that has a name for which wanted(name) is true."""
@@ -35,6 +36,13 @@ def seed_for(parameter):
     name = next(name for name, other in net.named_parameters() if other is parameter)
     digest = hashlib.sha256(f"{seed}:{{name}}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "little"))'''
+_NORMS = """\
+norms = {{
+    f"{{path}}.{{name}}"
+    for path, module in net.named_modules(remove_duplicate=False)
+    if isinstance(module, {kinds})
+    for name, _ in module.named_parameters(recurse=False)
+}}"""
 _PAD = """\
 for module in net.modules():
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.padding_idx is not None:
@@ -72,6 +80,7 @@ def fill_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
     written = [_rule_statement(rule, spec) for rule in rules]
     if _has_streams(rules):
         written = ["with torch.random.fork_rng():\n" + textwrap.indent("\n\n".join(written), "    ")]
+    written = [*_norms(rules, spec), *written]
     return [*written, _PAD] if _fills_padding(rules, spec) else written
 
 
@@ -85,8 +94,8 @@ def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
         isinstance(item, LayerItem) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)
     ):
         return False
-    padded = [target.names for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
-    return any(rule.matches(name) for names in padded for name in names for rule in rules)
+    padded = [target for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
+    return any(rule.names_of(target) for target in padded for rule in rules)
 
 
 def _rule_statement(rule: BoundRule, spec: Spec) -> str:
@@ -96,12 +105,38 @@ def _rule_statement(rule: BoundRule, spec: Spec) -> str:
         net = _on_meta(spec)
         settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matches(net, rule).values()]
         return "\n".join(_line(replace(rule, scheme=one), attribute, spec) for attribute, one in settled)
-    kind = rule.rule.weights_or_biases
-    test = f'{quoted(kind)} in name.rpartition(".")[2]' if kind else f"fnmatchcase(name, {quoted(rule.rule.params)})"
-    line = _line(rule, "parameter", spec)
+    (test, matrices), line = _tests(rule, spec), _line(rule, "parameter", spec)
     if _shares(spec):
+        if matrices:
+            line = f"if {matrices}:\n{textwrap.indent(line, '    ')}"
         return f"for parameter in matching(lambda name: {test}):\n{textwrap.indent(line, '    ')}"
+    test = f"{test} and {matrices}" if matrices else test
     return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
+
+
+def _tests(rule: BoundRule, spec: Spec) -> tuple[str, str]:
+    """Write what is true of the name that a rule fills, and of the parameter; what changes nothing is left out."""
+    kind = rule.rule.weights_or_biases
+    if not kind:
+        return f"fnmatchcase(name, {quoted(rule.rule.params)})", ""
+    left = _left(rule, spec)
+    vectors = [target for target in left if kind == "weight" and len(target.known_shape or (0, 0)) < _MATRIX]
+    norms = " and name not in norms" if len(vectors) < len(left) else ""
+    return f'{quoted(kind)} in name.rpartition(".")[2]{norms}', f"parameter.dim() >= {_MATRIX}" if vectors else ""
+
+
+def _left(rule: BoundRule, spec: Spec) -> list[Target]:
+    """Return what is called weight or bias, and is not for the rule's ``--scheme`` or ``--bias``."""
+    return list(filter(rule.leaves, targets_in(_on_meta(spec))))
+
+
+def _norms(rules: tuple[BoundRule, ...], spec: Spec) -> Iterator[str]:
+    """Yield the statement that collects the names which the tests call `norms`, where one of them does."""
+    loops = [rule for rule in rules if _is_loop(rule) and rule.rule.weights_or_biases]
+    if any(" norms" in _tests(rule, spec)[0] for rule in loops):
+        owners = [owner for rule in loops for target in _left(rule, spec) for owner, _ in target.owners]
+        kinds = sorted({f"nn.{type(owner).__name__}" for owner in owners if is_norm(owner)})
+        yield _NORMS.format(kinds=kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})")
 
 
 def _line(rule: BoundRule, target: str, spec: Spec) -> str:
@@ -121,8 +156,8 @@ def _on_meta(spec: Spec) -> nn.Module:
 
 def _matches(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
     """Return the parameters that a rule matches: all the names of each, and the one by which the rule finds it."""
-    found = ((target.names, next(filter(rule.matches, target.names), "")) for target in targets_in(net))
-    return {names: name for names, name in found if name}
+    found = ((target.names, rule.names_of(target)) for target in targets_in(net))
+    return {names: matched[0] for names, matched in found if matched}
 
 
 def _is_loop(rule: BoundRule) -> bool:

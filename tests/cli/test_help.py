@@ -66,9 +66,10 @@ Options:
                         2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
   --loss NAME           sum, mean, mse, cross_entropy or random. Or your own:
                         file.py:func.
-  --scheme SCHEME       Initialise weights: normal, normal:std=0.01,
-                        file.py:func.
-  --bias SCHEME         Initialise biases: zeros, constant:val=1.
+  --scheme SCHEME       Initialise weights that mix inputs: normal,
+                        normal:std=0.01, file.py:func.
+  --bias SCHEME         Initialise biases, those of norms left out: zeros,
+                        constant:val=1.
   --rule GLOB=SCHEME    Initialise what the glob matches. Repeatable.
   --seed-per-parameter  Draw each parameter from the seed and its name alone,
                         whatever else there is.

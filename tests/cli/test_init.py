@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,17 @@ def test_where_values_are_unknown_so_are_the_digests(run: Run) -> None:
 def test_other_commands_take_none(run: Run) -> None:
     report = run("show", "mlp", "--scheme", "normal", "--json").report
     assert report["initialisation"] == {
-        "rules": [{"rule": "*weight*=normal", "where": "--scheme", "matched": 2, "kept": 2, "meta": 0}],
+        "rules": [
+            {
+                "rule": "*weight*=normal",
+                "where": "--scheme",
+                "matched": 2,
+                "kept": 2,
+                "meta": 0,
+                "norms": [],
+                "others": [],
+            }
+        ],
         "seed_per_parameter": False,
         "digest": None,
         "saved": None,
@@ -304,7 +315,6 @@ def test_the_file_holds_the_state_and_how_it_came_about(run: Run, models: str, t
     net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4))
     net[2].weight = net[0].weight
     nn.init.normal_(net[0].weight)
-    nn.init.normal_(net[1].weight)
     state = net.state_dict()
     found = load_file(path)
     assert sorted([*found, "2.weight"]) == sorted(state)
@@ -406,3 +416,90 @@ def test_a_full_disk_leaves_what_was_there(run: Run, tmp_path: Path, monkeypatch
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"error: {where}cannot write '{path}': {reason}\n"
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("out.safetensors", "old")]
+
+
+# --- what mixes inputs, and what does not -----------------------------------------------------------------------------
+
+
+def test_kaiming_of_a_network_with_norms_is_torchs(run: Run) -> None:
+    report = run("init", "cnn", "--scheme", "kaiming_normal:nonlinearity=relu", "--bias", "zeros", "--json").report
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, 16, 3, padding=1, bias=False),
+            bn1=nn.BatchNorm2d(16),
+            conv2=nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+            bn2=nn.BatchNorm2d(32),
+            fc=nn.Linear(32, 10),
+        )
+    )
+    for layer in (net.conv1, net.conv2, net.fc):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(net.fc.bias)
+    rows = [row for row in report["parameters"] if row["kind"] == "parameter"]
+    assert [(row["name"], row["values"]["l2"]) for row in rows] == [
+        (name, pytest.approx(p.detach().double().norm().item(), rel=1e-12)) for name, p in net.named_parameters()
+    ]
+    assert report["initialisation"]["rules"] == [
+        {
+            "rule": "*weight*=kaiming_normal:nonlinearity=relu",
+            "where": "--scheme",
+            "matched": 3,
+            "kept": 3,
+            "meta": 0,
+            "norms": ["bn1.weight", "bn2.weight"],
+            "others": [],
+        },
+        {
+            "rule": "*bias*=zeros",
+            "where": "--bias",
+            "matched": 1,
+            "kept": 1,
+            "meta": 0,
+            "norms": ["bn1.bias", "bn2.bias"],
+            "others": [],
+        },
+    ]
+
+
+LEFT = """\
+applied    --scheme normal to 3 tensors
+left       2 gains of normalisation layers (bn1.weight, bn2.weight), as built: --scheme is for weights that mix inputs; \
+--rule 'bn1.weight=SCHEME' reaches one
+untouched  bn1.bias, bn2.bias, fc.bias: as torch's constructor drew them
+"""
+
+
+def test_what_is_left_is_a_line_in_every_command(run: Run) -> None:
+    flags = ("cnn", "--scheme", "normal")
+    assert LEFT in run("init", *flags).out
+    line = LEFT.splitlines()[1].removeprefix("left       ")
+    assert (
+        "- left: 2 gains of normalisation layers (`bn1.weight`, `bn2.weight`), as built: `--scheme` is for weights "
+        "that mix inputs; `--rule 'bn1.weight=SCHEME'` reaches one\n"
+    ) in run("init", *flags, "-f", "markdown").out
+    for command in ("show", "grad"):
+        assert line in run(command, *flags).out
+        assert "left " not in run(command, "cnn").out.replace("left out", "")
+    note = (
+        "note: the schemes leave 2 gains of normalisation layers (bn1.weight, bn2.weight) as built; "
+        "--rule 'bn1.weight=SCHEME' reaches one\n"
+    )
+    assert run("compare", *flags, "--seeds", 1).err == note
+
+
+def test_a_rule_reaches_what_is_left(run: Run) -> None:
+    ran = run("init", "cnn", "--scheme", "normal", "--rule", "bn1.weight=zeros")
+    left = "left       1 gain of a normalisation layer (bn2.weight), as built: "
+    assert ran.code == 0 and left in ran.out
+    every = run("init", "cnn", "--scheme", "normal", "--rule", "bn?.weight=zeros")
+    assert every.code == 0 and "\nleft " not in every.out
+
+
+def test_nothing_to_fill_says_what_there_is(run: Run) -> None:
+    ran = run("init", "torch.nn:LayerNorm", "--arg", "normalized_shape=[4, 4]", "--scheme", "kaiming_normal")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: --scheme: no parameter is a weight that mixes inputs; "
+        "there is 1 gain of a normalisation layer (weight)\n  --rule 'weight=SCHEME' reaches one\n"
+    )

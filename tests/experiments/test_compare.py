@@ -280,15 +280,20 @@ def test_the_gains_of_norms_stay_as_built() -> None:
 
     report = compare([contender("default"), contender("xavier_normal"), contender("zeros")], [of_module(build)], 1)
     assert report.errors == ()
-    assert report.notes == ("the schemes are for weights of two dimensions or more; as built: 1.weight",)
+    left = "the schemes leave 1 gain of a normalisation layer (1.weight) as built; --rule '1.weight=SCHEME' reaches one"
+    assert report.notes == (left,)
     assert trials(report)["xavier_normal"].signal is not None
 
 
 def test_a_model_of_nothing_but_vectors_is_told_so() -> None:
     report = compare([contender("xavier_normal"), contender("ones")], [of_module(lambda: nn.LayerNorm(8))], 1)
-    (failure,) = report.errors
-    assert (failure.code, failure.where) == ("wrong-shape", "--scheme")
-    assert trials(report)["ones"].error is None
+    (failure,) = report.errors  # of both
+    assert (failure.code, failure.where) == ("glob-matches-nothing", "--scheme")
+    assert trials(report)["ones"].error == failure.message
+    assert failure.message == (
+        "no parameter is a weight that mixes inputs; there is 1 gain of a normalisation layer (weight); "
+        "--rule 'weight=SCHEME' reaches one"
+    )
 
 
 # --- what fails --------------------------------------------------------------------------------------------------
@@ -300,11 +305,11 @@ def test_a_scheme_that_cannot_fill_the_model_fails_alone() -> None:
     found = trials(report)
     assert found["eye"].error == (
         "eye needs 2 dimensions; parameter '0.weight' has shape (4, 3, 1); "
-        "restrict the rule to matrices; dirac is the identity of a convolution"
+        "restrict the rule to matrices; dirac is the identity of a convolution, e.g. --rule '2.weight=eye'"
     )
     assert found["dirac"].error == (
         "dirac needs 3 to 5 dimensions; parameter '2.weight' has shape (2, 20); "
-        "restrict the rule to convolutions; eye is the identity of a matrix"
+        "restrict the rule to convolutions; eye is the identity of a matrix, e.g. --rule '0.weight=dirac'"
     )
     assert [(one.code, one.message) for one in report.errors] == [
         ("wrong-shape", found["eye"].error),

@@ -52,8 +52,9 @@ def test_every_rule_that_matches_nothing_is_named_in_one_message() -> None:
 
 def test_what_each_rule_came_to() -> None:
     bound = rules("*.weight=normal", "0.weight=ones", "*.weight=zeros", "*.bias=ones", "2.bias=zeros")
-    applied = apply_rules(tied(), bound)
-    assert accounts(bound, applied) == (
+    net = tied()
+    applied = apply_rules(net, bound)
+    assert accounts(bound, applied, net) == (
         RuleApplied("*.weight=normal", "--rule", 2, 0),
         RuleApplied("0.weight=ones", "--rule", 1, 0),
         RuleApplied("*.weight=zeros", "--rule", 2, 2),

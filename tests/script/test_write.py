@@ -179,6 +179,40 @@ def test_options_go_into_the_script(run: Run) -> None:
     assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
 
 
+NORMED = {
+    "batch norm": "layers: [Conv1d: [2, 3, 3], BatchNorm1d: 3, PReLU, Flatten, Linear: [18, 4]]\ninput: [5, 2, 8]",
+    "a norm of two dimensions": "layers: [Linear: [4, 4], LayerNorm: [[4, 4]], PReLU, Linear: [4, 2]]\ninput: [2, 4, 4]",
+    "norms of two classes": "layers: [RMSNorm: [[4, 4]], LayerNorm: [[4, 4]], Linear: [4, 2]]\ninput: [2, 4, 4]",
+    "a lazy norm": "layers: [Conv1d: [2, 3, 3], LazyBatchNorm1d, Flatten, Linear: [18, 4]]\ninput: [5, 2, 8]",
+    "packed": "layers: [TransformerEncoderLayer: [8, 2, 16, 0.0]]\ninput: [3, 2, 8]",
+    "ties": (
+        "layers: [Linear: [4, 4], LayerNorm: [[4, 4]], Linear: [4, 4], LayerNorm: 4]\n"
+        "ties: [[2.weight, 0.weight]]\ninput: [2, 4, 4]"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", NORMED.values(), ids=NORMED)
+@pytest.mark.parametrize("scheme", ["kaiming_normal", "normal:std=0.02", "lsuv"])
+def test_norms_are_left_alone_in_the_script_too(run: Run, spec: Write, text: str, scheme: str) -> None:
+    if scheme == "lsuv" and "Lazy" in text:
+        scheme = "orthogonal"
+    flags = (spec(text), "--scheme", scheme, "--bias", "normal")
+    assert_same(run("show", *flags, "--values", "--json").report, execute(run("code", *flags).out))
+
+
+def test_what_a_script_leaves_alone_is_said_where_it_matters(run: Run, spec: Write) -> None:
+    plain = run("code", "mlp", "--scheme", "normal", "--bias", "zeros").out
+    assert 'if "weight" in name.rpartition(".")[2]:\n' in plain and "norms" not in plain
+    vectors = run("code", "cnn", "--scheme", "normal").out
+    assert 'if "weight" in name.rpartition(".")[2] and parameter.dim() >= 2:\n' in vectors and "norms" not in vectors
+    shifts = run("code", "cnn", "--bias", "zeros").out
+    assert 'if "bias" in name.rpartition(".")[2] and name not in norms:\n' in shifts
+    assert "isinstance(module, nn.BatchNorm2d)\n" in shifts
+    gains = run("code", spec(NORMED["norms of two classes"]), "--scheme", "normal").out
+    assert "isinstance(module, (nn.LayerNorm, nn.RMSNorm))\n" in gains
+
+
 def test_the_scheme_that_was_settled_stands_beside_its_numbers(run: Run, spec: Write) -> None:
     source = run("code", spec("layers: [Linear: [4, 3], Tanh, Linear: [3, 2]]"), "--scheme", "critical").out
     first, last = "net[0].weight, sigma_w2=1.0, sigma_b2=0.0", "net[2].weight, sigma_w2=1.0, sigma_b2=0.0"

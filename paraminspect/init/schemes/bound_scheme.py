@@ -216,7 +216,7 @@ def _advice(scheme: Scheme, name: str, shape: Shape) -> str:
     if 0 in shape:
         return "leave it out of the rule: it has nothing to fill"
     if len(shape) < 2 and "weight" in name.rpartition(".")[2]:
-        return f"name the parameters that have them, e.g. --rule '0.weight={scheme.name}'"
+        return "name the parameters that have them"
     return scheme.shape_hint
 
 

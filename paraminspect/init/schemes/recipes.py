@@ -105,7 +105,10 @@ def lsuv_(net: nn.Module, x: torch.Tensor, weights: dict[str, tuple[float, int]]
         wanted.setdefault(net.get_submodule(owner), {})[leaf] = limits
 
     def divide(
-        layer: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor | tuple[torch.Tensor, ...]
+        layer: nn.Module,
+        given: tuple[torch.Tensor, ...],
+        named: dict[str, object],
+        output: torch.Tensor | tuple[torch.Tensor, ...],
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         for leaf, (tol, max_steps) in wanted.pop(layer, {}).items():
             for _ in range(max_steps):
@@ -113,10 +116,10 @@ def lsuv_(net: nn.Module, x: torch.Tensor, weights: dict[str, tuple[float, int]]
                 if abs(std**2 - 1.0) < tol or not 0.0 < std < math.inf:
                     break
                 getattr(layer, leaf).div_(std)
-                output = layer.forward(*given)
+                output = layer.forward(*given, **named)
         return output
 
-    hooks = [layer.register_forward_hook(divide) for layer in wanted]
+    hooks = [layer.register_forward_hook(divide, with_kwargs=True) for layer in wanted]
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     with torch.no_grad(), torch.random.fork_rng():
         net(x)

@@ -104,7 +104,7 @@ class Scheme:
     unless_linear: tuple[str, ...] = ()
     biases: bool = False
     needs_batch: bool = False
-    shape_hint: str = "restrict the rule to weights, e.g. params: '*.weight'"
+    shape_hint: str = "restrict the rule to weights"
 
 
 # --- the text on the command line: ``name`` or ``name:arg=value,arg=value`` --------------------------------------

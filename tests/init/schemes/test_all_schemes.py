@@ -366,7 +366,7 @@ def test_sparse_of_an_empty_matrix():
     assert scheme.moments((0, 3)).std == 0.01
 
 
-ON_WEIGHTS = "restrict the rule to weights, e.g. params: '*.weight'"
+ON_WEIGHTS = "restrict the rule to weights"
 ON_MATRICES = "restrict the rule to matrices; dirac is the identity of a convolution"
 ON_KERNELS = "restrict the rule to convolutions; eye is the identity of a matrix"
 NOTHING = "leave it out of the rule: it has nothing to fill"
@@ -391,7 +391,7 @@ NOT_THIS = "leave it out of the rule, or use constant"
             (3,),
             "float32",
             "kaiming_normal needs at least 2 dimensions; parameter '1.weight' has shape (3,)",
-            "name the parameters that have them, e.g. --rule '0.weight=kaiming_normal'",
+            "name the parameters that have them",
         ),
         (
             "critical:nonlinearity=tanh",
@@ -399,7 +399,7 @@ NOT_THIS = "leave it out of the rule, or use constant"
             (3,),
             "float32",
             "critical needs at least 2 dimensions, or a bias; parameter 'norm.weight' has shape (3,)",
-            "name the parameters that have them, e.g. --rule '0.weight=critical'",
+            "name the parameters that have them",
         ),
         (
             "orthogonal",

@@ -133,7 +133,7 @@ SCHEMES = (
         biases=True,
         recipe="critical_",
         solve=_solve_critical,
-        shape_hint="restrict the rule to weights and biases, e.g. params: '0.*'",
+        shape_hint="restrict the rule to weights and biases",
     ),
     Scheme(
         name="mup_readout",
@@ -155,6 +155,6 @@ SCHEMES = (
         min_ndim=2,
         uses_fans=True,
         recipe="mup_readout_",
-        shape_hint="restrict the rule to the last layer's weight, e.g. params: '2.weight'",
+        shape_hint="restrict the rule to the last layer's weight",
     ),
 )
