@@ -143,8 +143,10 @@ def test_gradients_are_those_of_a_plain_backward(model: Model) -> None:
         if grad is None:
             assert row.gradient.status in (("unused", "disconnected") if row.requires_grad else ("frozen",)), row.name
         else:
-            assert row.gradient.status == ("ok" if grad.any() else "zero"), row.name
-            rms = grad.double().square().mean().sqrt().item()
+            rms, error = grad.double().square().mean().sqrt().item(), row.gradient.rounding
+            assert row.gradient.status == ("ok" if rms and error is None else "zero"), row.name
+            # what a key's bias adds to every score of a query, softmax takes out again
+            assert error is None or (rms <= error and row.name.endswith(("k_proj.bias", "key.bias"))), row.name
             assert row.gradient.rms == pytest.approx(rms, rel=1e-4, abs=1e-9), row.name
     assert not [use for use in report.uses if use.op == "(not attributed)"]
     assert all(p.grad is None for p in module.parameters())
