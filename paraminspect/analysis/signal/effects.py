@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -59,10 +59,8 @@ class IdentityEffect(Effect):
         else afterwards, two samples' product `k` is no longer known.
         """
         (before,) = states
-        if self.places and self.samples:
-            return before
         one = before if self.places else before.pooled()
-        return State(one.q, one.m, one.k if self.samples else None, one.gaussian, one.constant, one.uniform)
+        return one if self.samples else replace(one, k=None)
 
     def backward(self, grad: Field, states: Known) -> tuple[Field | None, ...]:
         """Return the gradient as it is, averaged over the places where elements moved."""
