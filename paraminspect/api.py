@@ -60,6 +60,7 @@ def inspect(
     uses: bool = False,
     values: bool = False,
     statistics: bool = True,
+    recognise: bool = False,
 ) -> Inspection:
     """Inspect a module in hand: parameters, values, one forward and backward, gradients, sharing.
 
@@ -68,7 +69,8 @@ def inspect(
     ``sum``, ``mean``, ``random``, ``mse``, ``cross_entropy`` or a function of the output. `seed` is for the numbers
     that are drawn. `params` are globs, which rows; `layer` names one module to show alone. `uses` follows every use of
     every parameter, not only of the shared ones (the command ``grad``); `values` adds the numbers of small tensors.
-    Without `statistics` no value is read: names, shapes and totals alone.
+    Without `statistics` no value is read: names, shapes and totals alone. `recognise` tells from the values how each
+    parameter was initialised, as the command ``show`` does: it takes some half a millisecond a parameter.
 
     The model, its gradients, every random number generator and torch's settings are afterwards as they were. A forward
     that raises does not raise here: the Report says so in `errors`, and still lists what is there. Raises UserError
@@ -95,6 +97,7 @@ def inspect(
         backward,
         all_uses=uses,
         statistics=statistics,
+        recognise=recognise,
     )
     with collector_at_rest():
         return Inspection(**vars(show(subject, request)))

@@ -31,5 +31,6 @@ def show(
     subject = setup.subject()
     from paraminspect.experiments.show import show as experiment
 
-    request = session.request("show", rows, values=values, forward=not no_forward, backward=not before_backward)
+    asked = {"forward": not no_forward, "backward": not before_backward, "recognise": True}
+    request = session.request("show", rows, values=values, **asked)
     return session.finish(experiment(subject, request, setup.rules), rows, printing, notes, values)

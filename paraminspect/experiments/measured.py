@@ -89,7 +89,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
     known = initialisers(entries, scope.inventory, applied, subject.source.kind)
-    if request.command == "show" and subject.source.kind == "module":
+    if request.recognise and subject.source.kind == "module":
         known = {**_recognised(scope.inventory, values), **known}
     apart = any(rule.seed_per_parameter for rule in rules)
     return Measured(

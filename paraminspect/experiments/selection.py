@@ -29,6 +29,7 @@ class Request:
     backward: bool = True
     all_uses: bool = False
     statistics: bool = True
+    recognise: bool = False
     sort: str | None = None
     top: int | None = None
 

@@ -22,7 +22,7 @@ def inits(report):
 
 
 def test_every_parameter_has_an_answer():
-    found = inits(paraminspect.inspect(network(), forward=False))
+    found = inits(paraminspect.inspect(network(), forward=False, recognise=True))
     assert {name: one.distribution for name, one in found.items()} == {
         "0.weight": "kaiming_normal fan_out, relu",
         "0.bias": "zeros",
@@ -46,7 +46,9 @@ def test_every_parameter_has_an_answer():
 
 def test_the_answer_is_no_verdict():
     """It is made of the values, which cannot fail it."""
-    assert [one for one in paraminspect.inspect(network(), forward=False).verdicts if one.about == "scheme"] == []
+    assert [
+        one for one in paraminspect.inspect(network(), forward=False, recognise=True).verdicts if one.about == "scheme"
+    ] == []
 
 
 def test_a_forward_that_writes_comes_too_late():
@@ -56,21 +58,23 @@ def test_a_forward_that_writes_comes_too_late():
             return super().forward(x)
 
     net = Writing(64, 32)
-    found = inits(paraminspect.inspect(net, torch.rand(2, 64)))
+    found = inits(paraminspect.inspect(net, torch.rand(2, 64), recognise=True))
     assert found["weight"].distribution == "uniform ±1/√fan_in (Linear's default)"
 
 
 def test_where_nothing_is_said():
     meta = nn.Linear(64, 32, device="meta")
-    assert inits(paraminspect.inspect(meta, forward=False)) == {"weight": None, "bias": None}
-    assert set(inits(paraminspect.inspect(network(), forward=False, statistics=False)).values()) == {None}
+    assert inits(paraminspect.inspect(meta, forward=False, recognise=True)) == {"weight": None, "bias": None}
+    assert set(inits(paraminspect.inspect(network(), forward=False, statistics=False, recognise=True)).values()) == {
+        None
+    }
     assert set(inits(paraminspect.inspect(network(), torch.rand(2, 256), uses=True)).values()) == {None}
 
 
 @pytest.mark.parametrize("trace", [torch.jit.script, lambda net: torch.jit.trace(net, torch.rand(2, 256))])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_scripted_modules_are_read_too(trace):
-    found = inits(paraminspect.inspect(trace(network()), forward=False))
+    found = inits(paraminspect.inspect(trace(network()), forward=False, recognise=True))
     assert found["0.weight"].distribution == "kaiming_normal fan_out, relu"
 
 
