@@ -64,7 +64,7 @@ def _factor(course: Course) -> str:
     if course.expected is not None:
         beside.append(f"expected {digits(course.expected)}")
     by_factor = course.verdict != "steady" or law_of(course) not in (_LAWS["power law"], _LAWS["constant"])
-    if by_factor and course.low is not None and course.high is not None:
+    if by_factor and not course.reason and course.low is not None and course.high is not None:
         beside.append(f"steady is {digits(course.low)} to {digits(course.high)}")
     brackets = f" ({', '.join(beside)})" if beside else ""
     between = "" if course.depths is None else f" from depth {course.depths[0]:,} to {course.depths[1]:,}"
