@@ -86,9 +86,9 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     """
     applied, batch = initialise(subject, rules)
     entries = scope.inventory.entries
+    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
-    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
     if request.recognise and subject.source.kind == "module":
         known = {**_recognised(scope.inventory, values), **known}
     apart = any(rule.seed_per_parameter for rule in rules)
