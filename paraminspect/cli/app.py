@@ -15,8 +15,9 @@ from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
-from paraminspect.cli.session import DONE, FAILED
+from paraminspect.cli.session import DONE, FAILED, tell_warnings
 from paraminspect.errors import UserError
+from paraminspect.isolation.issued_warnings import warnings_collected
 
 INTERRUPTED = 130
 _COMPLETE = "_PARAMINSPECT_COMPLETE"
@@ -38,14 +39,23 @@ class Shell(StrEnum):
 
 
 def _contained(command: Callable[..., int]) -> Callable[..., int]:
-    """Let no command end the program by itself: only the code it returns, and errors of ours, pass."""
+    """Let no command end the program by itself: only the code it returns, and errors of ours, pass.
+
+    Warnings that were issued before an error are notes before it; after Ctrl-C nothing is said.
+    """
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        try:
-            return command(**given)
-        except (SystemExit, EOFError, OSError, typer.Exit, typer.Abort) as error:
-            raise Unexpected from error
+        with warnings_collected():
+            try:
+                code = command(**given)
+            except UserError:
+                tell_warnings(given.get("quiet", False))
+                raise
+            except (SystemExit, EOFError, OSError, typer.Exit, typer.Abort) as error:
+                raise Unexpected from error
+            tell_warnings(given.get("quiet", False))
+            return code
 
     return wrapper
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from paraminspect import output
 from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError
+from paraminspect.isolation.issued_warnings import collected_warnings
 from paraminspect.report import Failure, Report
 
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ def finish(
     if not notes.quiet:
         for text in report.notes:
             output.note(text)
+    tell_warnings(notes.quiet)
     for failure in report.errors:
         output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
     return FAILED if report.errors else DONE
+
+
+def tell_warnings(quiet: bool) -> None:
+    """Say what the user's code and torch warned of so far, unless nothing but errors is wanted."""
+    for text in collected_warnings():
+        if not quiet:
+            output.note(text)

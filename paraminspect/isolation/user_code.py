@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from paraminspect.errors import UserError
+from paraminspect.isolation.issued_warnings import begin_other_run
 from paraminspect.isolation.process import is_stdout_reserved_for_good, stdout_reserved
 
 if TYPE_CHECKING:
@@ -32,12 +34,17 @@ _NETWORK = {"ConnectError", "ConnectionError", "LocalEntryNotFoundError", "Timeo
 # What the user's code has changed for the whole process, and its own later calls go by.
 _search_path: list[str] = []
 _defaults: list[tuple[torch.dtype, torch.device]] = []
+_warning_filters: list[tuple[Any, ...]] = []
 
 
 def forget() -> None:
-    """Begin anew: what earlier code of the user's put on ``sys.path`` or made torch's default is not this code's."""
+    """Begin anew: what earlier code of the user's put on ``sys.path`` or made torch's default is not this code's.
+
+    Nor are the warnings that it filtered.
+    """
     _search_path.clear()
     _defaults.clear()
+    _warning_filters.clear()
 
 
 @contextlib.contextmanager
@@ -59,11 +66,11 @@ def user_code(what: str) -> Iterator[None]:
 def contained() -> Iterator[None]:
     """Contain the user's code; what it raises, SystemExit among it, passes through as it is."""
     with contextlib.ExitStack() as undo:
-        for keep in (_endings, _folder, _imports, _signals, _torch_defaults, _stdin):
+        for keep in (_endings, _folder, _imports, _signals, _torch_defaults, _stdin, _filters):
             undo.enter_context(keep())
-        undo.enter_context(warnings.catch_warnings())
         undo.enter_context(stdout_reserved())
         with _process():
+            begin_other_run()
             yield
 
 
@@ -216,6 +223,24 @@ def _stdin() -> Iterator[None]:
     finally:
         os.dup2(saved, 0)
         os.close(saved)
+
+
+@contextlib.contextmanager
+def _filters() -> Iterator[None]:
+    """Keep the filters of warnings; those that the user's code has set are in force whenever more of it runs."""
+    with warnings.catch_warnings():
+        ours = list(warnings.filters)
+        for action, message, category, module, line in reversed(_warning_filters):
+            warnings.filterwarnings(action, _pattern(message), category, _pattern(module), line)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(Exception):
+                _warning_filters[:] = [one for one in warnings.filters if one not in ours]
+
+
+def _pattern(expression: re.Pattern[str] | str | None) -> str:
+    return expression.pattern if isinstance(expression, re.Pattern) else expression or ""
 
 
 # --- what went wrong, and where -----------------------------------------------------------------------------

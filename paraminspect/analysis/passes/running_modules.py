@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from paraminspect.analysis.statistics.batched import Queue
+from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.walk import Walk, registered
 from paraminspect.report import LayerGrad, LayerOut, Values
@@ -49,10 +50,17 @@ class Running:
         before = module_hooks.register_module_forward_pre_hook(self._enter)
         after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
         try:
-            yield
+            with attributed(self._where):
+                yield
         finally:
             before.remove()
             after.remove()
+
+    def _where(self) -> str:
+        """Return the module that runs now, for a warning it issues."""
+        if not self.stack:
+            return ""
+        return f"layer {self.current}" if self.current else "the model"
 
     def blamed(self, error: BaseException) -> Frame | None:
         """Return the innermost module whose forward raised `error`, None when it came from outside of all."""
