@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
 
-Public packages (timm, torchvision, transformers) are taken where they are installed, and named where they are not. Each
+Each line says first whether the total and the ties are those of torch. Public packages (timm, torchvision, transformers) are taken where they are installed, and named where they are not. Each
 line has the words of all seeds with how often they fell, and the time of following the signal over that of a bare
 forward and backward. An alarm is `vanishing` or `exploding`; on what trains there must be none.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import paraminspect
 from paraminspect.analysis.signal import follow, signal_over_seeds
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.sources.examples import batch_of
@@ -114,14 +115,28 @@ def bare(module: nn.Module, given: Any) -> float:
     return time.perf_counter() - start
 
 
+def counted(module: nn.Module) -> str:
+    """Hold the total and the names of every shared parameter against torch's own."""
+    report = paraminspect.inspect(module, forward=False, statistics=False)
+    names: dict[int, set[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), set()).add(name)
+    ours = {frozenset((row.name, *row.aliases)) for row in report.parameters if row.kind == "parameter"}
+    total = report.totals.parameters == sum(parameter.numel() for parameter in module.parameters())
+    ties = ours == {frozenset(each) for each in names.values()}
+    return f"total {'right' if total else 'WRONG'}, ties {'right' if ties else 'WRONG'}"
+
+
 def line(name: str, build: Build, draw: Draw, seeds: int, mode: bool | None) -> str:
     """Judge one network over seeds; `mode` is train (True), eval (False), or as it was built."""
     words: Counter[str] = Counter()
     reasons: set[str] = set()
     spent = alone = 0.0
+    known = ""
     for seed in range(seeds):
         torch.manual_seed(seed)
         module = build()
+        known = known or counted(module)
         if mode is not None:
             module.train(mode)
         given = draw()
@@ -133,7 +148,7 @@ def line(name: str, build: Build, draw: Draw, seeds: int, mode: bool | None) -> 
         reasons |= {one.reason for one in (signal.forward, signal.backward) if one.reason}
     how = {None: "", True: "train", False: "eval"}[mode]
     told = ", ".join(f"{word} ×{count}" for word, count in words.most_common())
-    return f"{name:44} {how:5} {told:44} {spent / alone:5.1f} ×  {'; '.join(sorted(reasons))[:60]}"
+    return f"{name:44} {known} {how:5} {told:44} {spent / alone:5.1f} ×  {'; '.join(sorted(reasons))[:60]}"
 
 
 def main(argv: list[str]) -> None:
