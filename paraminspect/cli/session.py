@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paraminspect.experiments.selection import Request
     from paraminspect.sources.setup import Setup
 
-DONE, FOUND, FAILED = 0, 1, 2
+DONE, FAILED = 0, 2
 
 
 def prepare(

@@ -27,7 +27,6 @@ from paraminspect.report import Cause
 
 _UNUSED = "what it returned reaches no output"
 _PAST_LOSS = "what it returned is in the output, but not in the loss"
-_RETURNS_NONE = "its backward returns None for an input that requires grad"
 
 
 @dataclass(frozen=True)
