@@ -71,7 +71,8 @@ app = typer.Typer(
     context_settings=_CONTEXT,
 )
 for _name, _entry in COMMANDS.items():
-    app.command(_name, cls=Command, context_settings=_CONTEXT, short_help=_entry.short)(
+    _examples = "\n".join(f"{PROGRAM} {example}" for example in _entry.examples)
+    app.command(_name, cls=Command, context_settings=_CONTEXT, short_help=_entry.short, epilog=_examples)(
         _contained(spread(_entry.function))
     )
 

@@ -23,22 +23,62 @@ PROGRAM: Final = "paraminspect"
 
 @dataclass(frozen=True)
 class Entry:
-    """A command, and its line in the list of commands."""
+    """A command, its line in the list of commands, and what a person may type to try it."""
 
     function: Callable[..., int]
     short: str
+    examples: tuple[str, str]
 
 
 COMMANDS: Final[Mapping[str, Entry]] = {
-    "show": Entry(show, "The whole picture: parameters, values, gradients, sharing."),
-    "init": Entry(init, "What an initialiser did: before, after, expected."),
-    "grad": Entry(grad, "What gradient reaches every parameter, use by use."),
-    "share": Entry(share, "Who shares what with whom, and what it means."),
-    "compare": Entry(compare, "Initialisation schemes side by side: which is steadiest."),
-    "edit": Entry(edit, "Change values in place; gradients and graph stay."),
-    "code": Entry(code, "The same experiment as a plain PyTorch script."),
-    "schemes": Entry(schemes, "The initialisation schemes, with formulas."),
-    "theory": Entry(theory, "What an activation does to a signal through depth."),
-    "schema": Entry(schema, "The JSON Schema of a spec or of the report."),
-    "help": Entry(help, "The manual: specs, schemes, gradients, sharing, scripts."),
+    "show": Entry(
+        show,
+        "The whole picture: parameters, values, gradients, sharing.",
+        ("show cnn", "show model.py:Net --input 8,3,32,32 --loss cross_entropy"),
+    ),
+    "init": Entry(
+        init,
+        "What an initialiser did: before, after, expected.",
+        (
+            "init cnn --scheme kaiming_normal:nonlinearity=relu --bias zeros",
+            "init model.py:Net --scheme orthogonal --save start.safetensors",
+        ),
+    ),
+    "grad": Entry(
+        grad,
+        "What gradient reaches every parameter, use by use.",
+        ("grad cnn --params 'conv*'", "grad model.py:Net --seeds 3 --plot signal.png"),
+    ),
+    "share": Entry(
+        share, "Who shares what with whom, and what it means.", ("share tied", "share model.py:Net --no-forward")
+    ),
+    "compare": Entry(
+        compare,
+        "Initialisation schemes side by side: which is steadiest.",
+        ("compare deep-relu", "compare model.py:Net --scheme default --scheme kaiming_normal"),
+    ),
+    "edit": Entry(
+        edit,
+        "Change values in place; gradients and graph stay.",
+        ("edit mlp --params '*.bias' --add 1", "edit model.py:Net --params head.weight --mul 0.5"),
+    ),
+    "code": Entry(
+        code,
+        "The same experiment as a plain PyTorch script.",
+        ("code cnn", "code net.yaml --scheme xavier_uniform > net.py"),
+    ),
+    "schemes": Entry(
+        schemes,
+        "The initialisation schemes, with formulas.",
+        ("schemes", "schemes kaiming_normal:nonlinearity=relu --shape 256,784"),
+    ),
+    "theory": Entry(
+        theory,
+        "What an activation does to a signal through depth.",
+        ("theory gelu", "theory tanh --sigma-w2 1.5 --depth 20"),
+    ),
+    "schema": Entry(
+        schema, "The JSON Schema of a spec or of the report.", ("schema spec > spec.schema.json", "schema report")
+    ),
+    "help": Entry(help, "The manual: specs, schemes, gradients, sharing, scripts.", ("help", "help gradients")),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -40,6 +40,8 @@ class Schemes(Rules):
 @dataclass(frozen=True)
 class Trials:
     """How often, and at which sizes, each scheme is tried, and where it is drawn."""
+
+    panel: ClassVar[str] = "Trials"
 
     seeds: Annotated[int, typer.Option("--seeds", metavar="K", help="Try each from K seeds on end.")] = 5
     width: Annotated[

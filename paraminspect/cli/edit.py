@@ -21,9 +21,15 @@ def edit(
     printing: Output,
     notes: Notes,
     values: Values = False,
-    add: Annotated[float | None, typer.Option("--add", metavar="V", help="Add V to every element.")] = None,
-    mul: Annotated[float | None, typer.Option("--mul", metavar="V", help="Multiply every element by V.")] = None,
-    fill: Annotated[float | None, typer.Option("--fill", metavar="V", help="Set every element to V.")] = None,
+    add: Annotated[
+        float | None, typer.Option("--add", metavar="V", help="Add V to every element.", rich_help_panel="Change")
+    ] = None,
+    mul: Annotated[
+        float | None, typer.Option("--mul", metavar="V", help="Multiply every element by V.", rich_help_panel="Change")
+    ] = None,
+    fill: Annotated[
+        float | None, typer.Option("--fill", metavar="V", help="Set every element to V.", rich_help_panel="Change")
+    ] = None,
 ) -> int:
     """Change values in place, after the backward, and prove that gradients and graph are untouched."""
     given = {name: value for name, value in (("add", add), ("mul", mul), ("fill", fill)) if value is not None}

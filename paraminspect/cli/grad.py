@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -27,6 +27,8 @@ from paraminspect.cli.options import (
 @dataclass(frozen=True)
 class Depth:
     """How the signal through depth is followed, and drawn."""
+
+    panel: ClassVar[str] = "Signal"
 
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="K", help="Follow the signal from K seeds on end, and take the mean.")

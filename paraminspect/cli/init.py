@@ -24,7 +24,12 @@ def init(
     given: Inputs = None,
     save: Annotated[
         str | None,
-        typer.Option("--save", metavar="FILE", help="Write the state_dict to FILE.safetensors, whole or not at all."),
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            help="Write the state_dict to FILE.safetensors, whole or not at all.",
+            rich_help_panel="Output",
+        ),
     ] = None,
 ) -> int:
     """Show what an initialiser did: mean and std before and after, with what the scheme should give beside them."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
@@ -51,6 +52,7 @@ Source = Annotated[
         help="A spec (.yaml, .json, - for stdin), a built-in name, or a model in Python: file.py:attr, pkg.mod:attr. "
         "Default: mlp.",
         autocompletion=_sources,
+        rich_help_panel="Model",
     ),
 ]
 SpecSource = Annotated[
@@ -59,13 +61,19 @@ SpecSource = Annotated[
         metavar="SOURCE",
         help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.",
         autocompletion=_sources,
+        rich_help_panel="Model",
     ),
 ]
-Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.")]
-NoForward = Annotated[bool, typer.Option("--no-forward", help="Build and measure, run nothing.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.", rich_help_panel="Output")]
+NoForward = Annotated[
+    bool, typer.Option("--no-forward", help="Build and measure, run nothing.", rich_help_panel="Input")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output")]
 Plot = Annotated[
-    str | None, typer.Option("--plot", metavar="FILE", help="Draw the signal through depth: .png or .svg.")
+    str | None,
+    typer.Option(
+        "--plot", metavar="FILE", help="Draw the signal through depth: .png or .svg.", rich_help_panel="Output"
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,
@@ -73,6 +81,7 @@ Inputs = Annotated[
         "--input",
         metavar="INPUT",
         help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.",
+        rich_help_panel="Input",
     ),
 ]
 
@@ -99,10 +108,14 @@ class Key(StrEnum):
     gradient = "gradient"
 
 
+# A group says in `panel` under which heading of the help its options stand, unless one names another itself.
+
+
 @dataclass(frozen=True)
 class Output:
     """How the answer is written."""
 
+    panel: ClassVar[str] = "Output"
     format: Annotated[
         Format,
         typer.Option("--format", "-f", metavar="FORMAT", help="How to print it: table, plain, json, csv or markdown."),
@@ -115,6 +128,7 @@ class Output:
 class Notes:
     """What is said beside the answer."""
 
+    panel: ClassVar[str] = "Output"
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")] = False
     debug: Debug = False
 
@@ -123,6 +137,7 @@ class Notes:
 class Rules:
     """Initialisation from the command line; it comes after the spec's own rules."""
 
+    panel: ClassVar[str] = "Initialisation"
     scheme: Annotated[
         str | None,
         typer.Option(
@@ -151,13 +166,16 @@ class Rules:
             "--seed-per-parameter", help="Draw each parameter from the seed and its name alone, whatever else there is."
         ),
     ] = False
-    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the spec name Python functions.")] = False
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let the spec name Python functions.", rich_help_panel="Model")
+    ] = False
 
 
 @dataclass(frozen=True)
 class Call:
     """What SOURCE is called with, where it is Python code."""
 
+    panel: ClassVar[str] = "Model"
     arg: Annotated[
         list[str] | None,
         typer.Option("--arg", metavar="NAME=VALUE", help="Argument for SOURCE, in YAML: depth=2. Repeatable."),
@@ -168,6 +186,7 @@ class Call:
 class Setting:
     """Where the network is built, and from which seed."""
 
+    panel: ClassVar[str] = "Model"
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", help="For torch.manual_seed. Default: the spec's, or 0."),
@@ -182,6 +201,7 @@ class Setting:
 class Passes:
     """What the forward is run on, and what the backward starts from."""
 
+    panel: ClassVar[str] = "Input"
     input: Inputs = None
     loss: Annotated[
         str | None,
@@ -198,6 +218,7 @@ class Passes:
 class Rows:
     """Which rows are shown."""
 
+    panel: ClassVar[str] = "Rows"
     params: Annotated[
         list[str] | None, typer.Option("--params", metavar="GLOB", help="Only rows whose name matches. Repeatable.")
     ] = None
@@ -265,7 +286,14 @@ def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 def _fields(group: Any) -> list[tuple[str, Any, Any]]:
     hints = get_type_hints(group, include_extras=True)
-    return [(field.name, hints[field.name], field.default) for field in dataclasses.fields(group)]
+    return [(field.name, _in_panel(hints[field.name], group), field.default) for field in dataclasses.fields(group)]
+
+
+def _in_panel(hint: Any, group: Any) -> Any:
+    """Give an option the panel of its group, unless it has one of its own."""
+    option = copy.copy(hint.__metadata__[0])
+    option.rich_help_panel = option.rich_help_panel or group.panel
+    return Annotated[hint.__origin__, option]
 
 
 def _take(group: Any, values: dict[str, Any]) -> Any:

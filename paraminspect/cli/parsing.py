@@ -1,7 +1,8 @@
-"""Typer's command and group, made quicker and plainer.
+"""Typer's command and group, made quicker and plainer, with a help in groups.
 
 Everything here can go without loss of function: Typer then imports pydantic for every parameter, given or not
-(a tenth of a second), writes ``<str>`` behind SOURCE, and offers to edit the user's shell profile.
+(a tenth of a second), writes ``<str>`` behind SOURCE, lists fifteen options in one row, and offers to edit the user's
+shell profile.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from typer.core import TyperCommand, TyperGroup
 
 from paraminspect.errors import did_you_mean
 
+PANELS = ("Arguments", "Model", "Options", "Change", "Trials", "Input", "Rows", "Initialisation", "Signal", "Output")
+"""The groups of options, in the order of the help; each option says where it is declared to which it belongs."""
+
 _INSTALLERS = ("install_completion", "show_completion")
+_WIDEST = 30
 
 
 class Quick:
@@ -57,12 +62,44 @@ def _fit(parameter: Any) -> Any:
     return parameter
 
 
+def _write_panels(parameters: list[Any], ctx: Any, formatter: Any) -> None:
+    """Write the options group by group, their texts in one column over all the groups."""
+    panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            panels[_panel(parameter)].append(record)
+    width = min(max(len(name) for rows in panels.values() for name, _ in rows), _WIDEST)
+    for panel, rows in panels.items():
+        if rows:
+            (name, text), *others = rows
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), text), *others])
+
+
+def _panel(parameter: Any) -> str:
+    if parameter.name == "help":
+        return "Output"
+    return parameter.rich_help_panel or ("Arguments" if parameter.param_type_name == "argument" else "Options")
+
+
 class Command(TyperCommand):
-    """A command whose options cost nothing unless they are given."""
+    """A command whose options cost nothing unless they are given, and whose help has examples and groups."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, fitted with the quick coercion."""
         return [_fit(parameter) for parameter in super().get_params(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples, which the epilog holds a line each, then the options."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for example in self.epilog.split("\n"):
+                    formatter.write(f"  {example}\n")
+        _write_panels(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing more: the examples stand above the options."""
 
 
 class Group(TyperGroup):

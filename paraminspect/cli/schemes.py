@@ -40,7 +40,7 @@ def schemes(
             "--shape", metavar="SHAPE", help="What it gives such a tensor, as 256,784: fans, std, bounds. Repeatable."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.", rich_help_panel="Output")] = False,
     debug: Debug = False,
 ) -> int:
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""

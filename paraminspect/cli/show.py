@@ -22,7 +22,10 @@ def show(
     values: Values = False,
     no_forward: NoForward = False,
     before_backward: Annotated[
-        bool, typer.Option("--before-backward", help="Stop after the forward: every grad is still None.")
+        bool,
+        typer.Option(
+            "--before-backward", help="Stop after the forward: every grad is still None.", rich_help_panel="Input"
+        ),
     ] = False,
 ) -> int:
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""

@@ -33,7 +33,7 @@ def theory(
         float | None,
         typer.Option("--q0", metavar="X", help="Second moment of the input. Default: 1; torch.rand: 1/3."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.", rich_help_panel="Output")] = False,
     debug: Debug = False,
 ) -> int:
     """Say what theory expects of an activation: gains, the critical point, and with --sigma-w2 what depth does."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -12,6 +15,7 @@ from paraminspect.cli.app import app, main
 from paraminspect.cli.commands import COMMANDS
 from paraminspect.cli.help import TOPICS
 from paraminspect.cli.options import Format, Key
+from paraminspect.cli.parsing import PANELS
 from paraminspect.init.schemes.registry import SCHEMES
 from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
@@ -56,16 +60,24 @@ Usage: paraminspect code [OPTIONS] [SOURCE]
   Print the same experiment as a stand-alone PyTorch script: same seed, same
   bits.
 
-Arguments:
-  SOURCE  A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.
+Examples:
+  paraminspect code cnn
+  paraminspect code net.yaml --scheme xavier_uniform > net.py
 
-Options:
+Model:
+  SOURCE                A spec (.yaml, .json, - for stdin) or a built-in name.
+                        Default: mlp.
   --seed N              For torch.manual_seed. Default: the spec's, or 0.
   --device DEVICE       cpu, cuda, mps, xpu or meta.
+  --allow-code          Let the spec name Python functions.
+
+Input:
   --input INPUT         [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
                         2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
   --loss NAME           sum, mean, mse, cross_entropy or random. Or your own:
                         file.py:func.
+
+Initialisation:
   --scheme SCHEME       Initialise weights that mix inputs: normal,
                         normal:std=0.01, file.py:func.
   --bias SCHEME         Initialise biases, those of norms left out: zeros,
@@ -73,7 +85,8 @@ Options:
   --rule GLOB=SCHEME    Initialise what the glob matches. Repeatable.
   --seed-per-parameter  Draw each parameter from the seed and its name alone,
                         whatever else there is.
-  --allow-code          Let the spec name Python functions.
+
+Output:
   -q, --quiet           No notes on stderr.
   --debug               Show the traceback of an error.
   -h, --help            Show this message and exit.
@@ -142,6 +155,41 @@ def test_every_command_and_every_option_has_help(command: str, run: Run) -> None
     assert found.help and found.get_short_help_str(60) == COMMANDS[command].short
     assert [parameter.name for parameter in found.params if not parameter.help] == []
     assert COMMANDS[command].short in run("--help").out
+
+
+def test_every_option_of_a_command_on_a_model_has_a_group(run: Run) -> None:
+    root = typer.main.get_command(app)
+    for command in ("show", "init", "grad", "share", "compare", "edit", "code"):
+        parameters = root.commands[command].params  # type: ignore[attr-defined]  # the root is a group
+        assert [one.name for one in parameters if one.name != "help" and not one.rich_help_panel] == []
+        headings = [line[:-1] for line in run(command, "--help").out.splitlines() if re.fullmatch(r"\w+:", line)]
+        assert headings == ["Examples", *(panel for panel in PANELS if panel in headings)]
+
+
+NET = """\
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(4, 2)
+"""
+MINUTES = ("compare deep-relu",)  # shown in the README, and run there
+
+
+def test_the_examples_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(NET, encoding="utf-8")
+    (tmp_path / "net.yaml").write_text("layers: [{Linear: [4, 3]}]\ninput: [2, 4]\n", encoding="utf-8")
+    for entry in COMMANDS.values():
+        for example in entry.examples:
+            words = shlex.split(example.partition(" > ")[0])
+            given = ["--seeds", "1"] if words[0] == "compare" else []
+            assert example in MINUTES or run(*words, *given).code == 0, example
+    assert {path.name for path in tmp_path.iterdir()} >= {"start.safetensors", "signal.png"}
 
 
 def test_the_texts_name_the_choices_there_are(run: Run) -> None:
