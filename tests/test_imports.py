@@ -240,7 +240,20 @@ def test_every_room_has_its_place() -> None:
     assert {part(module) for module in MODULES} <= set(ORDER)
 
 
-COMMANDS = ("code", "compare", "edit", "grad", "help", "init", "schema", "schemes", "share", "show", "theory")
+COMMANDS = (
+    "code",
+    "compare",
+    "edit",
+    "grad",
+    "help",
+    "init",
+    "schema",
+    "schemes",
+    "share",
+    "show",
+    "summary",
+    "theory",
+)
 OF_A_COMMAND = ("cli", "experiments", "page")
 """The rooms that may have a file of the name of a command each."""
 

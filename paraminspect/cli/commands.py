@@ -16,6 +16,7 @@ from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
 from paraminspect.cli.share import share
 from paraminspect.cli.show import show
+from paraminspect.cli.summary import summary
 from paraminspect.cli.theory import theory
 
 PROGRAM: Final = "paraminspect"
@@ -35,6 +36,11 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         show,
         "The whole picture: parameters, values, gradients, sharing.",
         ("show cnn", "show model.py:Net --input 8,3,32,32 --loss cross_entropy"),
+    ),
+    "summary": Entry(
+        summary,
+        "The tree of layers: shapes, parameters, multiply-adds.",
+        ("summary cnn", "summary model.py:Net --input 8,3,224,224 --depth 2"),
     ),
     "init": Entry(
         init,

@@ -70,10 +70,10 @@ def report_of(
         return report
     return replace(
         report,
-        forward=_forward(measured, start, passes, request.values),
+        forward=forward_of(measured, start, passes, request.values),
         uses=_uses(scope, passes, request),
         layers=tuple(_layers(scope, passes)),
-        errors=_errors(start, passes),
+        errors=errors_of(start, passes),
     )
 
 
@@ -179,7 +179,8 @@ def _sharing(measured: Measured, request: Request) -> tuple[Sharing, ...]:
 # --- the forward -----------------------------------------------------------------------------------------------
 
 
-def _forward(measured: Measured, start: Start, passes: ForwardBackward, wanted: bool) -> Forward:
+def forward_of(measured: Measured, start: Start, passes: ForwardBackward, wanted: bool = False) -> Forward:
+    """Record what went in and what came out of the passes, with the elements of small tensors where they are wanted."""
     loss = loss_value(passes.loss)
     return Forward(
         input=described_input(start.batch, wanted),
@@ -222,7 +223,8 @@ def _layers(scope: Scope, passes: ForwardBackward) -> Iterator[Layer]:
             yield layer if scope.layer is None else replace(layer, module=path)
 
 
-def _errors(start: Start, passes: ForwardBackward) -> tuple[Failure, ...]:
+def errors_of(start: Start, passes: ForwardBackward) -> tuple[Failure, ...]:
+    """Return what raised as an error of the report; of a forward on an input that is a guess, it says so."""
     if passes.error is None:
         return ()
     guess = doubt(start.batch) if passes.error.phase == "forward" else ""

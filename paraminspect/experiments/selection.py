@@ -19,7 +19,7 @@ from paraminspect.text.escape import some_names
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked to see; without `params`, globs, it is every tensor."""
+    """What the user asked to see; without `params`, globs, it is every tensor, without `modules` every module."""
 
     command: str
     params: tuple[str, ...] = ()
@@ -32,6 +32,7 @@ class Request:
     recognise: bool = False
     sort: str | None = None
     top: int | None = None
+    modules: tuple[str, ...] = ()
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""

@@ -31,6 +31,12 @@ from paraminspect.report.layer_signal import (
     SignalLayer as SignalLayer,
     SignalMoments as SignalMoments,
 )
+from paraminspect.report.layer_tree import (
+    LayerTensor as LayerTensor,
+    OwnedElsewhere as OwnedElsewhere,
+    TreeLayer as TreeLayer,
+    Uncounted as Uncounted,
+)
 from paraminspect.report.tensors import (
     Cause as Cause,
     Gradient as Gradient,

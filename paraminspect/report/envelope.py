@@ -8,6 +8,7 @@ from typing import Any
 
 from paraminspect.report.comparison import Comparison
 from paraminspect.report.layer_signal import Layer, Signal
+from paraminspect.report.layer_tree import TreeLayer, Uncounted
 from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
 
 SCHEMA = "paraminspect.report"
@@ -127,7 +128,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything one command found."""
+    """Everything one command found; `layers` are the calls in order of execution, of `summary` the tree of modules."""
 
     command: str
     source: Source
@@ -138,7 +139,7 @@ class Report:
     sharing: tuple[Sharing, ...] = ()
     forward: Forward | None = None
     uses: tuple[Use, ...] = ()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[TreeLayer | Layer, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     findings: tuple[Finding, ...] = ()
     errors: tuple[Failure, ...] = ()
@@ -147,6 +148,7 @@ class Report:
     signal: Signal | None = None
     comparison: Comparison | None = None
     initialisation: Initialisation | None = None
+    uncounted: tuple[Uncounted, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

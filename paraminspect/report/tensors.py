@@ -172,7 +172,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Totals:
-    """Add up the model: parameters counted once each, `as_named` counts every name of a shared one again."""
+    """Add up the model: parameters counted once each, `as_named` counts every name of a shared one again.
+
+    The command `summary` alone measures the work and the memory of a step, see `TreeLayer`; null is not known.
+    """
 
     parameters: int = 0
     trainable: int = 0
@@ -185,6 +188,11 @@ class Totals:
     unknown: int = 0
     shown: int = 0
     constants: int = 0
+    macs: int | None = None
+    flops: int | None = None
+    flops_backward: int | None = None
+    saved_bytes: int | None = None
+    step_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ Options:
 
 Commands:
   show     The whole picture: parameters, values, gradients, sharing.
+  summary  The tree of layers: shapes, parameters, multiply-adds.
   init     What an initialiser did: before, after, expected.
   grad     What gradient reaches every parameter, use by use.
   share    Who shares what with whom, and what it means.

@@ -1,0 +1,109 @@
+"""How many floating-point operations an operation takes: torch's own formulas, and ours where torch has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry, mm_flop, sdpa_backward_flop_count, sdpa_flop_count
+
+Formula = Callable[..., int]
+_aten = torch.ops.aten
+
+
+def formulas() -> dict[Any, Formula]:
+    """Return the formula of every operation that has one, torch's before ours; each takes what the operation takes."""
+    return {**_OWN, **flop_registry}
+
+
+# --- ours: what torch has no formula for; multiply and add, 2 operations each, as torch counts -------------------
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    count: Formula = sdpa_flop_count
+    return count(query.shape, key.shape, value.shape)
+
+
+def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    count: Formula = sdpa_backward_flop_count
+    return count(grad.shape, query.shape, key.shape, value.shape)
+
+
+def _dot(one: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * one.numel()
+
+
+def _matrix_vector(matrix: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * matrix.numel()
+
+
+def _added_matrix_vector(_added: Tensor, matrix: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * matrix.numel()
+
+
+def _added_batch(_added: Tensor, one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * one.numel() * other.shape[-1]
+
+
+def _integer_product(one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
+    return int(mm_flop(one.shape, other.shape))
+
+
+def _recurrent(steps: Tensor, into: Tensor, across: Tensor, *_: Any, **__: Any) -> int:
+    """Every step of every sequence goes through both matrices of a layer and direction."""
+    return 2 * (steps.numel() // steps.shape[-1]) * (into.numel() + across.numel())
+
+
+def _recurrent_backward(steps: Tensor, into: Tensor, across: Tensor, *_: Any, **__: Any) -> int:
+    """The gradients of the steps and those of both matrices."""
+    return 2 * _recurrent(steps, into, across)
+
+
+def _cudnn_recurrent(steps: Tensor, weights: Any, *_: Any, **__: Any) -> int:
+    inside: int = sum(one.numel() for one in weights if one.dim() == 2)
+    return 2 * (steps.numel() // steps.shape[-1]) * inside
+
+
+def _cudnn_recurrent_backward(steps: Tensor, weights: Any, *_: Any, **__: Any) -> int:
+    return 2 * _cudnn_recurrent(steps, weights)
+
+
+_OWN: dict[Any, Formula] = {
+    _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    _aten._scaled_dot_product_fused_attention_overrideable: _attention,
+    _aten._scaled_dot_product_fused_attention_overrideable_backward: _attention_backward,
+    _aten.dot: _dot,
+    _aten.vdot: _dot,
+    _aten.mv: _matrix_vector,
+    _aten.addmv: _added_matrix_vector,
+    _aten.addbmm: _added_batch,
+    _aten._int_mm: _integer_product,
+    _aten.mkldnn_rnn_layer: _recurrent,
+    _aten.mkldnn_rnn_layer_backward: _recurrent_backward,
+    _aten._cudnn_rnn: _cudnn_recurrent,
+    _aten._cudnn_rnn_backward: _cudnn_recurrent_backward,
+}
+
+# --- what multiplies and adds without a formula ------------------------------------------------------------------
+
+_MULTIPLIES = re.compile(
+    r"mm$|_mm_|mm_|conv|attention|_rnn|lstm|gru_|linear|matmul|fft_|linalg_|cdist|trilinear|_pdist|einsum|multi_head"
+    r"|transformer|cholesky|_svd|lu_|triangular_solve|histogram_weighted"
+)
+_ELEMENTWISE = re.compile(r"upsample|_fused_\w+_cell|linear_interp|comm|command|softmax|log_sigmoid")
+_NO_WORK = frozenset({"prim", "prims", "profiler", "c10d", "_c10d_functional", "debugprims", "inductor", "autograd"})
+
+
+def has_work(operation: Any) -> bool:
+    """Tell whether an operation without a formula multiplies and adds, as far as its name tells.
+
+    Of one that is not torch's own nothing is known, so that it is named too.
+    """
+    space, _, name = str(operation).partition(".")
+    if space in _NO_WORK:
+        return False
+    return space != "aten" or bool(_MULTIPLIES.search(name) and not _ELEMENTWISE.search(name))

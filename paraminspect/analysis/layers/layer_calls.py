@@ -1,0 +1,104 @@
+"""How often each module ran, what it took and returned, and which one made a node of autograd's graph."""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as module_hooks
+
+from paraminspect.analysis.layers.tensor_places import layer_tensors
+from paraminspect.analysis.passes.running_modules import Running
+from paraminspect.isolation.issued_warnings import attributed
+from paraminspect.modules.walk import Walk
+from paraminspect.report import LayerTensor
+
+
+@dataclass
+class ModuleCalls:
+    """How often a module was called in the forward; what its first call took and returned, None if that raised."""
+
+    calls: int = 0
+    inputs: tuple[LayerTensor, ...] | None = None
+    outputs: tuple[LayerTensor, ...] | None = None
+    varied: bool = False
+
+
+@dataclass
+class _Turns:
+    """From which sequence number of autograd on which module was running, by its id; None for none."""
+
+    numbers: list[int] = field(default_factory=list)
+    modules: list[int | None] = field(default_factory=list)
+
+    def note(self, module: int | None) -> None:
+        """Note that nodes which are made from now on are this module's."""
+        self.numbers.append(torch._C._autograd._get_sequence_nr())
+        self.modules.append(module)
+
+    def at(self, number: int) -> int | None:
+        """Return the module that ran when autograd made the node of that number."""
+        at = bisect_right(self.numbers, number) - 1
+        return self.modules[at] if at >= 0 else None
+
+
+class LayerCalls(Running):
+    """Keep what each module took and returned, by its id.
+
+    In a backward, where a checkpoint runs modules again, nothing is kept but who ran.
+    """
+
+    def __init__(self, modules: Walk) -> None:
+        super().__init__(modules)
+        self.of: dict[int, ModuleCalls] = {}
+        self.in_backward = False
+        self._turns = _Turns()
+
+    @property
+    def module(self) -> int | None:
+        """Return the id of the innermost module that runs now, in a backward of the one whose node does."""
+        if self.stack:
+            return id(self.stack[-1].module)
+        node = torch._C._current_autograd_node() if self.in_backward else None
+        return None if node is None else self._turns.at(node._sequence_nr())
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Keep the hooks installed, for all modules at once, only while the passes run."""
+        before = module_hooks.register_module_forward_pre_hook(self._enter)
+        after = module_hooks.register_module_forward_hook(self._exit, with_kwargs=True, always_call=True)
+        try:
+            with attributed(self._where):
+                yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        super()._enter(module, args)
+        if id(module) in self.names:
+            self._turns.note(id(module))
+            if not self.in_backward:
+                self.of.setdefault(id(module), ModuleCalls()).calls += 1
+
+    def _exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        """Take the module from the stack; after a forward that raised torch leaves the keyword arguments out."""
+        kwargs, output = rest if len(rest) == 2 else ({}, rest[0])
+        if id(module) in self.names:
+            if not self.in_backward:
+                self._note(self.of[id(module)], args, kwargs, output)
+            self._leave(module, args, output)
+            self._turns.note(id(self.stack[-1].module) if self.stack else None)
+
+    def _note(self, found: ModuleCalls, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            inputs, outputs = layer_tensors(args, kwargs), layer_tensors((output,), {})
+        if found.inputs is None:
+            found.inputs, found.outputs = inputs, outputs
+        elif (found.inputs, found.outputs) != (inputs, outputs):
+            found.varied = True

@@ -1,0 +1,184 @@
+"""The tree of modules: what each holds, takes, returns and computes, from one forward and one backward."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from paraminspect.analysis.inventory import take_inventory
+from paraminspect.analysis.layers.layer_calls import ModuleCalls
+from paraminspect.analysis.layers.layer_run import LayerRun, run_layers
+from paraminspect.analysis.layers.module_tree import TreeNode, module_tree, modules_of
+from paraminspect.analysis.passes.forward_backward import ForwardBackward
+from paraminspect.experiments.assembly import errors_of, forward_of, report_of
+from paraminspect.experiments.measured import Measured, Start, apply_and_measure, guarded, start_of, with_new_tensors
+from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.torch_state import around
+from paraminspect.isolation.untouched import CopyOnWrite
+from paraminspect.modules.subject import Subject
+from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, Totals, TreeLayer, Uncounted
+
+_NOTHING, _NO_GRADIENT = LayerOut(), LayerGrad()
+
+
+def summary(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
+    """Apply the rules, run the passes and return the tree; afterwards the module is as it was, save for the rules.
+
+    Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
+    """
+    inventory = take_inventory(subject.module)
+    scope = scope_of(subject.module, inventory, request.layer)
+    if not request.forward:
+        return _report(apply_and_measure(subject, scope, rules, request), request, None, None)
+    with guarded(inventory) as mode:
+        measured = apply_and_measure(subject, scope, rules, request)
+        start = start_of(measured)
+        run = _run(start, measured, request, mode)
+        return _report(with_new_tensors(measured, None, request), request, start, run)
+
+
+def _run(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> LayerRun | None:
+    if start is None:
+        return None
+    subject = measured.subject
+    return run_layers(
+        subject.module,
+        modules_of(measured.scope.whole),
+        start.batch,
+        subject.loss,
+        backward=request.backward,
+        contain=lambda: around(subject.foreign, mode),
+    )
+
+
+def _report(measured: Measured, request: Request, start: Start | None, run: LayerRun | None) -> Report:
+    report = report_of(measured, request)
+    nodes = module_tree(measured.scope.inventory)
+    layers = layers_of(nodes, run)
+    report = replace(report, layers=layers, totals=_totals(report.totals, layers[0]))
+    if start is None or run is None:
+        return report
+    passes = ForwardBackward(output=run.output, loss=run.loss, backward=run.ran_backward, error=run.error)
+    return replace(
+        report,
+        forward=forward_of(measured, start, passes),
+        uncounted=_uncounted(nodes, run),
+        errors=errors_of(start, passes),
+    )
+
+
+def _totals(totals: Totals, root: TreeLayer) -> Totals:
+    return replace(
+        totals, macs=root.macs, flops=root.flops, flops_backward=root.flops_backward, saved_bytes=root.saved_bytes
+    )
+
+
+def _uncounted(nodes: Sequence[TreeNode], run: LayerRun) -> tuple[Uncounted, ...]:
+    """Return the operations without a formula, each with how often it ran and in which modules."""
+    names: dict[int | None, str] = {id(node.module): node.path for node in nodes}
+    found: dict[str, dict[str, int]] = {}
+    for work in (run.forward, run.backward):
+        for (op, module), calls in work.uncounted.items():
+            if module in names:
+                modules = found.setdefault(op, {})
+                modules[names[module]] = modules.get(names[module], 0) + calls
+    return tuple(Uncounted(op, sum(modules.values()), tuple(modules)) for op, modules in found.items())
+
+
+# --- the rows ----------------------------------------------------------------------------------------------------
+
+_SUMS = (
+    "parameters",
+    "trainable",
+    "bytes",
+    "buffers",
+    "buffer_bytes",
+    "macs",
+    "flops",
+    "flops_backward",
+    "saved_bytes",
+)
+"""What a module has itself, under this name behind ``own_``, and with all modules below it."""
+
+
+def layers_of(nodes: Sequence[TreeNode], run: LayerRun | None) -> tuple[TreeLayer, ...]:
+    """Return a row for every module, in the order of the tree."""
+    uncounted = _uncounted_calls(run)
+    rows = [_own(index, node, run, uncounted[id(node.module)]) for index, node in enumerate(nodes)]
+    return tuple(_with_children(rows))
+
+
+def _uncounted_calls(run: LayerRun | None) -> Counter[int | None]:
+    found: Counter[int | None] = Counter()
+    for work in (run.forward, run.backward) if run else ():
+        for (_, module), calls in work.uncounted.items():
+            found[module] += calls
+    return found
+
+
+def _own(index: int, node: TreeNode, run: LayerRun | None, uncounted: int) -> TreeLayer:
+    """Return the row with what is the module's own; the sums are still to come."""
+    key = id(node.module)
+    calls = run.calls.get(key, ModuleCalls()) if run else ModuleCalls()
+    flops = _flops(key, run, calls)
+    return TreeLayer(
+        index=index,
+        module=node.path,
+        type=type(node.module).__name__,
+        out=_NOTHING,
+        grad=_NO_GRADIENT,
+        parent=node.parent,
+        depth=node.depth,
+        aliases=tuple(node.aliases),
+        calls=calls.calls if run else None,
+        inputs=calls.inputs,
+        outputs=calls.outputs,
+        varied=calls.varied,
+        own_parameters=_sum(entry.numel for entry in node.parameters),
+        own_trainable=_sum(entry.numel for entry in node.parameters if entry.requires_grad),
+        own_bytes=_sum(entry.bytes for entry in node.parameters),
+        own_buffers=_sum(entry.numel for entry in node.buffers),
+        own_buffer_bytes=_sum(entry.bytes for entry in node.buffers),
+        elsewhere=tuple(OwnedElsewhere(name, entry.name, entry.numel) for name, entry in node.elsewhere),
+        own_macs=None if flops is None else flops // 2,
+        own_flops=flops,
+        own_flops_backward=run.backward.flops[key] if run and run.ran_backward else None,
+        uncounted=uncounted,
+        own_saved_bytes=run.saved.get(key, 0) if run and run.saved is not None else None,
+        forgotten=node.forgotten,
+        unregistered=sum(entry.numel or 0 for entry in node.unregistered),
+        failed=run is not None and run.failed == key,
+    )
+
+
+def _flops(key: int, run: LayerRun | None, calls: ModuleCalls) -> int | None:
+    """Return the work of a module in the forward; None where that did not come to its end."""
+    if run is None or (run.output is None and run.error is not None and calls.outputs is None):
+        return None
+    return run.forward.flops[key]
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
+
+
+def _with_children(rows: Sequence[TreeLayer]) -> list[TreeLayer]:
+    """Add up every row and those below it: in the order of the tree these come after it."""
+    sums: dict[str, list[int | None]] = {name: [getattr(row, f"own_{name}") for row in rows] for name in _SUMS}
+    places = {row.module: at for at, row in enumerate(rows)}
+    for at in range(len(rows) - 1, -1, -1):
+        parent = rows[at].parent
+        if parent is not None:
+            above = places[parent]
+            for counts in sums.values():
+                one, other = counts[above], counts[at]
+                counts[above] = None if one is None or other is None else one + other
+    return [_with_sums(row, {name: counts[at] for name, counts in sums.items()}) for at, row in enumerate(rows)]
+
+
+def _with_sums(row: TreeLayer, sums: dict[str, Any]) -> TreeLayer:
+    return replace(row, **sums)
