@@ -8,7 +8,7 @@ Linear in the number of rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
@@ -28,7 +28,7 @@ _Numbers = tuple[int, ...]
 _Sets = tuple[_Numbers, ...]
 
 
-class _Name(NamedTuple):
+class HollowName(NamedTuple):
     """A name with holes where its numbers were; `blocks` are its beginnings up to each number."""
 
     parts: tuple[str, ...]
@@ -41,7 +41,7 @@ class _Name(NamedTuple):
         return ".".join(next(patterns) if part == _HOLE else part for part in self.parts)
 
 
-class _Group(NamedTuple):
+class NameGroup(NamedTuple):
     """Rows, by their indices, whose names are all there are with numbers from each of `sets`, after `prefix`."""
 
     prefix: _Numbers
@@ -95,17 +95,17 @@ def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], pla
 
     Rows fold only if `judged` says the same of them, and if their aliases and the modules in `places` fold likewise.
     """
-    names = [_parse(row.name) for row in rows]
-    blocks = _blocks(rows, names)
+    names = [parse_name(row.name) for row in rows]
+    blocks = kinds_of_blocks([row.name for row in rows], names, map(_structure, rows))
     agreeing: dict[Hashable, list[int]] = {}
     for index, (row, name) in enumerate(zip(rows, names, strict=True)):
         if name is not None and name.numbers:
-            others = (_relative(row.aliases, name), _relative(places(row), name, outer=True))
+            others = (relative_names(row.aliases, name), relative_names(places(row), name, outer=True))
             key = (name.parts, blocks[index], others, _state(row), judged(row))
             agreeing.setdefault(key, []).append(index)
     shown: list[Parameter | None] = list(rows)
     for indices in agreeing.values():
-        for group in _patterns(indices, names):
+        for group in patterns_among(indices, names):
             name = names[group.rows[0]]
             if len(group.rows) > 1 and name is not None:
                 for index in group.rows:
@@ -114,7 +114,7 @@ def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], pla
     return [row for row in shown if row is not None]
 
 
-def _parse(name: str) -> _Name | None:
+def parse_name(name: str) -> HollowName | None:
     """Take the numbers out of a name; None for one that a shell would not take as it is."""
     if not _PLAIN.fullmatch(name):
         return None
@@ -128,33 +128,37 @@ def _parse(name: str) -> _Name | None:
         else:
             parts.append(part)
         end += 1
-    return _Name(tuple(parts), tuple(numbers), tuple(blocks))
+    return HollowName(tuple(parts), tuple(numbers), tuple(blocks))
 
 
-def _relative(names: Sequence[str], to: _Name, outer: bool = False) -> tuple[Hashable, ...]:
+def relative_names(names: Sequence[str], to: HollowName, outer: bool = False) -> tuple[Hashable, ...]:
     """Return names with holes where they have the numbers of another name; `outer`: or only the first of them."""
     return tuple([name if (hollow := _hollow(name, to, outer)) is None else hollow.parts for name in names])
 
 
-def _hollow(name: str, to: _Name, outer: bool) -> _Name | None:
-    parsed = _parse(name)
+def _hollow(name: str, to: HollowName, outer: bool) -> HollowName | None:
+    parsed = parse_name(name)
     if parsed is None:
         return None
     wanted = to.numbers[: len(parsed.numbers)] if outer else to.numbers
     return parsed if parsed.numbers == wanted else None
 
 
-def _blocks(rows: Sequence[Parameter], names: Sequence[_Name | None]) -> list[tuple[int, ...]]:
-    """Return for each row which kind of block each of its numbers stands for: blocks of one kind have the same rows."""
+def kinds_of_blocks(
+    names: Sequence[str], hollow: Sequence[HollowName | None], structures: Iterable[Hashable]
+) -> list[tuple[int, ...]]:
+    """Return for each name which kind of block each of its numbers stands for: blocks of one kind have the same rows.
+
+    `structures` are what rows have to agree in beside their names, for each name one.
+    """
     inside: dict[str, list[Hashable]] = {}
-    for row, name in zip(rows, names, strict=True):
-        if name is not None and name.blocks:
-            structure = _structure(row)
-            for block in name.blocks:
-                inside.setdefault(block, []).append((row.name[len(block) :], structure))
+    for name, parsed, structure in zip(names, hollow, structures, strict=True):
+        if parsed is not None and parsed.blocks:
+            for block in parsed.blocks:
+                inside.setdefault(block, []).append((name[len(block) :], structure))
     kinds: dict[Hashable, int] = {}
     kind = {block: kinds.setdefault(frozenset(found), len(kinds)) for block, found in inside.items()}
-    return [() if name is None else tuple([kind[block] for block in name.blocks]) for name in names]
+    return [() if parsed is None else tuple([kind[block] for block in parsed.blocks]) for parsed in hollow]
 
 
 def _structure(row: Parameter) -> Hashable:
@@ -192,44 +196,44 @@ def _what_is_known(found: Values | Gradient | None) -> int:
     return unknown + 8 * bool(found.nan or found.inf)
 
 
-def _patterns(indices: Sequence[int], names: Sequence[_Name | None]) -> Iterator[_Group]:
+def patterns_among(indices: Sequence[int], names: Sequence[HollowName | None]) -> Iterator[NameGroup]:
     """Yield groups that have every combination of their numbers: siblings on the innermost level first, then outwards.
 
     The names have the same parts. Fewer than `_FEWEST_BLOCKS` siblings stay apart, and so does a name that comes twice.
     """
-    groups = [_Group(name.numbers, (), (index,)) for index in indices if (name := names[index])]
+    groups = [NameGroup(name.numbers, (), (index,)) for index in indices if (name := names[index])]
     if len({group.prefix for group in groups}) < len(groups):
         return
     for _ in groups[0].prefix:
-        siblings: dict[Hashable, list[_Group]] = {}
+        siblings: dict[Hashable, list[NameGroup]] = {}
         for group in groups:
             siblings.setdefault((group.prefix[:-1], group.sets), []).append(group)
         groups = [joined for members in siblings.values() for joined in _join(members)]
     yield from groups
 
 
-def _join(siblings: list[_Group]) -> Iterator[_Group]:
+def _join(siblings: list[NameGroup]) -> Iterator[NameGroup]:
     """Join groups that differ in the last number of their prefix only, if there are enough of them."""
     enough = len(siblings) >= _FEWEST_BLOCKS
     siblings = sorted(siblings, key=lambda group: group.prefix[-1])
     for members in [siblings] if enough else [[group] for group in siblings]:
         numbers = tuple(group.prefix[-1] for group in members)
         rows = tuple(index for group in members for index in group.rows)
-        yield _Group(members[0].prefix[:-1], (numbers, *members[0].sets), rows)
+        yield NameGroup(members[0].prefix[:-1], (numbers, *members[0].sets), rows)
 
 
-def _one_row(group: _Group, rows: Sequence[Parameter], name: _Name, places: Places) -> Several:
+def _one_row(group: NameGroup, rows: Sequence[Parameter], name: HollowName, places: Places) -> Several:
     members = [rows[index] for index in group.rows]
     first = members[0]
     return sum_up(
         members,
         name.spell(group.sets),
-        _spelled(first.aliases, name, group.sets),
+        spelled_like(first.aliases, name, group.sets),
         len(members),
         first.tensors if isinstance(first, Several) else 0,
-        _spelled(places(first), name, group.sets, outer=True),
+        spelled_like(places(first), name, group.sets, outer=True),
     )
 
 
-def _spelled(names: Sequence[str], to: _Name, sets: _Sets, outer: bool = False) -> tuple[str, ...]:
+def spelled_like(names: Sequence[str], to: HollowName, sets: _Sets, outer: bool = False) -> tuple[str, ...]:
     return tuple(name if (hollow := _hollow(name, to, outer)) is None else hollow.spell(sets) for name in names)
