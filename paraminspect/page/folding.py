@@ -236,4 +236,5 @@ def _one_row(group: NameGroup, rows: Sequence[Parameter], name: HollowName, plac
 
 
 def spelled_like(names: Sequence[str], to: HollowName, sets: _Sets, outer: bool = False) -> tuple[str, ...]:
+    """Return names with patterns for `sets` where they have the numbers of another name."""
     return tuple(name if (hollow := _hollow(name, to, outer)) is None else hollow.spell(sets) for name in names)
