@@ -144,8 +144,8 @@ def test_how_it_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     report = paraminspect.inspect(nn.Sequential(nn.Linear(2, 1)), X)
     assert isinstance(report, Inspection)
     assert max(map(len, repr(report).splitlines())) <= 60
-    assert "left out to fit" in repr(report)
-    assert "left out to fit" not in str(report)
+    assert "left out:" in repr(report)
+    assert "left out:" not in str(report)
     page = report._repr_html_()
     assert page.startswith("<")
     assert "0.weight" in page

@@ -88,6 +88,8 @@ def finish(
     notes: Notes,
     values: bool = False,
     histograms: bool = False,
+    buffers: bool = False,
+    whole_repr: bool = False,
 ) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     from paraminspect.render import render
@@ -99,6 +101,8 @@ def finish(
         histograms=histograms,
         depth=rows.depth,
         fold=not rows.no_fold,
+        buffers=buffers or bool(rows.params or rows.top),
+        whole_repr=whole_repr,
     )
     output.emit(render(report, chosen.value, view))
     if not notes.quiet:

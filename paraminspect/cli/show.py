@@ -27,6 +27,16 @@ def show(
             "--before-backward", help="Stop after the forward: every grad is still None.", rich_help_panel="Input"
         ),
     ] = False,
+    buffers: Annotated[
+        bool,
+        typer.Option("--buffers", help="Print every buffer, not one line a kind of them.", rich_help_panel="Rows"),
+    ] = False,
+    whole_repr: Annotated[
+        bool,
+        typer.Option(
+            "--repr", help="Print the module's repr also where it is longer than the table.", rich_help_panel="Output"
+        ),
+    ] = False,
 ) -> int:
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
     backward = not (no_forward or before_backward)
@@ -36,4 +46,5 @@ def show(
 
     asked = {"forward": not no_forward, "backward": not before_backward, "recognise": True}
     request = session.request("show", rows, values=values, **asked)
-    return session.finish(experiment(subject, request, setup.rules), rows, printing, notes, values)
+    report = experiment(subject, request, setup.rules)
+    return session.finish(report, rows, printing, notes, values, buffers=buffers, whole_repr=whole_repr)

@@ -152,9 +152,21 @@ def histogram(view: View, rank: int) -> Column[Row]:
     """Draw how the values lie between min and max, where pictures are wanted."""
 
     def picture(row: Row) -> str:
+        if _has_no_histogram(row) and view.decoration and not view.on_paper:
+            return UNKNOWN
         return sparkline(row.values.histogram, view) if row.values else ""
 
     return Column("histogram", picture, rank=rank)
+
+
+def why_no_histogram(rows: Sequence[Row]) -> list[str]:
+    """Say why a row of several tensors has a dash in the place of a histogram; nothing where none has."""
+    reason = f"histogram {UNKNOWN}: some of the tensors in the row have none (complex, sparse or not finite)"
+    return [reason] if any(map(_has_no_histogram, rows)) else []
+
+
+def _has_no_histogram(row: Row) -> bool:
+    return isinstance(row, Several) and row.values is not None and row.values.histogram is None
 
 
 # --- its gradient ------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
-from paraminspect.page.several import Several, at_depth, in_a_word, sum_up
+from paraminspect.page.several import Several, at_depth, in_a_word, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, Report, Values
 from paraminspect.text.escape import View
+from paraminspect.text.numbers import plural
 
 FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""
@@ -78,6 +79,23 @@ class Arrangement:
             return rows
         return fold(rows, lambda row: (self._judged(row), beside(row)), places)
 
+    @property
+    def buffers_by_kind(self) -> bool:
+        """Tell whether buffers of the same kind are one row."""
+        return self._view.fold and not self._view.buffers
+
+    def buffers(self) -> list[Parameter]:
+        """Return one row for each kind of buffer, which is the last component of their names, unless all are wanted."""
+        if not self.buffers_by_kind:
+            return self.rows("buffer")
+        kinds: dict[tuple[str, str, str], list[Parameter]] = {}
+        for row in self.report.parameters:
+            if row.kind == "buffer":
+                kinds.setdefault((row.name.rpartition(".")[2], row.dtype, row.device), []).append(row)
+        return [
+            sum_up(rows, name, tensors=len(rows)) if len(rows) > 1 else rows[0] for (name, *_), rows in kinds.items()
+        ]
+
     def _judged(self, row: Parameter) -> Hashable:
         if isinstance(row, Several):
             return tuple([self._verdicts.get(member.name) for member in row.members])
@@ -88,6 +106,13 @@ def folded(rows: Sequence[Parameter]) -> str:
     """Say how many rows were folded into how many; nothing where none were."""
     times = [row.times for row in rows if isinstance(row, Several) and row.times > 1]
     return f"{sum(times):,} rows folded into {len(times):,}, their figures taken together" if times else ""
+
+
+def summed_up(rows: Sequence[Parameter]) -> str:
+    """Say how many buffers are in how many lines; nothing where each has its own."""
+    count = sum(len(members_of(row)) for row in rows)
+    summed = any(isinstance(row, Several) and row.tensors and row.times == 1 for row in rows)
+    return f"{count:,} buffers in {plural(len(rows), 'line')}, one a kind" if summed else ""
 
 
 def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], places: Places) -> list[Parameter]:

@@ -25,7 +25,7 @@ def init(report: Report, view: View) -> Page:
     """Return the table of moments, then what was applied, overridden or left alone, and the digest."""
     arranged = Arrangement(report, view)
     rows = arranged.rows("parameter", "computed")
-    table = Table(_columns(report, rows, view), rows, folded(rows))
+    table = Table(_columns(report, rows, view), rows, folded(rows), legend=columns.why_no_histogram(rows))
     others = other_tables(arranged, view) if view.on_paper else ()
     return page_of(report, view, [table, *others, Entries(list(_summary(report, view)), 10), *listings(report, view)])
 

@@ -49,8 +49,9 @@ class Column(Generic[Row]):
 class Table(Generic[Row]):
     """Rows under columns, of which the first holds the names; a column with nothing in any cell is not shown.
 
-    `note` says what was done to the rows, `legend` what the columns mean, where there is room for it. `noun` is what a
-    row is called where a terminal may leave out the middle of many. `field` is that of the Report which has every row.
+    `note` says what was done to the rows, `option` which one undoes it, `legend` what the columns mean, where there is
+    room for it. `noun` is what a row is called where a terminal may leave out the middle of many. `field` is that of
+    the Report which has every row.
     """
 
     columns: Sequence[Column[Row]]
@@ -59,6 +60,7 @@ class Table(Generic[Row]):
     legend: Sequence[str] = ()
     noun: str = ""
     field: str = ".parameters"
+    option: str = "--no-fold"
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,13 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines as they are, such as the repr of a module; all of it comes from an input."""
+    """Lines as they are, such as the repr of a module; all of it comes from an input.
+
+    A terminal may leave out the middle of very many, unless they are wanted `whole`.
+    """
 
     text: str
+    whole: bool = False
 
 
 class Listing(NamedTuple):

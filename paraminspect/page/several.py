@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.report import Gradient, Init, Parameter, Values
@@ -106,15 +107,67 @@ def pool_values(found: Sequence[Values | None], counts: Sequence[int | None]) ->
     parts = [(values, count) for values, count in zip(found, counts, strict=True) if values and count is not None]
     if len(parts) < len(found):
         return None
-    return replace(merge_figures(parts), histogram=_histogram([values for values, _ in parts]))
+    return replace(merge_figures(parts), histogram=_histogram(parts))
 
 
-def _histogram(found: Sequence[Values]) -> tuple[int, ...] | None:
-    """Add up histograms of the same bins; others do not add up."""
-    histograms = [values.histogram for values in found if values.histogram]
-    if len(histograms) < len(found) or len({(v.min, v.max, len(v.histogram or ())) for v in found}) > 1:
+def _histogram(found: Sequence[tuple[Values, int]]) -> tuple[int, ...] | None:
+    """Return one histogram of all elements, each tensor weighing as much as it has of them; None if one has none.
+
+    Same bins add up. Of others each is spread evenly over those of the whole that it reaches into.
+    """
+    parts = [
+        Binned(float(one.min), float(one.max), one.histogram, count)
+        for one, count in found
+        if one.histogram and one.min is not None and one.max is not None
+    ]
+    if len(parts) < sum(count > 0 for _, count in found):
         return None
-    return tuple(map(sum, zip(*histograms, strict=True)))
+    return pool_histograms(parts)[2] if parts else None
+
+
+class Binned(NamedTuple):
+    """A histogram: `counts` in equal bins from `low` to `high`, of a sample of `weight` elements."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+    weight: float
+
+
+def pool_histograms(parts: Sequence[Binned]) -> tuple[float, float, tuple[int, ...]]:
+    """Return the lowest and the highest element, and the counts in equal bins between."""
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    bins = max(len(part.counts) for part in parts)
+    if all((part.low, part.high, len(part.counts)) == (low, high, bins) for part in parts):
+        weights = [part.weight / (sum(part.counts) or 1) for part in parts]
+        if len(set(weights)) == 1:
+            return low, high, tuple(map(sum, zip(*(part.counts for part in parts), strict=True)))
+    total = [0.0] * bins
+    for part in parts:
+        scale = part.weight / (sum(part.counts) or 1)
+        for at, count in enumerate(part.counts):
+            start, end = (_place(part, (at + edge) / len(part.counts), low, high) * bins for edge in (0, 1))
+            for bin_, share in _spread(start, end, bins) if count else ():
+                total[bin_] += count * scale * share
+    return low, high, tuple(math.ceil(count - 1e-6) for count in total)
+
+
+def _place(part: Binned, share: float, low: float, high: float) -> float:
+    """Return where between `low` and `high`, from 0 to 1, that share of a histogram's way lies."""
+    if low == high:
+        return 0.5
+    value = part.low * (1 - share) + part.high * share
+    return min(1.0, max(0.0, (value / 2 - low / 2) / (high / 2 - low / 2)))
+
+
+def _spread(start: float, end: float, bins: int) -> Iterator[tuple[int, float]]:
+    """Yield the bins that an interval reaches into, and what share of it lies in each."""
+    first = min(int(start), bins - 1)
+    if end <= start:
+        yield first, 1.0
+        return
+    for at in range(first, min(math.ceil(end), bins)):
+        yield at, (min(end, at + 1) - max(start, at)) / (end - start)
 
 
 def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None]) -> Gradient | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paraminspect.page import columns
-from paraminspect.page.folding import Arrangement, folded
+from paraminspect.page.folding import Arrangement, folded, summed_up
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
@@ -19,9 +19,25 @@ from paraminspect.text.escape import View
 
 def show(report: Report, view: View) -> Page:
     """Return the whole picture: network, tables, gradients, sharing, and the numbers if wanted."""
-    network = [Code(report.model.repr)] if report.model and not view.on_paper else []
+    found = list(tables(report, view))
     summary = Entries(list(_summary(report, view)))
-    return page_of(report, view, [*network, *tables(report, view), summary, *listings(report, view)])
+    return page_of(report, view, [*_network(report, found, view), *found, summary, *listings(report, view)])
+
+
+_FRAME = 4
+"""Lines of a table beside its rows: the heads, two rules, the total."""
+
+
+def _network(report: Report, found: Sequence[Part], view: View) -> Iterator[Part]:
+    """Yield the module's repr; where the tables are shorter only how long it is, unless it is wanted all the same."""
+    if report.model is None or view.on_paper:
+        return
+    lines = report.model.repr.count("\n") + 1
+    shown = [len(part.rows) + _FRAME for part in found if isinstance(part, Table)]
+    if view.whole_repr or not shown or lines <= sum(shown):
+        yield Code(report.model.repr, view.whole_repr)
+    else:
+        yield Paragraph(f"the module's repr has {lines:,} lines, more than the tables (--repr prints it)", QUIET)
 
 
 def tables(report: Report, view: View) -> Iterator[Part]:
@@ -29,7 +45,7 @@ def tables(report: Report, view: View) -> Iterator[Part]:
     arranged = Arrangement(report, view)
     rows = arranged.rows("parameter")
     if rows:
-        yield Table(_columns(report, rows, view), rows, folded(rows))
+        yield Table(_columns(report, rows, view), rows, folded(rows), legend=columns.why_no_histogram(rows))
     else:
         yield Paragraph("no parameters")
     yield from other_tables(arranged, view)
@@ -41,9 +57,16 @@ _FROZEN = "weight in the graph"
 def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
     """Yield a table for the buffers, and one for what no module registers."""
     for kind, head in (("buffer", "buffer"), ("unregistered", "forgotten tensor"), ("graph-constant", _FROZEN)):
-        rows = arranged.rows(kind)
+        rows = arranged.buffers() if kind == "buffer" else arranged.rows(kind)
         if rows:
-            yield Table(_columns_without_gradient(head, rows, view), rows, folded(rows))
+            summed = summed_up(rows) if kind == "buffer" and arranged.buffers_by_kind else ""
+            yield Table(
+                _columns_without_gradient(head, rows, view),
+                rows,
+                summed or folded(rows),
+                columns.why_no_histogram(rows),
+                option="--buffers" if summed else "--no-fold",
+            )
     if line := constants(arranged.report):
         yield Paragraph(line, QUIET)
 

@@ -16,7 +16,14 @@ from paraminspect.text.escape import ASCII, View
 _PAPER = {"width": None, "colour": False, "on_paper": True}
 _HUMAN: dict[str, dict[str, Any]] = {
     "table": {},
-    "plain": {"width": None, "colour": False, "glyphs": ASCII, "decoration": False, "fold": False},
+    "plain": {
+        "width": None,
+        "colour": False,
+        "glyphs": ASCII,
+        "decoration": False,
+        "fold": False,
+        "whole_repr": True,
+    },
     "markdown": {**_PAPER, "decoration": False, "fold": False},
     "html": _PAPER,
 }

@@ -145,7 +145,8 @@ class View:
     `width` is the terminal's, None where nothing may be cut or dropped (a pipe, a file). `values` asks for the
     numbers of small tensors. `decoration` allows rules and pictures. `fold` lets a table print repeated blocks once;
     `depth` sums up what lies deeper than so many components of a name, None shows every tensor. `histograms` asks for
-    those of every layer. `on_paper` is a page that is not made of lines of fixed width, and has no stderr beside it.
+    those of every layer. `buffers` asks for every buffer and not one line a kind of them, `whole_repr` for the repr of
+    the module however long. `on_paper` is a page that is not made of lines of fixed width, and has no stderr beside it.
     """
 
     width: int | None = None
@@ -157,6 +158,8 @@ class View:
     depth: int | None = None
     histograms: bool = False
     on_paper: bool = False
+    buffers: bool = False
+    whole_repr: bool = False
 
     def text(self, text: str) -> str:
         """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""

@@ -12,11 +12,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from paraminspect.page import columns
+from paraminspect.page import columns, page
 from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
+from paraminspect.page.parts import QUIET, Code, Paragraph, Table
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
-from paraminspect.report import Gradient, Init, Parameter, Report, Values
+from paraminspect.report import Gradient, Init, Model, Parameter, Report, Values
 from paraminspect.text.escape import View
 from tests.render.expansion import expand
 
@@ -189,6 +190,51 @@ def test_a_small_table_stays_as_it_is(count: int, sample_named: Callable[[str], 
     assert Arrangement(report, View(fold=False)).rows("parameter") == list(report.parameters)
 
 
+# --- buffers -------------------------------------------------------------------------------------------------
+
+
+def test_buffers_are_one_line_a_kind(sample_named: Callable[[str], Report]) -> None:
+    rows = [
+        row(f"{at}.norm.{name}", size, kind="buffer", dtype=dtype, values=Values(0.0))
+        for at, size in enumerate((4, 8, 16))
+        for name, dtype in (("running_mean", "float32"), ("running_var", "float32"), ("num_batches_tracked", "int64"))
+    ]
+    report = replace(sample_named("show"), parameters=(*rows, row("mask", 5, kind="buffer")))
+    found = Arrangement(report, View()).buffers()
+    assert [(one.name, columns.shape_of(one), one.numel, one.bytes) for one in found] == [
+        ("running_mean", "3 tensors", 28, 112),
+        ("running_var", "3 tensors", 28, 112),
+        ("num_batches_tracked", "3 tensors", 28, 112),
+        ("mask", "(5,)", 5, 20),
+    ]
+    assert columns.count(found, 1).foot == "89"
+    for view in (View(fold=False), View(buffers=True)):
+        assert Arrangement(report, view).buffers() == list(report.parameters)
+    table = next(
+        part for part in page(report, View()).parts if isinstance(part, Table) and part.rows[0].kind == "buffer"
+    )
+    assert (table.note, table.option) == ("10 buffers in 4 lines, one a kind", "--buffers")
+
+
+LONG = "Net(\n" + "  (0): Linear()\n" * 30 + ")"
+
+
+@pytest.mark.parametrize(
+    ("text", "view", "wanted"),
+    [
+        ("Net()", View(), [Code("Net()")]),
+        (LONG, View(), [Paragraph("the module's repr has 32 lines, more than the tables (--repr prints it)", QUIET)]),
+        (LONG, View(whole_repr=True), [Code(LONG, True)]),
+        (LONG, View(on_paper=True), []),
+    ],
+)
+def test_the_repr_gives_way_to_a_shorter_table(
+    text: str, view: View, wanted: list[object], sample_named: Callable[[str], Report]
+) -> None:
+    parts = page(replace(sample_named("show"), model=Model("Net", text)), view).parts
+    assert [part for part in parts if isinstance(part, (Code, Paragraph))] == wanted
+
+
 # --- what the one row says ---------------------------------------------------------------------------------
 
 
@@ -236,9 +282,36 @@ def test_equal_figures_stay_exact() -> None:
     assert found == replace(values, l2=pytest.approx(0.5 * math.sqrt(21)), histogram=(7, 0, 14))
 
 
-def test_histograms_of_other_bins_are_left_out() -> None:
-    rows = [row(f"h.{i}.w", 3, values=Values(0.0, 0.0, 0.0, -i, i, 0.0, histogram=(1, 2))) for i in range(3)]
-    assert sum_up(rows, "all").values == Values(0.0, 0.0, 0.0, -2, 2, 0.0)
+def test_histograms_of_other_bins_are_one_of_all_elements() -> None:
+    numbers = [[(i + 0.5) / 1600 * width + shift for i in range(1600)] for width, shift in ((1, 0), (2, 1), (0, 3))]
+    parts = [
+        row(
+            f"h.{i}.w",
+            1600,
+            values=replace(measured(one), min=low, max=high, histogram=counted(one, low, high)),
+        )
+        for i, (one, low, high) in enumerate(zip(numbers, (0.0, 1.0, 3.0), (1.0, 3.0, 3.0), strict=True))
+    ]
+    found = sum_up(parts, "all").values
+    assert found is not None
+    assert found.histogram == pytest.approx(counted([n for one in numbers for n in one], 0.0, 3.0), rel=0.02, abs=2)
+    assert sum(found.histogram or ()) == pytest.approx(4800, abs=16)
+
+
+def counted(numbers: Sequence[float], low: float, high: float) -> tuple[int, ...]:
+    """Count by hand in sixteen bins; equal numbers are in the ninth."""
+    places = [8 if low == high else min(15, int((number - low) / (high - low) * 16)) for number in numbers]
+    return tuple(places.count(at) for at in range(16))
+
+
+def test_a_large_tensor_weighs_more_than_its_sample() -> None:
+    values = [Values(0.0, 0.0, 0.0, 0.0, 1.0, 0.0, histogram=counts) for counts in ((4, 0), (0, 4))]
+    rows = [row("h.0.w", 4, values=values[0]), row("h.1.w", 4000, values=values[1])]
+    found = sum_up(rows, "all")
+    assert found.values is not None and found.values.histogram == (4, 4000)
+    none = sum_up([rows[0], row("h.2.w", 4, values=Values(0.0))], "all")
+    cells = [columns.histogram(View(), 1).cell(one) for one in (found, none)]
+    assert (cells, len(columns.why_no_histogram([none])), columns.why_no_histogram([found])) == (["▁█", "–"], 1, [])
 
 
 def test_the_largest_figures_do_not_overflow() -> None:

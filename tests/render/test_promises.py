@@ -166,13 +166,14 @@ def test_a_very_long_text_is_cut_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("form", HUMAN)
 def test_the_output_in_a_pipe_has_every_name(sample: Sample, form: str) -> None:
+    """In a table repeated blocks are patterns, and buffers that are one line a kind have the last part of their names."""
     report = sample[1]
     rows = {"edit": (), "share": ()}.get(report.command, report.parameters)
     names = {word for row in rows for word in (row.name, *row.aliases)} | {
         name for shared in report.sharing for name in shared.names
     }
     shown = to_ascii if form == "plain" else clean
-    out = rendered(form, report, View())
+    out = rendered(form, report, View(buffers=True))
     patterns = re.findall(r"\S*\{\S*\}\S*", out) if form == "table" else []
     expanded = {name for pattern in patterns for name in expand(pattern)}
     assert [name for name in names - expanded if shown(name) not in out] == []

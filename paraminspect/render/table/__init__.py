@@ -53,7 +53,7 @@ def _named(name: str, text: str, view: View) -> Iterator[str]:
 def _table(part: Table[object], view: View) -> Iterator[str]:
     yield from lay_out(part, view)
     if part.note:
-        yield from aside(f"{part.note} (all with --no-fold)", view)
+        yield from aside(f"{part.note} (all with {part.option})", view)
     legend = [text for text in map(view.sentence, part.legend) if len(fold(text, view)) == 1]
     for line in flow(legend, f" {view.glyphs.dot} ", view, _INDENT):
         yield paint(line, QUIET, view.colour) + "\n"
@@ -69,7 +69,7 @@ def _entries(part: Entries, view: View) -> Iterator[str]:
 def _code(part: Code, view: View) -> Iterator[str]:
     """Yield the lines; in a terminal very many are cut in the middle, and what goes on hangs behind its line."""
     lines = view.lines(part.text)
-    if view.width is not None and len(lines) > _MOST_CODE:
+    if view.width is not None and len(lines) > _MOST_CODE and not part.whole:
         half = _MOST_CODE // 2
         left_out = f"  {view.glyphs.ellipsis} {len(lines) - 2 * half:,} more lines"
         lines = [*lines[:half], paint(left_out, QUIET, view.colour), *lines[-half:]]

@@ -12,7 +12,7 @@ from itertools import chain, groupby
 from typing import Generic, TypeVar
 
 from paraminspect.page.parts import HEAD, QUIET, Column, Table
-from paraminspect.render.table.lines import aside, cut, paint, width_of
+from paraminspect.render.table.lines import cut, paint, width_of
 from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
 
@@ -62,7 +62,17 @@ def lay_out(table: Table[Row], view: View) -> Iterator[str]:
     yield from _foot(shown, widths, view)
     left_out = dict.fromkeys(f"{one.group} {one.head}".lstrip() for one in columns if one not in shown)
     if left_out:
-        yield from aside(f"left out to fit: {', '.join(left_out)} (all with | less -S)", view)
+        yield paint(_left_out(list(left_out), view), QUIET, view.colour) + "\n"
+
+
+def _left_out(heads: Sequence[str], view: View) -> str:
+    """Return one line that names the columns that were left out, as many as there is room for."""
+    for most in range(len(heads), 0, -1):
+        more = f" and {len(heads) - most:,} more" if most < len(heads) else ""
+        line = f"left out: {', '.join(heads[:most])}{more} (all with | less -S)"
+        if view.width is None or width_of(line) <= view.width:
+            return line
+    return f"{plural(len(heads), 'column')} left out"
 
 
 def _fill(column: Column[Row], rows: list[Row], gap: str | None, view: View) -> _Filled[Row]:
