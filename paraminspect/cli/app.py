@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from paraminspect import __version__, output
-from paraminspect.cli.commands import COMMANDS, PROGRAM
+from paraminspect.cli.commands import BEGINNINGS, COMMANDS, PROGRAM
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
@@ -21,7 +21,11 @@ from paraminspect.isolation.issued_warnings import warnings_collected
 
 INTERRUPTED = 130
 _COMPLETE = "_PARAMINSPECT_COMPLETE"
-_HELP = "Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."
+_HELP = (
+    "See what is inside a PyTorch network before you train it: every parameter, how it was initialised, what gradient "
+    "reaches it, what is shared with what, and whether the signal survives its way through the layers. It finds layers "
+    "that no optimizer sees or no gradient reaches, ties that are copies, weights of the wrong size."
+)
 _EPILOG = (
     "Without SOURCE a command takes the built-in spec mlp. "
     "Exit codes: 0 done, 2 could not do it, 130 interrupted, 141 the reader left."
@@ -60,21 +64,31 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
     return wrapper
 
 
+class _Root(Group):
+    beginnings = BEGINNINGS
+
+
 app = typer.Typer(
     name=PROGRAM,
-    cls=Group,
+    cls=_Root,
     help=_HELP,
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings=_CONTEXT,
+    subcommand_metavar="COMMAND [SOURCE] [OPTIONS]",
+    options_metavar="",
 )
 for _name, _entry in COMMANDS.items():
-    _examples = "\n".join(f"{PROGRAM} {example}" for example in _entry.examples)
-    app.command(_name, cls=Command, context_settings=_CONTEXT, short_help=_entry.short, epilog=_examples)(
-        _contained(spread(_entry.function))
-    )
+    app.command(
+        _name,
+        cls=Command,
+        context_settings=_CONTEXT,
+        short_help=_entry.short,
+        epilog="\n".join(f"{PROGRAM} {example}" for example in _entry.examples),
+        options_metavar="[OPTIONS]",
+    )(_contained(spread(_entry.function)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,9 +125,9 @@ def _root(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Inspect the parameters of PyTorch models: values, initialisation, gradients, sharing."""
     if context.invoked_subcommand is None:
-        output.complain(context.get_help())
+        root: Any = context.command
+        output.complain(root.first_screen(context))
         raise typer.Exit(FAILED)
 
 

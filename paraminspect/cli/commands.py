@@ -21,6 +21,20 @@ from paraminspect.cli.theory import theory
 
 PROGRAM: Final = "paraminspect"
 
+BEGINNINGS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "Your model": (
+        (f"{PROGRAM} show model.py:Net", "a class, or a function"),
+        (f"{PROGRAM} show model.py:Net --arg depth=4", "called with arguments"),
+        (f"{PROGRAM} show model.py:Net --input 8,3,32,32", "on an input of this shape"),
+        (f"{PROGRAM} show torchvision.models:resnet18", "from an installed package"),
+    ),
+    "No model at hand": (
+        (f"{PROGRAM} show cnn", "built in; also: transformer"),
+        (f"{PROGRAM} show net.yaml", "a network in YAML"),
+    ),
+}
+"""What to type first, and what for."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -7,9 +7,9 @@ shell profile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -103,8 +103,40 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The root: as a command, and without Typer's own completion options, which go by the shell they run under."""
+    """The root: as a command, and without Typer's own completion options, which go by the shell they run under.
+
+    `beginnings` are the headings and lines, each a command line and what it is for, with which its help begins.
+    """
+
+    beginnings: ClassVar[Mapping[str, Sequence[tuple[str, str]]]] = {}
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, fitted with the quick coercion."""
         return [_fit(parameter) for parameter in super().get_params(ctx) if parameter.name not in _INSTALLERS]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write what this is, what to type first, the commands, the options."""
+        self.format_first_screen(ctx, formatter)
+        self.format_commands(ctx, formatter)
+        records = [parameter.get_help_record(ctx) for parameter in self.get_params(ctx)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in records if record])
+        self.format_epilog(ctx, formatter)
+
+    def format_first_screen(self, ctx: Any, formatter: Any) -> None:
+        """Write what this is, and what to type first."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        width = max(len(line) for lines in self.beginnings.values() for line, _ in lines)
+        for heading, lines in self.beginnings.items():
+            with formatter.section(heading):
+                for line, purpose in lines:
+                    formatter.write(f"  {line.ljust(width)}  {purpose}\n")
+
+    def first_screen(self, ctx: Any) -> str:
+        """Return what is shown to a person who typed nothing: it fits on a screen of 24 lines."""
+        formatter = ctx.make_formatter()
+        self.format_first_screen(ctx, formatter)
+        formatter.write_paragraph()
+        formatter.write_text(f"Commands: {', '.join(self.list_commands(ctx))}. Each has a --help with examples.")
+        return str(formatter.getvalue()).rstrip("\n")

@@ -24,20 +24,32 @@ from tests.conftest import Ran
 
 Run = Callable[..., Ran]
 
-ROOT = """\
-Usage: paraminspect [OPTIONS] COMMAND [ARGS]...
+FIRST_SCREEN = """\
+Usage: paraminspect COMMAND [SOURCE] [OPTIONS]
 
-  Inspect the parameters of PyTorch models: values, initialisation, gradients,
-  sharing.
+  See what is inside a PyTorch network before you train it: every parameter,
+  how it was initialised, what gradient reaches it, what is shared with what,
+  and whether the signal survives its way through the layers. It finds layers
+  that no optimizer sees or no gradient reaches, ties that are copies, weights
+  of the wrong size.
 
-Options:
-  -V, --version            Print the version.
-  --show-completion SHELL  Print the completion script for bash, zsh, fish or
-                           powershell.
-  --debug                  Show the traceback of an error.
-  -h, --help               Show this message and exit.
+Your model:
+  paraminspect show model.py:Net                    a class, or a function
+  paraminspect show model.py:Net --arg depth=4      called with arguments
+  paraminspect show model.py:Net --input 8,3,32,32  on an input of this shape
+  paraminspect show torchvision.models:resnet18     from an installed package
 
-Commands:
+No model at hand:
+  paraminspect show cnn                             built in; also: transformer
+  paraminspect show net.yaml                        a network in YAML
+
+"""
+COMMAND_LIST = """\
+Commands: show, summary, init, grad, share, compare, edit, code, schemes,
+theory, schema, help. Each has a --help with examples.
+"""
+ROOT = f"""\
+{FIRST_SCREEN}Commands:
   show     The whole picture: parameters, values, gradients, sharing.
   summary  The tree of layers: shapes, parameters, multiply-adds.
   init     What an initialiser did: before, after, expected.
@@ -50,6 +62,13 @@ Commands:
   theory   What an activation does to a signal through depth.
   schema   The JSON Schema of a spec or of the report.
   help     The manual: specs, schemes, gradients, sharing, scripts.
+
+Options:
+  -V, --version            Print the version.
+  --show-completion SHELL  Print the completion script for bash, zsh, fish or
+                           powershell.
+  --debug                  Show the traceback of an error.
+  -h, --help               Show this message and exit.
 
   Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 2
   could not do it, 130 interrupted, 141 the reader left.
@@ -106,10 +125,11 @@ def test_help_is_on_stdout(flag: str, command: str, text: str, run: Run) -> None
     assert (ran.code, ran.out, ran.err) == (0, text, "")
 
 
-def test_without_a_word_it_is_on_stderr_and_the_code_is_2(run: Run) -> None:
+def test_without_a_word_the_first_screen_is_on_stderr_and_the_code_is_2(run: Run) -> None:
     ran = run()
-    assert (ran.code, ran.out, ran.err) == (2, "", ROOT)
-    assert run("--debug").err == ROOT
+    assert (ran.code, ran.out, ran.err) == (2, "", FIRST_SCREEN + COMMAND_LIST)
+    assert len(ran.err.splitlines()) <= 24
+    assert run("--debug").err == ran.err
 
 
 CONTENTS = """\

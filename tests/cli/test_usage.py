@@ -20,7 +20,9 @@ SEE = "  see: paraminspect {} --help\n"
 FIRST = "  the command comes first: paraminspect {}; see: paraminspect --help\n"
 ANY = FIRST.format("COMMAND [SOURCE] [OPTIONS]")
 DEVICES = "  known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several\n"
-BUILT_IN = "  built-in: cnn, deep-relu, deep-tanh, mlp, normal, plain-tensor, residual, shared, textbook, tied\n"
+BUILT_IN = (
+    "  built-in: cnn, deep-relu, deep-tanh, mlp, normal, plain-tensor, residual, shared, textbook, tied, transformer\n"
+)
 NOTE = "note: no SOURCE given: using the built-in spec 'mlp'\n"
 
 USAGE = {
