@@ -61,10 +61,15 @@ def shape(rank: int) -> Column[Row]:
 def shape_of(row: Row) -> str:
     """Return a shape as PyTorch writes it, ``(3, 4)``; the sign of unknown for a tensor that has none yet.
 
-    A row that sums up a module says of how many tensors.
+    A row that sums up a module says of how many tensors, one whose tensors grow from what to what: ``(64..224,)``.
     """
     if isinstance(row, Several) and row.tensors:
         return plural(row.tensors, "tensor")
+    shapes = {member.shape for member in members_of(row)}
+    if len(shapes) > 1 and len(set(map(len, shapes))) == 1:
+        sizes = [(min(sizes), max(sizes)) for sizes in zip(*shapes, strict=True)]
+        spelled = [f"{low}" if low == high else f"{low}..{high}" for low, high in sizes]
+        return f"({', '.join(spelled)}{',' * (len(spelled) == 1)})"
     return UNKNOWN if row.numel is None else str(row.shape)
 
 

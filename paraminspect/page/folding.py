@@ -1,14 +1,17 @@
 """Repeated blocks as one row, exactly: a pattern in bash's braces for the names it expands to, and no others.
 
-Blocks are sibling modules whose names are numbers and whose rows agree in name, shape and type. Of such blocks the
-rows that agree in everything else too become one row with their counts added up; a row that differs stays by itself.
+Blocks are sibling modules whose names are numbers, or words that end in one, and whose rows agree in name, shape and
+type. Of such blocks the rows that agree in everything else too become one row with their counts added up; a row that
+differs stays by itself. Blocks that only grow, as those of a DenseNet whose inputs are all outputs before, fold too:
+`norm1` of each is wider than that of the one before, and `norm2`, as wide in all, tells that they are one kind.
 Linear in the number of rows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from paraminspect.page.braces import braces
@@ -19,9 +22,10 @@ from paraminspect.text.numbers import plural
 
 FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""
-_FEWEST_BLOCKS = 3
+_FEWEST_BLOCKS = 2
+_FEWEST_GROWING = 3
 _PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")  # as bash counts: no leading zero, and it fits 64 bits
+_NUMBER = re.compile(r"([\w-]*[A-Za-z_])?(0|[1-9][0-9]{0,14})")  # as bash counts: no leading zero, and it fits 64 bits
 _HOLE = "#"
 
 Places = Callable[[Parameter], Sequence[str]]
@@ -39,7 +43,7 @@ class HollowName(NamedTuple):
     def spell(self, sets: _Sets) -> str:
         """Fill the holes with patterns for sets of numbers, of which there may be more than holes."""
         patterns = map(braces, sets)
-        return ".".join(next(patterns) if part == _HOLE else part for part in self.parts)
+        return ".".join(part[:-1] + next(patterns) if part.endswith(_HOLE) else part for part in self.parts)
 
 
 class NameGroup(NamedTuple):
@@ -121,12 +125,13 @@ def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], pla
     Rows fold only if `judged` says the same of them, and if their aliases and the modules in `places` fold likewise.
     """
     names = [parse_name(row.name) for row in rows]
-    blocks = kinds_of_blocks([row.name for row in rows], names, map(_structure, rows))
+    blocks = kinds_of_blocks([row.name for row in rows], names, map(_structure, rows), map(_extent, rows))
     agreeing: dict[Hashable, list[int]] = {}
     for index, (row, name) in enumerate(zip(rows, names, strict=True)):
         if name is not None and name.numbers:
             others = (relative_names(row.aliases, name), relative_names(places(row), name, outer=True))
-            key = (name.parts, blocks[index], others, _state(row), judged(row))
+            growing = any(isinstance(kind, Growing) for kind in blocks[index])
+            key = (name.parts, blocks[index], others, _state(row, growing), judged(row))
             agreeing.setdefault(key, []).append(index)
     shown: list[Parameter | None] = list(rows)
     for indices in agreeing.values():
@@ -146,9 +151,9 @@ def parse_name(name: str) -> HollowName | None:
     parts, numbers, blocks, end = [], [], [], 0
     for part in name.split("."):
         end += len(part)
-        if part.isdecimal() and _NUMBER.fullmatch(part):
-            parts.append(_HOLE)
-            numbers.append(int(part))
+        if numbered := _NUMBER.fullmatch(part):
+            parts.append((numbered[1] or "") + _HOLE)
+            numbers.append(int(numbered[2]))
             blocks.append(name[:end])
         else:
             parts.append(part)
@@ -169,48 +174,86 @@ def _hollow(name: str, to: HollowName, outer: bool) -> HollowName | None:
     return parsed if parsed.numbers == wanted else None
 
 
+class Growing(NamedTuple):
+    """A kind of block whose rows differ in extent, and not all of them; `alike` is what they agree in."""
+
+    alike: Hashable
+
+
+_Content = frozenset[tuple[str, Hashable, Hashable]]
+
+
 def kinds_of_blocks(
-    names: Sequence[str], hollow: Sequence[HollowName | None], structures: Iterable[Hashable]
-) -> list[tuple[int, ...]]:
+    names: Sequence[str],
+    hollow: Sequence[HollowName | None],
+    structures: Iterable[Hashable],
+    extents: Iterable[Hashable] | None = None,
+) -> list[tuple[Hashable, ...]]:
     """Return for each name which kind of block each of its numbers stands for: blocks of one kind have the same rows.
 
-    `structures` are what rows have to agree in beside their names, for each name one.
+    `structures` are what rows have to agree in beside their names, for each name one. `extents` are what they have to
+    agree in too, unless their blocks only grow: in these, the numbers further in stand for themselves.
     """
-    inside: dict[str, list[Hashable]] = {}
-    for name, parsed, structure in zip(names, hollow, structures, strict=True):
+    inside: dict[str, list[tuple[str, Hashable, Hashable]]] = {}
+    for name, parsed, structure, extent in zip(names, hollow, structures, extents or repeat(None), strict=False):
         if parsed is not None and parsed.blocks:
             for block in parsed.blocks:
-                inside.setdefault(block, []).append((name[len(block) :], structure))
-    kinds: dict[Hashable, int] = {}
-    kind = {block: kinds.setdefault(frozenset(found), len(kinds)) for block, found in inside.items()}
-    return [() if parsed is None else tuple([kind[block] for block in parsed.blocks]) for parsed in hollow]
+                inside.setdefault(block, []).append((name[len(block) :], structure, extent))
+    contents = {block: frozenset(found) for block, found in inside.items()}
+    ids: dict[Hashable, int] = {}
+    kinds: dict[str, Hashable] = {block: ids.setdefault(content, len(ids)) for block, content in contents.items()}
+    kinds |= _growing(contents) if extents else {}
+    return [() if parsed is None else _kinds_in(parsed, kinds) for parsed in hollow]
+
+
+def _kinds_in(name: HollowName, kinds: Mapping[str, Hashable]) -> tuple[Hashable, ...]:
+    found = [kinds[block] for block in name.blocks]
+    outermost = next((at for at, kind in enumerate(found, 1) if isinstance(kind, Growing)), len(found))
+    return (*found[:outermost], *name.numbers[outermost:])
+
+
+def _growing(contents: Mapping[str, _Content]) -> dict[str, Growing]:
+    """Return the kinds of blocks most of which differ, in extents alone, and not in all of them.
+
+    Only modules that hold others are meant: layers of different widths, one after the other, are no repetition.
+    """
+    siblings: dict[tuple[str, Hashable], list[str]] = {}
+    for block, content in contents.items():
+        if any(name.count(".") > 1 for name, *_ in content):
+            alike = frozenset((name, structure) for name, structure, _ in content)
+            siblings.setdefault((block.rstrip("0123456789"), alike), []).append(block)
+    return {
+        block: Growing(alike)
+        for (_, alike), blocks in siblings.items()
+        if len(blocks) >= _FEWEST_GROWING
+        and 2 * len({contents[block] for block in blocks}) > len(blocks)
+        and frozenset.intersection(*(contents[block] for block in blocks))
+        for block in blocks
+    }
 
 
 def _structure(row: Parameter) -> Hashable:
     tensors = row.tensors if isinstance(row, Several) else 0
-    return (row.kind, row.shape, row.dtype, row.numel, row.bytes, row.module_type, tensors)
+    return (row.kind, len(row.shape), row.dtype, row.module_type, tensors)
 
 
-def _state(row: Parameter) -> Hashable:
+def _extent(row: Parameter) -> Hashable:
+    return (row.shape, row.numel, row.bytes)
+
+
+def _state(row: Parameter, growing: bool) -> Hashable:
     statuses: Hashable = row.gradient and in_a_word(row.gradient)
     if isinstance(row, Several):
         statuses = tuple([member.gradient and in_a_word(member.gradient) for member in row.members])
     figures = (_what_is_known(row.values), _what_is_known(row.before), _what_is_known(row.gradient))
-    return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init), statuses, figures)
+    return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init, growing), statuses, figures)
 
 
-def _init(init: Init | None) -> Hashable:
+def _init(init: Init | None, growing: bool) -> Hashable:
     if init is None or init.recognised is not None:  # what was drawn alike may be told apart by chance
         return None
-    return (
-        init.scheme,
-        init.rule,
-        init.overridden,
-        init.expected_mean,
-        init.expected_std,
-        init.fan_in,
-        init.fan_out,
-    )
+    rule = (init.scheme, init.rule, init.overridden)
+    return rule if growing else (*rule, init.expected_mean, init.expected_std, init.fan_in, init.fan_out)
 
 
 def _what_is_known(found: Values | Gradient | None) -> int:

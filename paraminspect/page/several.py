@@ -90,12 +90,15 @@ def _dtype(members: Sequence[Parameter]) -> str:
     return f"{len(found)} dtypes" if len(found) > 1 else members[0].dtype
 
 
+_BY_SHAPE = ("expected_mean", "expected_std", "expected_low", "expected_high", "fan_in", "fan_out")
+
+
 def _init(found: Sequence[Init | None], tensors: int) -> Init | None:
     """Return the scheme that all have, of several how many; what a scheme expects holds for a tensor, not for a sum."""
     known = [init for init in found if init is not None]
     schemes = Counter(init.distribution or init.scheme for init in known)
     if len(schemes) == 1 and not tensors:
-        return known[0]
+        return replace(known[0], **{key: common((getattr(init, key) for init in known), None) for key in _BY_SHAPE})
     if len(schemes) > 1 and not tensors and known[0].distribution is not None:
         ((most, times),) = schemes.most_common(1)
         return Init(known[0].scheme, distribution=f"{times:,} of {len(known):,} {most}")

@@ -140,7 +140,7 @@ def test_rows_and_totals(sample_named: Callable[[str], Report]) -> None:
 
 def test_a_very_long_table_is_cut_and_says_so(sample_named: Callable[[str], Report]) -> None:
     report = sample_named("show")
-    rows = tuple(replace(report.parameters[0], name=f"p{i}") for i in range(MOST_ROWS + 7))
+    rows = tuple(replace(report.parameters[0], name=f"p{i}x") for i in range(MOST_ROWS + 7))
     long = replace(report, parameters=rows)
     assert len(page(long).rows) == MOST_ROWS + 2
     assert '<p class="quiet">7 more rows (<code>.parameters</code> has every row)</p>' in "".join(
