@@ -13,6 +13,7 @@ from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.experiments.trials import Bench
 from paraminspect.modules.subject import Subject
+from paraminspect.page.headline import with_headline
 from paraminspect.report import Comparison, Report
 
 
@@ -34,7 +35,7 @@ def compare(
     tried = [bench.trial(contender, size) for contender in contenders for size in sizes]
     trials = tuple(trial for trial in tried if trial is not None)
     best, reason = steadiest(trials)
-    return replace(
+    report = replace(
         report,
         forward=bench.forward,
         verdicts=tuple(verdict for trial in trials for verdict in verdicts_of(trial)),
@@ -42,6 +43,7 @@ def compare(
         notes=(*report.notes, *bench.notes.values()),
         comparison=Comparison(seeds, trials, best, reason, slopes_of(trials, seeds)),
     )
+    return with_headline(report)
 
 
 def _described(subject: Subject) -> Report:

@@ -22,6 +22,7 @@ from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
+from paraminspect.page.headline import with_headline
 from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
 
 BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
@@ -51,9 +52,10 @@ def grad(
         report = report_of(with_new_tensors(measured, passes, request), request, start, passes)
     del passes  # with its graph, which is as large as the model
     if start is None or report.forward is None or (report.forward.error and report.forward.output == ()):
-        return report
+        return with_headline(report)
     if any(one.device == "meta" for one in report.forward.input):
-        return replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers"))
+        report = replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers"))
+        return with_headline(report)
     first = _followed(subject, inventory, start.batch, measured.applied, histograms, start.rewind)
     advance()
     traces, notes = [first], []
@@ -68,7 +70,8 @@ def grad(
     signal = signal_over_seeds(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
     layers = _with_expectations(report.layers, first)
-    return replace(report, signal=signal, layers=layers, verdicts=(*report.verdicts, *_verdicts(signal)))
+    verdicts = (*report.verdicts, *_verdicts(signal))
+    return with_headline(replace(report, signal=signal, layers=layers, verdicts=verdicts))
 
 
 def _followed(

@@ -21,6 +21,7 @@ from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
+from paraminspect.page.headline import with_headline
 from paraminspect.report import Initialisation, Report
 
 
@@ -49,7 +50,8 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
         }
         save(subject, file, facts)
     done = replace(done, digest=together, saved=None if file is None else str(file))
-    return report_of(replace(measured, initialisation=done, before=before, weights=weights, digests=digests), request)
+    measured = replace(measured, initialisation=done, before=before, weights=weights, digests=digests)
+    return with_headline(report_of(measured, request))
 
 
 def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weight]:

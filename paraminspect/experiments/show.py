@@ -8,6 +8,7 @@ from paraminspect.experiments.measured import apply_and_measure, guarded, run_fr
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
+from paraminspect.page.headline import with_headline
 from paraminspect.report import Report
 
 
@@ -19,9 +20,9 @@ def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) 
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:  # none of the module's code runs but its repr
-        return report_of(apply_and_measure(subject, scope, rules, request), request)
+        return with_headline(report_of(apply_and_measure(subject, scope, rules, request), request))
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         passes = run_from(start, measured, request, mode)
-        return report_of(with_new_tensors(measured, passes, request), request, start, passes)
+        return with_headline(report_of(with_new_tensors(measured, passes, request), request, start, passes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from paraminspect.page.headline import COMMANDS, headline
 from paraminspect.page.parts import Entries, Page, Part
 from paraminspect.report import Forward, Report, TensorInfo
 from paraminspect.text.escape import View, code, word
@@ -12,12 +13,13 @@ from paraminspect.text.numbers import figure, plural, size
 
 
 def page_of(report: Report, view: View, parts: Sequence[Part]) -> Page:
-    """Return the page with its head; where no stderr is beside it, errors and notes stand at its end."""
+    """Return the page with its head and its first line; where no stderr is beside it, errors and notes end it."""
     if view.on_paper:
         ends = [("error", ": ".join(map(code, filter(None, (one.where, one.message))))) for one in report.errors]
         ends += [("note", code(note)) for note in report.notes]
         parts = [*parts, Entries(ends)] if ends else parts
-    return Page(code(report.source.name), totals(report, view), experiment(report, view), parts)
+    first = [headline(report)] if report.command in COMMANDS else []
+    return Page(code(report.source.name), totals(report, view), experiment(report, view), [*first, *parts])
 
 
 # --- how large it is ---------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-HEAD, SHARED, SUSPICIOUS, BROKEN, QUIET = "head", "shared", "suspicious", "broken", "quiet"
+from paraminspect.report import Headline
+
+HEAD, SHARED, SUSPICIOUS, BROKEN, QUIET, FINE = "head", "shared", "suspicious", "broken", "quiet", "fine"
 """The tones of a text: what it is, and what is wrong with it."""
 
 Row = TypeVar("Row")
@@ -99,7 +101,10 @@ class Listing(NamedTuple):
     texts: Sequence[tuple[str, str]]
 
 
-Part = Table[Any] | Entries | Paragraph | Code | Listing
+TONES = {"fine": FINE, "note": HEAD, "warning": SUSPICIOUS, "error": BROKEN}
+"""The tone of a first line, by that of the report."""
+
+Part = Headline | Table[Any] | Entries | Paragraph | Code | Listing
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,18 @@ def nonfinite_values(rows: Iterable[Parameter]) -> Iterator[Line]:
 _LARGEST, _SMALLEST = 1e10, 1e-30  # magnitudes that weights have, with orders of magnitude to spare
 
 
-def uninitialised(report: Report) -> Iterator[Line]:
-    """Yield the parameters whose largest magnitude no weights have: memory as it was, as after ``to_empty``."""
-    found = []
+def of_no_weights(report: Report) -> Iterator[tuple[str, float]]:
+    """Yield the name and the largest magnitude of each parameter in which that is of a size that no weights have."""
     for row in _of_kind(report, "parameter"):
         if row.values is not None and row.values.min is not None and row.values.max is not None:
             largest = max(-row.values.min, row.values.max)
             if largest > _LARGEST or 0 < largest < _SMALLEST:
-                found.append(f"{code(row.name)} ({figure(largest)})")
+                yield row.name, largest
+
+
+def uninitialised(report: Report) -> Iterator[Line]:
+    """Yield the parameters whose largest magnitude no weights have: memory as it was, as after ``to_empty``."""
+    found = [f"{code(name)} ({figure(largest)})" for name, largest in of_no_weights(report)]
     if found:
         yield "values", f"of a size that no weights have, as in memory that nothing initialised: {some_of(found)}"
 

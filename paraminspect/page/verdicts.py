@@ -67,7 +67,7 @@ def conformity(report: Report) -> Iterator[Line]:
         yield "expected", within
     off = [verdict for verdict in report.verdicts if is_off(verdict)]
     for verdict in off[:_MOST]:
-        yield "off", _off(verdict)
+        yield "off", strayed(verdict)
     if len(off) > _MOST:
         yield "off", and_more(len(off) - _MOST)
 
@@ -107,7 +107,8 @@ def _too_few(count: int, tensors: int) -> str:
     return f"; {who} too few elements to judge the std"
 
 
-def _off(verdict: Verdict) -> str:
+def strayed(verdict: Verdict) -> str:
+    """Say which figure is off, what it is and what its scheme should give."""
     if verdict.figure == BOUNDS and verdict.expected is not None and verdict.measured is not None:
         limit = "at least" if verdict.measured < verdict.expected else "at most"
         ends = [figure(number) for number in (verdict.measured, verdict.expected)]

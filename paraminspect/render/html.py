@@ -9,10 +9,14 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
+from paraminspect.page.headline import in_words
 from paraminspect.page.parts import (
     BROKEN,
+    FINE,
+    HEAD,
     QUIET,
     SUSPICIOUS,
+    TONES,
     Code,
     Column,
     Entries,
@@ -22,10 +26,11 @@ from paraminspect.page.parts import (
     Part,
     Table,
 )
+from paraminspect.report import Headline
 from paraminspect.text.escape import CODE, View, clean, clean_lines, spell
 
 MOST_ROWS = 200
-_CLASSES = {SUSPICIOUS: "wrong", BROKEN: "broken", QUIET: "quiet"}
+_CLASSES = {SUSPICIOUS: "wrong", BROKEN: "broken", QUIET: "quiet", FINE: "fine", HEAD: "head"}
 _STYLE = """<style>
 .paraminspect {line-height: 1.5; overflow-x: auto}
 .paraminspect p {margin: 0.2em 0}
@@ -43,6 +48,8 @@ _STYLE = """<style>
 .paraminspect .alias {opacity: 0.65; padding-left: 1em}
 .paraminspect .wrong {color: #d9480f}
 .paraminspect .broken {color: #d9480f; font-weight: bold}
+.paraminspect .fine {color: #2b8a3e}
+.paraminspect .head {font-weight: bold}
 .paraminspect dl {display: grid; grid-template-columns: max-content 1fr; gap: 0 1em; margin: 0.8em 0}
 .paraminspect dl dt {font-weight: bold}
 .paraminspect dl dd {margin: 0; overflow-wrap: anywhere}
@@ -63,6 +70,9 @@ def draw(found: Page, view: View) -> Iterator[str]:
 
 def _part(part: Part) -> Iterator[str]:
     match part:
+        case Headline():
+            yield f'<p class="{_CLASSES[TONES[part.tone]]}">{_text(in_words(part))}</p>\n'
+            yield f"<p>try: {_text(part.hint)}</p>\n" if part.hint else ""
         case Table():
             yield from _table(part)
         case Entries():

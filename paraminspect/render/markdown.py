@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from paraminspect.page.headline import in_words
 from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table
+from paraminspect.report import Headline
 from paraminspect.text.escape import CODE, END, View, clean, clean_lines, spell
 
 _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-Za-z]+)*")
@@ -27,6 +29,9 @@ def draw(found: Page, view: View) -> Iterator[str]:
 
 def _part(part: Part) -> Iterator[str]:
     match part:
+        case Headline():
+            yield f"\n**{_text(in_words(part))}**\n"
+            yield f"\ntry: {_text(part.hint)}\n" if part.hint else ""
         case Table():
             yield from _table(part)
         case Entries():

@@ -19,6 +19,7 @@ from paraminspect.report.envelope import (
     Source as Source,
     Verdict as Verdict,
 )
+from paraminspect.report.first_line import Headline as Headline
 from paraminspect.report.layer_signal import (
     Course as Course,
     Layer as Layer,

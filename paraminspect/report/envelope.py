@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paraminspect.report.comparison import Comparison
+from paraminspect.report.first_line import Headline
 from paraminspect.report.layer_signal import Layer, Signal
 from paraminspect.report.layer_tree import TreeLayer, Uncounted
 from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
@@ -149,6 +150,7 @@ class Report:
     comparison: Comparison | None = None
     initialisation: Initialisation | None = None
     uncounted: tuple[Uncounted, ...] = ()
+    headline: Headline | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

@@ -168,7 +168,7 @@ init:
 def test_a_tied_embedding_with_two_rules(run: Run, spec: Write) -> None:
     ran = run("init", spec(EMBEDDING), "-f", "plain")
     assert ran.code == 0
-    assert ran.out.split("\n\n")[2].splitlines()[:-1] == [
+    assert ran.out.split("\n\n")[3].splitlines()[:-1] == [
         "applied    1.weight=uniform:a=-1,b=1 to 1 tensor",
         "no effect  0.weight=normal:std=0.02: later rules filled the only tensor it had filled",
         "overridden 0.weight=normal:std=0.02 by 1.weight=uniform:a=-1,b=1 in 1 tensor",

@@ -13,14 +13,14 @@ from paraminspect.report import Failure, Report
 from paraminspect.text.escape import View, code, word
 
 PARTS = {
-    "show": ["Code", "Table", "Entries"],
-    "mixed": ["Table", "Table", "Table", "Entries"],
-    "empty": ["Code", "Paragraph", "Entries"],
-    "init": ["Table", "Entries"],
-    "grad_shared": ["Table", "Table", "Entries"],
-    "grad_signal": ["Table", "Entries", "Table", "Entries"],
-    "share": ["Entries"],
-    "share_nothing": ["Paragraph"],
+    "show": ["Headline", "Code", "Table", "Entries"],
+    "mixed": ["Headline", "Table", "Table", "Table", "Entries"],
+    "empty": ["Headline", "Code", "Paragraph", "Entries"],
+    "init": ["Headline", "Table", "Entries"],
+    "grad_shared": ["Headline", "Table", "Table", "Entries"],
+    "grad_signal": ["Headline", "Table", "Entries", "Table", "Entries"],
+    "share": ["Headline", "Entries"],
+    "share_nothing": ["Headline", "Paragraph"],
     "edit": ["Table", "Entries"],
 }
 

@@ -153,7 +153,7 @@ def test_it_keeps_the_colours_of_the_page(sample_named: Callable[[str], Report])
     selectors = [line for line in style.split("\n") if line and not line.startswith("  ")]
     assert all(selector.startswith(".paraminspect") for selector in selectors)
     assert set(re.findall(r"background[^:]*: *([^;}]+)", style)) == {"none"}
-    assert set(re.findall(r"[{;] *color: *([^;}]+)", style)) == {"inherit", "#d9480f"}
+    assert set(re.findall(r"[{;] *color: *([^;}]+)", style)) == {"inherit", "#d9480f", "#2b8a3e"}
 
 
 def contrast(one: str, other: str) -> float:
@@ -169,5 +169,5 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#111111"])
-def test_what_is_wrong_is_legible_on_light_and_dark(background: str) -> None:
-    assert contrast("#d9480f", background) > 4
+def test_what_is_wrong_and_what_is_fine_are_legible_on_light_and_dark(background: str) -> None:
+    assert min(contrast("#d9480f", background), contrast("#2b8a3e", background)) > 4

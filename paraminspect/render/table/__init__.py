@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page.parts import HEAD, QUIET, SHARED, Code, Entries, Listing, Page, Paragraph, Part, Table
+from paraminspect.page.headline import in_words
+from paraminspect.page.parts import HEAD, QUIET, SHARED, TONES, Code, Entries, Listing, Page, Paragraph, Part, Table
 from paraminspect.render.table.layout import lay_out
 from paraminspect.render.table.lines import aside, entry, flow, fold, paint
+from paraminspect.report import Headline
 from paraminspect.text.escape import View
 
 _INDENT = 2
@@ -28,6 +30,8 @@ def draw(found: Page, view: View) -> Iterator[str]:
 
 def _part(part: Part, view: View) -> Iterator[str]:
     match part:
+        case Headline():
+            yield from _headline(part, view)
         case Table():
             yield from _table(part, view)
         case Entries():
@@ -48,6 +52,14 @@ def _named(name: str, text: str, view: View) -> Iterator[str]:
     yield paint(first[: len(bold)], HEAD, view.colour) + first[len(bold) :] + "\n"
     for line in rest:
         yield line + "\n"
+
+
+def _headline(part: Headline, view: View) -> Iterator[str]:
+    for line in fold(view.sentence(in_words(part)), view, _INDENT):
+        yield paint(line, TONES[part.tone], view.colour) + "\n"
+    if part.hint:
+        for line in fold(f"  try: {view.sentence(part.hint)}", view, len("  try: ")):
+            yield line + "\n"
 
 
 def _table(part: Table[object], view: View) -> Iterator[str]:

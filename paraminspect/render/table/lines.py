@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
-from paraminspect.page.parts import BROKEN, HEAD, QUIET, SHARED, SUSPICIOUS
+from paraminspect.page.parts import BROKEN, FINE, HEAD, QUIET, SHARED, SUSPICIOUS
 from paraminspect.text.escape import View
 
-_STYLES = {HEAD: "bold", SHARED: "magenta", SUSPICIOUS: "red", BROKEN: "bold red", QUIET: "dim"}
+_STYLES = {HEAD: "bold", SHARED: "magenta", SUSPICIOUS: "red", BROKEN: "bold red", QUIET: "dim", FINE: "green"}
 _WORD = re.compile(r" *[^ ]+")
 
 
