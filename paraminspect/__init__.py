@@ -8,14 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paraminspect.api import inspect as inspect
+    from paraminspect.api import inspect as inspect, summary as summary
     from paraminspect.errors import UserError as UserError
     from paraminspect.report import Report as Report
 
 __version__ = "0.1.0"
-__all__ = ["Report", "UserError", "__version__", "inspect"]
+__all__ = ["Report", "UserError", "__version__", "inspect", "summary"]
 
-_HOMES = {"inspect": "paraminspect.api", "Report": "paraminspect.report", "UserError": "paraminspect.errors"}
+_HOMES = {
+    "inspect": "paraminspect.api",
+    "summary": "paraminspect.api",
+    "Report": "paraminspect.report",
+    "UserError": "paraminspect.errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
+from paraminspect.experiments.summary import summary as layer_tree
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
@@ -76,18 +77,7 @@ def inspect(
     that raises does not raise here: the Report says so in `errors`, and still lists what is there. Raises UserError
     for an argument that is wrong.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"inspect takes a torch.nn.Module, got {type(model).__name__}")
-    make, why = _input(model, inputs) if forward else (None, "")
-    subject = Subject(
-        module=model,
-        source=Source("module", type(model).__name__),
-        seed=seed,
-        make_input=None if make is None else _seeded(make, seed),
-        why_no_input=why,
-        loss=_loss(loss),
-        ties=declared_ties(model),
-    )
+    subject = _subject("inspect", model, inputs, loss, seed, forward)
     request = Request(
         "grad" if uses else "show",
         (params,) if isinstance(params, str) else tuple(params),
@@ -101,6 +91,57 @@ def inspect(
     )
     with collector_at_rest():
         return Inspection(**vars(show(subject, request)))
+
+
+def summary(
+    model: nn.Module,
+    inputs: Any = None,
+    *,
+    loss: str | Callable[[Any], Any] = "sum",
+    seed: int = 0,
+    modules: str | Sequence[str] = (),
+    layer: str | None = None,
+    forward: bool = True,
+    backward: bool = True,
+) -> Inspection:
+    """Summarise the modules of a model: what each holds, takes, returns and computes, as the command ``summary``.
+
+    One forward is run and, unless `backward` is False, one backward. `modules` are globs, which rows: they match the
+    name of a module or that of a parameter it holds. The other arguments are those of `inspect`. `layers` of the
+    Report has a `TreeLayer` for every module, `totals` the sums; own figures (``own_parameters``) add up to them.
+
+    The model is afterwards as it was. A forward that raises does not raise here: the Report says so in `errors`, and
+    still has what ran up to there. Raises UserError for an argument that is wrong.
+    """
+    subject = _subject("summary", model, inputs, loss, seed, forward)
+    request = Request(
+        "summary",
+        layer=layer,
+        forward=forward,
+        backward=backward,
+        statistics=False,
+        modules=(modules,) if isinstance(modules, str) else tuple(modules),
+    )
+    with collector_at_rest():
+        return Inspection(**vars(layer_tree(subject, request)))
+
+
+def _subject(
+    function: str, model: nn.Module, inputs: Any, loss: str | Callable[[Any], Any], seed: int, forward: bool
+) -> Subject:
+    """Return a module in hand as a subject; raises TypeError for what is none, UserError for a loss nobody knows."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{function} takes a torch.nn.Module, got {type(model).__name__}")
+    make, why = _input(model, inputs) if forward else (None, "")
+    return Subject(
+        module=model,
+        source=Source("module", type(model).__name__),
+        seed=seed,
+        make_input=None if make is None else _seeded(make, seed),
+        why_no_input=why,
+        loss=_loss(loss),
+        ties=declared_ties(model),
+    )
 
 
 def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:

@@ -36,7 +36,7 @@ class Request:
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""
-        return not self.params or any(fnmatchcase(name, glob) for name in names for glob in self.params)
+        return not self.params or matches(names, self.params)
 
     def nothing_selected(self, inventory: Inventory) -> UserError:
         """Build the error for globs that match no name."""
@@ -44,6 +44,11 @@ class Request:
         hint = did_you_mean(self.params[0], names) or f"parameters: {some_names(names)}"
         wanted = " or ".join(map(repr, self.params))
         return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
+
+
+def matches(names: Iterable[str], globs: Sequence[str]) -> bool:
+    """Tell whether one of the names matches one of the globs."""
+    return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 @dataclass(frozen=True)

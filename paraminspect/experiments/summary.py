@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.layers.layer_calls import ModuleCalls
 from paraminspect.analysis.layers.layer_run import LayerRun, run_layers
-from paraminspect.analysis.layers.module_tree import TreeNode, module_tree, modules_of
+from paraminspect.analysis.layers.module_tree import TreeNode, module_tree, modules_of, say_themselves
 from paraminspect.analysis.passes.forward_backward import ForwardBackward
+from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.assembly import errors_of, forward_of, report_of
 from paraminspect.experiments.measured import Measured, Start, apply_and_measure, guarded, start_of, with_new_tensors
-from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.experiments.selection import Request, matches, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.subject import Subject
 from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, Totals, TreeLayer, Uncounted
+from paraminspect.text.escape import some_names
 
 _NOTHING, _NO_GRADIENT = LayerOut(), LayerGrad()
 
@@ -57,8 +59,10 @@ def _run(start: Start | None, measured: Measured, request: Request, mode: CopyOn
 def _report(measured: Measured, request: Request, start: Start | None, run: LayerRun | None) -> Report:
     report = report_of(measured, request)
     nodes = module_tree(measured.scope.inventory)
+    with around(measured.subject.foreign):
+        say_themselves(nodes)
     layers = layers_of(nodes, run)
-    report = replace(report, layers=layers, totals=_totals(report.totals, layers[0]))
+    report = _selected(replace(report, layers=layers, totals=_totals(report.totals, layers[0])), nodes, request)
     if start is None or run is None:
         return report
     passes = ForwardBackward(output=run.output, loss=run.loss, backward=run.ran_backward, error=run.error)
@@ -68,6 +72,32 @@ def _report(measured: Measured, request: Request, start: Start | None, run: Laye
         uncounted=_uncounted(nodes, run),
         errors=errors_of(start, passes),
     )
+
+
+def _selected(report: Report, nodes: Sequence[TreeNode], request: Request) -> Report:
+    """Leave out the modules that no glob matches, by name or by that of a parameter they hold, and their parameters.
+
+    Raises UserError when nothing is left.
+    """
+    if not request.modules:
+        return report
+    names = {node.path: [node.path, *node.aliases, *_parameter_names(node)] for node in nodes}
+    chosen = {path for path, known in names.items() if matches(known, request.modules)}
+    if not chosen:
+        known = [node.path for node in nodes if node.path]
+        hint = did_you_mean(request.modules[0], known) or f"modules: {some_names(known)}"
+        wanted = " or ".join(map(repr, request.modules))
+        raise UserError(f"{wanted} matches no module", where="--modules", hint=hint, code="glob-matches-nothing")
+    layers = tuple(layer for layer in report.layers if layer.module in chosen)
+    parameters = tuple(row for row in report.parameters if row.module in chosen)
+    shown = sum(row.numel or 0 for row in parameters if row.kind == "parameter")
+    return replace(report, layers=layers, parameters=parameters, totals=replace(report.totals, shown=shown))
+
+
+def _parameter_names(node: TreeNode) -> Iterator[str]:
+    for entry in (*node.parameters, *node.unregistered):
+        yield from entry.names
+    yield from (name for name, _ in node.elsewhere)
 
 
 def _totals(totals: Totals, root: TreeLayer) -> Totals:
@@ -151,7 +181,14 @@ def _own(index: int, node: TreeNode, run: LayerRun | None, uncounted: int) -> Tr
         forgotten=node.forgotten,
         unregistered=sum(entry.numel or 0 for entry in node.unregistered),
         failed=run is not None and run.failed == key,
+        used_elsewhere=not calls.calls and run is not None and run.ran_backward and _reached(node),
+        extra_repr=node.extra_repr,
     )
+
+
+def _reached(node: TreeNode) -> bool:
+    """Tell whether a gradient reached a parameter of the module; only while the passes are not put back."""
+    return any(entry.tensor.is_leaf and entry.tensor.grad is not None for entry in node.parameters)
 
 
 def _flops(key: int, run: LayerRun | None, calls: ModuleCalls) -> int | None:
@@ -169,16 +206,20 @@ def _sum(counts: Iterable[int | None]) -> int | None:
 def _with_children(rows: Sequence[TreeLayer]) -> list[TreeLayer]:
     """Add up every row and those below it: in the order of the tree these come after it."""
     sums: dict[str, list[int | None]] = {name: [getattr(row, f"own_{name}") for row in rows] for name in _SUMS}
+    called = [False] * len(rows)
     places = {row.module: at for at, row in enumerate(rows)}
     for at in range(len(rows) - 1, -1, -1):
         parent = rows[at].parent
         if parent is not None:
             above = places[parent]
+            called[above] |= called[at] or bool(rows[at].calls)
             for counts in sums.values():
                 one, other = counts[above], counts[at]
                 counts[above] = None if one is None or other is None else one + other
-    return [_with_sums(row, {name: counts[at] for name, counts in sums.items()}) for at, row in enumerate(rows)]
+    return [
+        _with_sums(row, {name: counts[at] for name, counts in sums.items()}, called[at]) for at, row in enumerate(rows)
+    ]
 
 
-def _with_sums(row: TreeLayer, sums: dict[str, Any]) -> TreeLayer:
-    return replace(row, **sums)
+def _with_sums(row: TreeLayer, sums: dict[str, Any], called_below: bool) -> TreeLayer:
+    return TreeLayer(**{**vars(row), **sums, "called_below": called_below})

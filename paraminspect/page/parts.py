@@ -28,7 +28,8 @@ class Column(Generic[Row]):
     `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other, words to the right). The columns
     of the highest `rank` go first, all of them together; rank 0 stays. `group` stands over neighbouring columns,
     `foot` under the column. `title` is a head that can stand alone, where group and head together are none. `tone`
-    is that of a row's cell. `below` are lines that follow a row in this column.
+    is that of a row's cell. `below` are lines that follow a row in this column. `short` is what a cell of the first
+    column says where the whole would have to be cut.
     """
 
     head: str
@@ -40,6 +41,7 @@ class Column(Generic[Row]):
     tone: Callable[[Row], str] | None = None
     below: Callable[[Row], Sequence[str]] | None = None
     title: str = ""
+    short: Callable[[Row], str] | None = None
 
     @property
     def full_head(self) -> str:
@@ -54,6 +56,7 @@ class Table(Generic[Row]):
     `note` says what was done to the rows, `option` which one undoes it, `legend` what the columns mean, where there is
     room for it. `noun` is what a row is called where a terminal may leave out the middle of many. `field` is that of
     the Report which has every row.
+    `depth` makes it a tree: how far below the first row, which is the root, each hangs.
     """
 
     columns: Sequence[Column[Row]]
@@ -63,6 +66,7 @@ class Table(Generic[Row]):
     noun: str = ""
     field: str = ".parameters"
     option: str = "--no-fold"
+    depth: Callable[[Row], int] | None = None
 
 
 @dataclass(frozen=True)

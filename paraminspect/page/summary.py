@@ -2,34 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
+from paraminspect.page.braces import pattern
+from paraminspect.page.columns import percent_of
 from paraminspect.page.heading import page_of
-from paraminspect.page.parts import Column, Page, Part, Table
+from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of
+from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Table
+from paraminspect.page.remarks import forgotten
 from paraminspect.report import LayerTensor, Report, TreeLayer
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import whole
+from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole
 
-Row = TreeLayer
+CONVENTION = "MACs: multiply-adds of matrix products, convolutions and attention; what is elementwise counts none"
+_LONGEST = 120
+_DOTS = re.compile(r"\.(?![^{]*\})")  # those of {0..5} are none between names
+_PREFIXES = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 def summary(report: Report, view: View) -> Page:
-    """Return the table of modules, then what there is to say of the whole."""
-    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer)]
-    parts: list[Part] = [Table(_columns(report, rows), rows, noun="layer", field=".layers")]
-    return page_of(report, view, parts)
+    """Return the tree, then what there is to say of the whole."""
+    rows = placed_rows(report, view)
+    table = Table(
+        _columns(report, rows, view),
+        rows,
+        folded(rows),
+        legend=(CONVENTION,) if report.forward else (),
+        field=".layers",
+        depth=None if not rows or rows[0].layer.depth else lambda row: row.layer.depth,
+    )
+    return page_of(report, view, [table if rows else Paragraph("no modules"), Entries(list(_lines(report)))])
 
 
-def _columns(report: Report, rows: Sequence[Row]) -> list[Column[Row]]:
+# --- the columns -------------------------------------------------------------------------------------------------
+
+
+def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Column[PlacedRow]]:
     totals = report.totals
+    picked = totals.shown != totals.parameters
+    partly = any(row.layer.trainable != row.layer.parameters for row in rows)
     return [
-        Column("layer", lambda row: "  " * row.depth + (code(row.module) or code(row.type)), foot="total"),
-        Column("type", lambda row: word(row.type), rank=3),
-        Column("output", lambda row: _shapes(row.outputs), rank=2),
-        Column("parameters", lambda row: whole(row.own_parameters), "right", 1, foot=whole(totals.parameters)),
-        Column("MACs", lambda row: whole(row.macs), "right", 1, foot=whole(totals.macs)),
+        _name(report, view),
+        Column("arguments", lambda row: code(row.layer.extra_repr[:_LONGEST]), rank=12),
+        Column("input", lambda row: _shapes(row.layer.inputs, view), rank=9),
+        _output(report, view),
+        _count("own", "own_parameters", 1, "parameters", foot=_own_total(rows, "own_parameters")),
+        _count("with children", "parameters", 6, "parameters"),
+        Column("%", lambda row: percent_of(row.layer.parameters or None, totals.parameters), "right", 7, "parameters"),
+        Column("trainable", lambda row: _training(row.layer) if partly else "", rank=4),
+        _count("bytes", "bytes", 10),
+        _count("buffers", "buffers", 11),
+        _work("forward", "macs", 2, None if picked else totals.macs),
+        _work("backward", "flops_backward", 8, None if picked else totals.flops_backward),
+        _saved(rows),
     ]
 
 
-def _shapes(found: Sequence[LayerTensor] | None) -> str:
-    return ", ".join(f"{code(one.name)} {one.shape}".lstrip() for one in found or ())
+def _name(report: Report, view: View) -> Column[PlacedRow]:
+    def cell(row: PlacedRow) -> str:
+        return _called(row, row.layer.module)
+
+    def short(row: PlacedRow) -> str:
+        return _called(row, _DOTS.split(row.layer.module)[-1] if row.guide else row.layer.module)
+
+    def others(row: PlacedRow) -> Sequence[str]:
+        aliases = [f"= {code(alias)}" for alias in row.layer.aliases]
+        shared = [f"{code(one.name.rpartition('.')[2])} = {code(one.owner)}" for one in row.layer.elsewhere]
+        return [f"{row.below or '  '}{text}" for text in (*aliases, *shared)]
+
+    return Column("layer", cell, foot="total", tone=_tone_of_name, below=others, short=short)
+
+
+def _tone_of_name(row: PlacedRow) -> str:
+    if row.layer.failed:
+        return BROKEN
+    return SUSPICIOUS if row.layer.forgotten else SHARED if row.layer.aliases or row.layer.elsewhere else ""
+
+
+def _called(row: PlacedRow, name: str) -> str:
+    """Return ``├─ blocks.{0..11} Block ×12``: the guide lines, the name, the class, how many."""
+    times = times_of(row.layer)
+    forgotten = "(forgotten)" if row.layer.forgotten else ""
+    texts = (code(name), word(row.layer.type), f"×{times:,}" if times > 1 else "", forgotten)
+    return row.guide + " ".join(filter(None, texts))
+
+
+def _count(head: str, field: str, rank: int, group: str = "", foot: str = "") -> Column[PlacedRow]:
+    """Show a count of each module; nothing where there is nothing to count."""
+
+    def cell(row: PlacedRow) -> str:
+        value = getattr(row.layer, field)
+        return UNKNOWN if value is None else f"{value:,}" if value else ""
+
+    return Column(head, cell, "right", rank, group, foot)
+
+
+def _own_total(rows: Sequence[PlacedRow], field: str) -> str:
+    counts = [getattr(row.layer, field) for row in rows]
+    known = sum(count for count in counts if count is not None)
+    return whole(known) if None not in counts else f"at least {known:,}" if known else UNKNOWN
+
+
+def _work(head: str, field: str, rank: int, total: int | None) -> Column[PlacedRow]:
+    """Show multiply-adds, those of the modules below included; half the flops."""
+
+    def macs(value: int | None) -> int | None:
+        return value if value is None or field == "macs" else value // 2
+
+    def cell(row: PlacedRow) -> str:
+        value = macs(getattr(row.layer, field))
+        if row.layer.uncounted and value is not None:
+            return f"≥ {value:,}" if value else UNKNOWN
+        return "" if not value else f"{value:,}"
+
+    return Column(head, cell, "right", rank, "MACs", foot="" if total is None else whole(macs(total)))
+
+
+def _saved(rows: Sequence[PlacedRow]) -> Column[PlacedRow]:
+    known = any(row.layer.saved_bytes is not None for row in rows)
+
+    def cell(row: PlacedRow) -> str:
+        return whole(row.layer.saved_bytes) if known and row.layer.saved_bytes != 0 else ""
+
+    return Column("saved bytes", cell, "right", 5)
+
+
+def _output(report: Report, view: View) -> Column[PlacedRow]:
+    """Show what a module returned, and how often if not once; in the place of that, why it returned nothing."""
+
+    def cell(row: PlacedRow) -> str:
+        layer = row.layer
+        calls = f"{layer.calls:,} calls" if layer.calls and layer.calls > 1 else ""
+        texts = (_shapes(layer.outputs, view), "…" if layer.varied else "", _what_happened(layer, report))
+        return ", ".join(filter(None, (" ".join(filter(None, texts)), calls)))
+
+    def tone(row: PlacedRow) -> str:
+        return BROKEN if row.layer.failed else "" if row.layer.outputs else QUIET
+
+    return Column("output", cell, rank=1, tone=tone)
+
+
+def _shapes(found: Sequence[LayerTensor] | None, view: View) -> str:
+    """Return the shapes, each tensor named where there are several; on a terminal the first, and how many more."""
+    texts = [f"{code(one.name)} {one.shape}".lstrip() for one in found or ()]
+    if view.width is None or len(texts) < 2:
+        return ", ".join(texts)
+    return f"{texts[0]} +{len(texts) - 1}"
+
+
+def _training(layer: TreeLayer) -> str:
+    if not layer.parameters or layer.trainable is None:
+        return ""
+    return "frozen" if not layer.trainable else "yes" if layer.trainable == layer.parameters else "part"
+
+
+def _what_happened(layer: TreeLayer, report: Report) -> str:
+    """Say that a module has no output for it failed or did not run; nothing of a container, which does not run."""
+    if layer.failed:
+        return "failed"
+    if layer.calls != 0 or layer.called_below:
+        return ""
+    error = report.forward.error if report.forward else None
+    return "not reached" if error and error.phase == "forward" else "not called"
+
+
+# --- the lines below ---------------------------------------------------------------------------------------------
+
+
+def _lines(report: Report) -> Iterator[Line]:
+    totals = report.totals
+    if totals.macs is not None:
+        backward = f", backward {_macs(totals.flops_backward // 2)}" if totals.flops_backward is not None else ""
+        least = "at least " if report.uncounted else ""
+        yield "MACs", f"forward {least}{_macs(totals.macs)}{backward}; 1 MAC is 2 FLOPs"
+    for one in report.uncounted:
+        modules = _names(one.modules)
+        yield "uncounted", f"{plural(one.calls, 'call')} of {code(one.op)} in {modules}: there is no formula for it"
+    yield from _modules(report)
+    if totals.buffers:
+        yield "buffers", f"{plural(totals.buffers, 'element')}, {size(totals.buffer_bytes)}"
+    yield from forgotten(report)
+
+
+def _modules(report: Report) -> Iterator[Line]:
+    """Yield the modules that were not called, apart from those whose parameters another module reads."""
+    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer) and layer.calls == 0]
+    if report.forward and report.forward.error:
+        return
+    uncalled = {row.module for row in rows if not row.called_below and not row.used_elsewhere}
+    alone = [row.module for row in rows if row.module in uncalled and row.parent not in uncalled]
+    if alone:
+        yield "not called", _names(alone)
+    used = [row.module for row in rows if row.used_elsewhere]
+    if used:
+        yield "not called", f"{_names(used)}: another module reads the parameters"
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return the names of modules, numbers that run on as ``{0..5}``."""
+    found = pattern(names)
+    return code(found) if found else some_of([code(name) or "the model itself" for name in names])
+
+
+def _macs(count: int) -> str:
+    """Return an exact number of multiply-adds, and beside a large one its size: ``1,814,073,344 (1.81 G)``."""
+    for least, prefix in _PREFIXES:
+        if count >= least:
+            return f"{count:,} ({count / least:.3g} {prefix})"
+    return f"{count:,}"

@@ -1,4 +1,4 @@
-"""CSV: one row a tensor, or a trial, on one line, exact numbers, a header always."""
+"""CSV: one row a tensor, a module or a trial, on one line, exact numbers, a header always."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from paraminspect.page.verdicts import judgement
-from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, Trial, Values
+from paraminspect.render.layer_cells import LAYERS, layer_cells
+from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, TreeLayer, Trial, Values
 from paraminspect.text.escape import clean
 
 _OWN = ("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device")
@@ -59,6 +60,9 @@ def render(report: Report) -> Iterator[str]:
     if report.comparison is not None:
         yield _compared(report.comparison)
         return
+    if report.command == "summary":
+        yield from _modules(report)
+        return
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
@@ -71,6 +75,16 @@ def render(report: Report) -> Iterator[str]:
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _modules(report: Report) -> Iterator[str]:
+    layers = [layer for layer in report.layers if isinstance(layer, TreeLayer)]
+    for start in range(0, max(len(layers), 1), _BATCH):
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerows([LAYERS] if start == 0 else [])
+        writer.writerows(layer_cells(layer, _text) for layer in layers[start : start + _BATCH])
+        yield buffer.getvalue()
 
 
 def _compared(found: Comparison) -> str:

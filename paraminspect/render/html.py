@@ -5,7 +5,7 @@ It sets no background and no text colour but for what is wrong; every text from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -30,6 +30,9 @@ from paraminspect.report import Headline
 from paraminspect.text.escape import CODE, View, clean, clean_lines, spell
 
 MOST_ROWS = 200
+_MOST_OF_A_TREE = 1_000
+_OPEN = 2
+"""Levels of a tree that are open at first."""
 _CLASSES = {SUSPICIOUS: "wrong", BROKEN: "broken", QUIET: "quiet", FINE: "fine", HEAD: "head"}
 _STYLE = """<style>
 .paraminspect {line-height: 1.5; overflow-x: auto}
@@ -55,6 +58,19 @@ _STYLE = """<style>
 .paraminspect dl dd {margin: 0; overflow-wrap: anywhere}
 </style>
 """
+_TREE_STYLE = """<style>
+.paraminspect .tree {margin: 0.8em 0; font-size: 90%; display: inline-block; min-width: 100%}
+.paraminspect .tree .head, .paraminspect .tree .row, .paraminspect .tree .foot
+  {display: grid; grid-template-columns: minmax(24em, 3fr) repeat(var(--columns), minmax(7em, 1fr)); gap: 0 1em}
+.paraminspect .tree .head {font-weight: bold; border-bottom: 1px solid currentColor}
+.paraminspect .tree .foot {border-top: 1px solid currentColor}
+.paraminspect .tree .number {text-align: right; font-variant-numeric: tabular-nums}
+.paraminspect .tree summary {display: block; cursor: pointer}
+.paraminspect .tree summary .name::before {content: "▸ "}
+.paraminspect .tree details[open] > summary .name::before {content: "▾ "}
+.paraminspect .tree .leaf .name::before {content: "\\2003"}
+</style>
+"""
 
 
 def draw(found: Page, view: View) -> Iterator[str]:
@@ -70,6 +86,8 @@ def draw(found: Page, view: View) -> Iterator[str]:
 
 def _part(part: Part) -> Iterator[str]:
     match part:
+        case Table() if part.depth is not None:
+            yield from _tree(part, part.depth)
         case Headline():
             yield f'<p class="{_CLASSES[TONES[part.tone]]}">{_text(in_words(part))}</p>\n'
             yield f"<p>try: {_text(part.hint)}</p>\n" if part.hint else ""
@@ -101,13 +119,50 @@ def _table(table: Table[Any]) -> Iterator[str]:
     if any(column.foot for column in columns[1:]):
         yield f"<tfoot>{_row('td', columns, (column.foot for column in columns))}</tfoot>\n"
     yield "</table>\n"
-    left_out = len(table.rows) - MOST_ROWS
+    yield from _remarks(table, len(table.rows) - MOST_ROWS)
+
+
+def _remarks(table: Table[Any], left_out: int) -> Iterator[str]:
+    """Yield what was done to the rows, how many are left out, and what the columns mean."""
     notes = [f"{left_out:,} more rows" if left_out > 0 else "", table.note]
     if any(notes):
         remark = "; ".join(filter(None, notes))
         yield f'<p class="quiet">{_text(remark)} (<code>{table.field}</code> has every row)</p>\n'
     for text in table.legend:
         yield f'<p class="quiet">{_text(text)}</p>\n'
+
+
+def _tree(table: Table[Any], depth: Callable[[Any], int]) -> Iterator[str]:
+    """Yield a table whose rows fold: each row with rows below it is the summary of its details, the first ones open."""
+    rows = table.rows[:_MOST_OF_A_TREE]
+    first, *others = table.columns
+    columns = [first, *(column for column in others if any(map(column.cell, rows)))]
+    yield _TREE_STYLE
+    yield f'<div class="tree" style="--columns: {len(columns) - 1}">\n'
+    yield _line_of("head", [(_text(column.full_head), _class(column)) for column in columns])
+    levels = [depth(row) for row in rows]
+    open_at: list[int] = []
+    for at, row in enumerate(rows):
+        while open_at and open_at[-1] >= levels[at]:
+            open_at.pop()
+            yield "</details>\n"
+        cells = [(_name(first, row), ' class="name"')]
+        cells += [
+            (_text(column.cell(row)), _class(column, column.tone(row) if column.tone else "")) for column in columns[1:]
+        ]
+        if at + 1 < len(levels) and levels[at + 1] > levels[at]:
+            open_at.append(levels[at])
+            yield f"<details{' open' if levels[at] < _OPEN else ''}><summary>{_line_of('row', cells)}</summary>\n"
+        else:
+            yield _line_of("row leaf", cells)
+    yield "</details>\n" * len(open_at)
+    yield _line_of("foot", [(_text(column.foot), _class(column)) for column in columns])
+    yield "</div>\n"
+    yield from _remarks(table, len(table.rows) - _MOST_OF_A_TREE)
+
+
+def _line_of(kind: str, cells: Iterable[tuple[str, str]]) -> str:
+    return f'<div class="{kind}">{"".join(f"<span{attributes}>{text}</span>" for text, attributes in cells)}</div>\n'
 
 
 def _row(tag: str, columns: Iterable[Column[Any]], texts: Iterable[str]) -> str:

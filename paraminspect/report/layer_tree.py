@@ -11,7 +11,7 @@ from paraminspect.report.layer_signal import Layer
 class LayerTensor:
     """One tensor that a module took or returned.
 
-    `name` is its place there: empty where it is alone, ``[0]``, ``.logits``, ``['mask']``, or the keyword it came by.
+    `name` is its place there: empty where it is alone, ``[0]``, ``logits``, ``keys[0]``, or the keyword it came by.
     """
 
     name: str
@@ -54,7 +54,9 @@ class TreeLayer(Layer):
     out. Null is unknown, never 0.
 
     `forgotten` says why no module registers this one, null where one does; `unregistered` counts the elements of its
-    own tensors that are in no ``parameters()`` for that. `failed` marks the module whose forward raised.
+    own tensors that are in no ``parameters()`` for that. `failed` marks the module whose forward raised, and
+    `used_elsewhere` one that was not called though a gradient reached a parameter of its own: another module reads it.
+    `called_below` tells that a module below it ran, though itself it may be a mere container.
     """
 
     parent: str | None = None
@@ -88,3 +90,5 @@ class TreeLayer(Layer):
     forgotten: str | None = None
     unregistered: int = 0
     failed: bool = False
+    used_elsewhere: bool = False
+    called_below: bool = False

@@ -122,7 +122,7 @@ def spell(text: str, marked: Callable[[str, str], str], own: Callable[[str], str
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The characters of rules and pictures, and what stands in for them where the output cannot show them.
+    """The characters of rules, trees and pictures, and what stands in for them where the output cannot show them.
 
     `ascii` says that nothing but ASCII may be used: names and our own texts are spelled in it too.
     """
@@ -133,9 +133,12 @@ class Glyphs:
     bars: str = "▁▂▃▄▅▆▇█"
     blocks: str = "▏▎▍▌▋▊▉█"
     ascii: bool = False
+    trunk: str = "│  "
+    branch: str = "├─ "
+    last_branch: str = "└─ "
 
 
-ASCII = Glyphs("-", "|", "...", ".:-=+*#@", "=", ascii=True)
+ASCII = Glyphs("-", "|", "...", ".:-=+*#@", "=", True, "|  ", "|- ", "`- ")
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,10 @@ _OWN: dict[Any, Formula] = {
 # --- what multiplies and adds without a formula ------------------------------------------------------------------
 
 _MULTIPLIES = re.compile(
-    r"mm$|_mm_|mm_|conv|attention|_rnn|lstm|gru_|linear|matmul|fft_|linalg_|cdist|trilinear|_pdist|einsum|multi_head"
-    r"|transformer|cholesky|_svd|lu_|triangular_solve|histogram_weighted"
+    r"mm$|_mm_|conv|attention|_multi_head|_transformer_|_rnn|^lstm|^gru|^linear|matmul|fft_|^_?linalg_|cdist|trilinear"
+    r"|bilinear|cholesky|^lu_|triangular_solve|^_?(grouped|weight_int\w+)_mm"
 )
-_ELEMENTWISE = re.compile(r"upsample|_fused_\w+_cell|linear_interp|comm|command|softmax|log_sigmoid")
+_ELEMENTWISE = re.compile(r"upsample|_fused_\w+_cell|fft_\w*(freq|shift)")
 _NO_WORK = frozenset({"prim", "prims", "profiler", "c10d", "_c10d_functional", "debugprims", "inductor", "autograd"})
 
 

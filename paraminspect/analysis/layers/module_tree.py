@@ -17,7 +17,8 @@ class TreeNode:
 
     `parameters` and `buffers` are those that it holds under their first name, `elsewhere` pairs the other names of a
     parameter that it holds with the parameter. `forgotten` says why nothing registers the module; `unregistered` are
-    then its tensors, and those that any module forgot to register.
+    then its tensors, and those that any module forgot to register. `extra_repr` is what the module says of itself on a
+    line, see `say_themselves`.
     """
 
     path: str
@@ -30,6 +31,7 @@ class TreeNode:
     elsewhere: list[tuple[str, TensorEntry]] = field(default_factory=list)
     unregistered: list[TensorEntry] = field(default_factory=list)
     forgotten: str | None = None
+    extra_repr: str = ""
 
 
 def modules_of(inventory: Inventory) -> Walk:
@@ -106,3 +108,13 @@ def _in_order(nodes: Iterable[TreeNode]) -> Iterator[TreeNode]:
         node = todo.pop()
         yield node
         todo += children.get(node.path, [])[::-1]
+
+
+def say_themselves(nodes: Iterable[TreeNode]) -> None:
+    """Ask every module for its ``extra_repr``, which may be code of the user's; one that raises says nothing."""
+    for node in nodes:
+        try:
+            said = node.module.extra_repr()
+            node.extra_repr = " ".join(str.__str__(said).split()) if isinstance(said, str) else ""
+        except (Exception, SystemExit):
+            node.extra_repr = ""

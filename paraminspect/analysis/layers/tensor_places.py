@@ -49,20 +49,31 @@ def _named(place: str, value: Any, depth: int) -> Iterator[tuple[str, Tensor]]:
         yield place, value
     elif depth < _DEEPEST and not isinstance(value, (str, bytes, int, float, type(None))):
         for step, item in _items(value):
-            yield from _named(place + step, item, depth + 1)
+            yield from _named(_joined(place, step), item, depth + 1)
+
+
+def _joined(place: str, step: str) -> str:
+    return f"{place}.{step}" if place and not step.startswith("[") else place + step
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a container holds, and how it is reached, by Python's own methods; nothing of any other object."""
+    """Yield what a container holds, and how it is reached, by Python's own methods; nothing of any other object.
+
+    An attribute and a key that could be one go by their name, other keys and places stand in brackets.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         held = attributes_of(value)
-        yield from ((f".{one.name}", held[one.name]) for one in fields(value) if one.name in held)
+        yield from ((one.name, held[one.name]) for one in fields(value) if one.name in held)
     elif issubclass(type(value), dict):
-        yield from ((f"[{key!r}]", item) for key, item in dict.items(value))
+        yield from ((_key(key), item) for key, item in dict.items(value))
     elif issubclass(type(value), tuple) and hasattr(type(value), "_fields"):
-        yield from ((f".{name}", item) for name, item in zip(type(value)._fields, tuple.__iter__(value), strict=False))
+        yield from ((name, item) for name, item in zip(type(value)._fields, tuple.__iter__(value), strict=False))
     elif issubclass(type(value), (list, tuple)):
         yield from ((f"[{at}]", item) for at, item in enumerate(list(value)[:_MOST]))
+
+
+def _key(key: object) -> str:
+    return key if type(key) is str and key.isidentifier() else f"[{key!r}]" if type(key) in (str, int) else "[…]"
 
 
 def _described(name: str, tensor: Tensor) -> LayerTensor:

@@ -54,6 +54,9 @@ def lay_out(table: Table[Row], view: View) -> Iterator[str]:
     ]
     filled = [one for one in filled if one.column.rank == 0 or any(one.cells)]
     kept = _fit(filled, view)
+    if filled[0].column.short and _first_width(kept, view) < kept[0].width:
+        filled[0] = _fill(replace(filled[0].column, cell=filled[0].column.short), rows, gap, view)
+        kept = _fit(filled, view)
     widths = [one.width for one in kept]
     widths[0] = _first_width(kept, view)
     columns, shown = ([one.column for one in found] for found in (filled, kept))
