@@ -62,6 +62,7 @@ def inspect(
     values: bool = False,
     statistics: bool = True,
     recognise: bool = False,
+    gates: bool = False,
 ) -> Inspection:
     """Inspect a module in hand: parameters, values, one forward and backward, gradients, sharing.
 
@@ -71,7 +72,8 @@ def inspect(
     that are drawn. `params` are globs, which rows; `layer` names one module to show alone. `uses` follows every use of
     every parameter, not only of the shared ones (the command ``grad``); `values` adds the numbers of small tensors.
     Without `statistics` no value is read: names, shapes and totals alone. `recognise` tells from the values how each
-    parameter was initialised, as the command ``show`` does: it takes some half a millisecond a parameter.
+    parameter was initialised, as the command ``show`` does: it takes some half a millisecond a parameter. `gates` adds
+    the parts of each parameter in which a layer of torch stacks gates or projections.
 
     The model, its gradients, every random number generator and torch's settings are afterwards as they were. A forward
     that raises does not raise here: the Report says so in `errors`, and still lists what is there. Raises UserError
@@ -88,6 +90,7 @@ def inspect(
         all_uses=uses,
         statistics=statistics,
         recognise=recognise,
+        gates=gates,
     )
     with collector_at_rest():
         return Inspection(**vars(show(subject, request)))

@@ -11,6 +11,7 @@ from paraminspect import output
 from paraminspect.cli import session
 from paraminspect.cli.options import (
     Call,
+    Gates,
     Notes,
     Output,
     Passes,
@@ -51,6 +52,7 @@ def grad(
     printing: Output,
     notes: Notes,
     values: Values = False,
+    gates: Gates = False,
 ) -> int:
     """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
     file = session.picture_file(depth.plot)
@@ -58,7 +60,7 @@ def grad(
     subject = setup.subject()
     from paraminspect.experiments.grad import grad as experiment
 
-    request = session.request("grad", rows, values=values, all_uses=True)
+    request = session.request("grad", rows, values=values, gates=gates, all_uses=True)
     with output.progress(depth.seeds, "seeds", wanted=session.shows_progress(printing, notes)) as advance:
         report = experiment(subject, request, setup.rules, setup.subject, depth.seeds, depth.histograms, advance)
     report = session.with_picture(report, file, depth.histograms)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Call, Inputs, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from paraminspect.cli.options import Call, Gates, Inputs, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
 from paraminspect.errors import UserError
 from paraminspect.files import checked
 
@@ -21,6 +21,7 @@ def init(
     printing: Output,
     notes: Notes,
     values: Values = False,
+    gates: Gates = False,
     given: Inputs = None,
     save: Annotated[
         str | None,
@@ -41,5 +42,5 @@ def init(
     subject = setup.subject()
     from paraminspect.experiments.init import init as experiment
 
-    request = session.request("init", rows, values=values, forward=False)
+    request = session.request("init", rows, values=values, gates=gates, forward=False)
     return session.finish(experiment(subject, request, setup.rules, file), rows, printing, notes, values)

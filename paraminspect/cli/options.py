@@ -65,6 +65,10 @@ SpecSource = Annotated[
     ),
 ]
 Values = Annotated[bool, typer.Option("--values", help="Print the numbers of small tensors.", rich_help_panel="Output")]
+Gates = Annotated[
+    bool,
+    typer.Option("--gates", help="A line for each gate of a recurrent layer, each projection.", rich_help_panel="Rows"),
+]
 NoForward = Annotated[
     bool, typer.Option("--no-forward", help="Build and measure, run nothing.", rich_help_panel="Input")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from paraminspect.cli import session
-from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
+from paraminspect.cli.options import Call, Gates, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source, Values
 
 
 def show(
@@ -20,6 +20,7 @@ def show(
     printing: Output,
     notes: Notes,
     values: Values = False,
+    gates: Gates = False,
     no_forward: NoForward = False,
     before_backward: Annotated[
         bool,
@@ -45,6 +46,6 @@ def show(
     from paraminspect.experiments.show import show as experiment
 
     asked = {"forward": not no_forward, "backward": not before_backward, "recognise": True}
-    request = session.request("show", rows, values=values, **asked)
+    request = session.request("show", rows, values=values, gates=gates, **asked)
     report = experiment(subject, request, setup.rules)
     return session.finish(report, rows, printing, notes, values, buffers=buffers, whole_repr=whole_repr)

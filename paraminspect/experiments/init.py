@@ -14,6 +14,7 @@ from paraminspect.analysis.statistics.contents import Numbers, digest, numbers_o
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.measured import Weight, apply_and_measure, values_of
+from paraminspect.experiments.parameter_parts import parts_in
 from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.state_dict_file import save
@@ -34,6 +35,7 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
     whole = take_inventory(subject.module)
     scope = scope_of(subject.module, whole, request.layer)
     before = values_of(scope.inventory.entries)
+    parts_before = parts_in(subject.module, scope.inventory.entries, rules, request)
     measured = apply_and_measure(subject, scope, rules, request)
     weights = tuple(_weights(measured.applied, request.values))
     parameters = whole.of_kind("parameter")
@@ -50,8 +52,8 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
         }
         save(subject, file, facts)
     done = replace(done, digest=together, saved=None if file is None else str(file))
-    measured = replace(measured, initialisation=done, before=before, weights=weights, digests=digests)
-    return with_headline(report_of(measured, request))
+    measured = replace(measured, before=before, parts_before=parts_before, weights=weights, digests=digests)
+    return with_headline(report_of(replace(measured, initialisation=done), request))
 
 
 def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weight]:

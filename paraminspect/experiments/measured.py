@@ -16,6 +16,7 @@ from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
+from paraminspect.experiments.parameter_parts import Parts, parts_in
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.apply import accounts, apply_rules, constructed
 from paraminspect.init.calibration import scale_to_batch
@@ -49,7 +50,8 @@ class Measured:
     The mappings are keyed by the id of a tensor that `scope` holds. `initialisers` say what set each parameter,
     `applied` what the rules did, to weights that are computed too. `batch` is the input, where a rule needed it.
     `counted` is how many parameters torch counts, `lazy` are the tensors that have no shape yet. Some commands add the
-    values `before` a change, the `weights` that were set through what computes them, the `digests`, in full.
+    values `before` a change, the `weights` that were set through what computes them, the `digests`, in full. `parts`
+    are the slices of tensors that have figures of their own.
     """
 
     subject: Subject
@@ -66,6 +68,8 @@ class Measured:
     before: Mapping[int, Values | None] = field(default_factory=dict)
     weights: tuple[Weight, ...] = ()
     digests: Mapping[int, str | None] = field(default_factory=dict)
+    parts: Mapping[int, Parts] = field(default_factory=dict)
+    parts_before: Mapping[int, Parts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
     if request.recognise and subject.source.kind == "module":
-        known = {**_recognised(scope.inventory, values), **known}
+        known = {**_recognised(scope.inventory, values, applied), **known}
     apart = any(rule.seed_per_parameter for rule in rules)
     return Measured(
         subject=subject,
@@ -104,6 +108,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
         counted=counted_by_torch(scope.module),
         lazy=frozenset(id(entry.tensor) for entry in entries if entry.lazy),
         initialisation=Initialisation(accounts(rules, applied, subject.module), apart) if rules else None,
+        parts=parts_in(subject.module, entries, rules, request) if request.statistics else {},
     )
 
 
@@ -144,11 +149,13 @@ def initialiser(
     ``spec`` has nothing that changes a parameter after its constructor. None for what is not known.
     """
     parameter, path = entry.tensor, entry.owner_names[at]
-    if id(parameter) in applied:
-        return applied[id(parameter)]
+    done = applied.get(id(parameter))
+    if done is not None and (not done.slices or done.beneath):
+        return done
     if kind != "spec" or entry.lazy or not isinstance(parameter, nn.Parameter) or _redrawn(path, inventory):
-        return None
-    return constructed(inventory.modules[path], entry.names[at], parameter)
+        return done
+    built = constructed(inventory.modules[path], entry.names[at], parameter)
+    return built if done is None else replace(done, beneath=built)
 
 
 def initialisers(
@@ -159,12 +166,19 @@ def initialisers(
     return {id(entry.tensor): one for entry, one in found if one is not None}
 
 
-def _recognised(inventory: Inventory, values: Mapping[int, Values | None]) -> dict[int, FillRecord]:
+def _recognised(
+    inventory: Inventory, values: Mapping[int, Values | None], applied: Mapping[int, FillRecord]
+) -> dict[int, FillRecord]:
     """Return by its id what each parameter was initialised with, as far as its values tell.
 
-    Nothing is expected of the values: the answer is made of them.
+    Nothing is expected of the values: the answer is made of them. What rules filled slice by slice would look trained.
     """
-    entries = [one for one in inventory.of_kind("parameter") if not one.lazy and isinstance(one.tensor, nn.Parameter)]
+    sliced = {key for key, one in applied.items() if one.slices}
+    entries = [
+        one
+        for one in inventory.of_kind("parameter")
+        if not one.lazy and isinstance(one.tensor, nn.Parameter) and id(one.tensor) not in sliced
+    ]
     held = [(one.owner, one.name.rpartition(".")[2], one.tensor) for one in entries if one.owner is not None]
     return {key: FillRecord(found.init, None) for key, found in recognise_all(held, values).items()}
 

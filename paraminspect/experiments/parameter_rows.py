@@ -10,12 +10,13 @@ from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, verdicts_of
 from paraminspect.analysis.statistics.contents import Numbers
 from paraminspect.experiments.measured import Measured, Weight
+from paraminspect.experiments.parameter_parts import part_rows, verdicts_on_parts
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes.bound_scheme import LARGEST
 from paraminspect.modules.nested_tensors import dtype_name
-from paraminspect.report import Parameter, Values, Verdict
+from paraminspect.report import Parameter, ParameterPart, Values, Verdict
 
 SHOWN = 16  # hex digits of a digest
 
@@ -33,17 +34,40 @@ def rows_of(
     if request.params and not (shown or weights):
         raise request.nothing_selected(scope.inventory)
     applied = {id(entry.tensor): _applied(entry, measured) for entry in shown}
-    rows = [_row(entry, measured, passes, request, applied[id(entry.tensor)]) for entry in shown]
+    parts = {id(entry.tensor): _parts(entry, measured, passes, applied[id(entry.tensor)]) for entry in shown}
+    rows = [
+        _row(entry, measured, passes, request, applied[id(entry.tensor)], parts[id(entry.tensor)]) for entry in shown
+    ]
     for name, weight in weights.items():
         rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
     verdicts = [*_on_entries(shown, measured, applied)]
+    for entry in shown:
+        verdicts += verdicts_on_parts(entry.name, dtype_name(entry.tensor.dtype), parts[id(entry.tensor)])
     if passes:
         verdicts += verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
     return tuple(rows), (*verdicts, *_on_weights(weights))
 
 
+_Parts = tuple[tuple[ParameterPart, FillRecord | None], ...]
+
+
+def _parts(
+    entry: TensorEntry, measured: Measured, passes: ForwardBackward | None, applied: FillRecord | None
+) -> _Parts:
+    key, tensor = id(entry.tensor), entry.tensor
+    if key not in measured.parts:
+        return ()
+    earlier = measured.parts_before.get(key)
+    return part_rows(tensor, measured.parts[key], earlier, applied, gradient_of(tensor, passes), passes)
+
+
 def _row(
-    entry: TensorEntry, measured: Measured, passes: ForwardBackward | None, request: Request, applied: FillRecord | None
+    entry: TensorEntry,
+    measured: Measured,
+    passes: ForwardBackward | None,
+    request: Request,
+    applied: FillRecord | None,
+    parts: _Parts,
 ) -> Parameter:
     tensor = entry.tensor
     is_parameter = entry.kind == "parameter"
@@ -74,6 +98,7 @@ def _row(
             note=entry.note,
             persistent=entry.persistent,
             digest=None if digest is None else digest[:SHOWN],
+            parts=tuple(part for part, _ in parts),
         )
 
 

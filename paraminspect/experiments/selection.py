@@ -19,7 +19,10 @@ from paraminspect.text.escape import some_names
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked to see; without `params`, globs, it is every tensor, without `modules` every module."""
+    """What the user asked to see; without `params`, globs, it is every tensor, without `modules` every module.
+
+    With `gates` it is the gates and projections of each tensor too.
+    """
 
     command: str
     params: tuple[str, ...] = ()
@@ -30,6 +33,7 @@ class Request:
     all_uses: bool = False
     statistics: bool = True
     recognise: bool = False
+    gates: bool = False
     sort: str | None = None
     top: int | None = None
     modules: tuple[str, ...] = ()

@@ -4,112 +4,31 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paraminspect.errors import UserError, did_you_mean
+from paraminspect.errors import UserError
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.custom_scheme import CustomScheme
-from paraminspect.init.fill_record import Fill, FillRecord, with_interactions
-from paraminspect.init.rules import left_in_words, seed_of
+from paraminspect.init.fill_plan import PlannedFill, left_alone, plan_fills, whole_of
+from paraminspect.init.fill_record import FillRecord, with_interactions
+from paraminspect.init.rules import seed_of
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import diluted
 from paraminspect.init.schemes.fans import fan_caveat
+from paraminspect.init.slice_target import SliceTarget
 from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows, weight_shape
 from paraminspect.init.target_search import targets_in
 from paraminspect.isolation.torch_state import generators_kept
 from paraminspect.report import Init, RuleApplied
 from paraminspect.spec.model import Rule
-from paraminspect.text.escape import some_names
 
 if TYPE_CHECKING:
     from torch import nn
 
     from paraminspect.init.rules import BoundRule
-
-
-# --- which parameters --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _PlannedFill:
-    """One rule about to fill one target; `fill` is what will be on record of it."""
-
-    fill: Fill
-    rule: BoundRule
-    scheme: BoundScheme | CustomScheme
-    target: Target
-
-
-def _plan(module: nn.Module, rules: Sequence[BoundRule]) -> list[_PlannedFill]:
-    """Return every fill in order; raises UserError naming all the rules that match nothing."""
-    targets = targets_in(module) if rules else []
-    plan: list[_PlannedFill] = []
-    idle: list[BoundRule] = []
-    for number, rule in enumerate(rules):
-        chosen = _chosen(rule, targets)
-        for target, names in chosen:
-            fill = Fill(len(plan), number, str(rule.rule), names)
-            plan.append(_PlannedFill(fill, rule, rule.scheme, target))
-        if not chosen:
-            idle.append(rule)
-    if idle:
-        raise _no_match(targets, idle)
-    return [replace(planned, scheme=_closed(module, planned)) for planned in plan]
-
-
-def _chosen(rule: BoundRule, targets: Sequence[Target]) -> list[tuple[Target, tuple[str, ...]]]:
-    """Return what a rule fills with the names it matches.
-
-    With a computed weight goes what it is stored in: a rule that matches both means the weight.
-    """
-    matched = [(target, rule.names_of(target)) for target in targets]
-    matched = [(target, names) for target, names in matched if names]
-    parts = {id(part) for target, _ in matched if isinstance(target, ComputedTarget) for part in target.stored}
-    return [
-        (target, names)
-        for target, names in matched
-        if not (isinstance(target, StoredTarget) and id(target.parameter) in parts)
-    ]
-
-
-def _no_match(targets: Sequence[Target], idle: Sequence[BoundRule]) -> UserError:
-    names = [name for target in targets for name in target.names]
-    rules = [one.rule for one in idle]
-    near = [did_you_mean(rule.params, names) for rule in rules if not rule.weights_or_biases]
-    left = [target for target in targets if any(rule.leaves(target) for rule in idle)]
-    reach = f"--rule '{left[0].names[0]}=SCHEME' reaches one" if left else ""
-    hint = next(filter(None, [*near, reach]), f"parameters: {some_names(names)}")
-    where, message = rules[0].where, _idle(idle[0], targets)
-    if len(rules) > 1:
-        each = "; ".join(f"{rule.rule.where} {_idle(rule, targets)}" for rule in idle)
-        where, message = "", f"{len(rules)} rules match nothing: {each}"
-    return UserError(message, where=where, hint=hint, code="glob-matches-nothing")
-
-
-def _idle(rule: BoundRule, targets: Sequence[Target]) -> str:
-    """Say what a rule looked for, and what of that kind there is instead."""
-    kind = rule.rule.weights_or_biases
-    if not kind:
-        return f"{rule.rule.params!r} matches no parameter"
-    norms, others = _left(rule, targets)
-    if not norms and not others:
-        return f"no parameter is a {kind}: none has it in the last part of its name"
-    wanted = "a weight that mixes inputs" if kind == "weight" else "a bias but of normalisation layers"
-    is_one = len(norms) + len(others) == 1
-    return f"no parameter is {wanted}; there {'is' if is_one else 'are'} {left_in_words(kind, norms, others)}"
-
-
-def _left(rule: BoundRule, targets: Sequence[Target]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the first names of what ``--scheme`` or ``--bias`` leaves alone: that of norms, and other weights."""
-    from paraminspect.modules.mixing_weights import is_of_norm
-
-    found: dict[bool, list[str]] = {True: [], False: []}
-    for target in filter(rule.leaves, targets):
-        found[any(is_of_norm(owner, leaf) for owner, leaf in target.owners)].append(target.names[0])
-    return tuple(found[True]), tuple(found[False])
 
 
 # --- filling them ------------------------------------------------------------------------------------------------
@@ -123,7 +42,7 @@ def apply_rules(module: nn.Module, rules: Sequence[BoundRule], seed: int = 0) ->
     stream for each parameter, which leave torch's generators as they were. Raises UserError naming every rule that
     matches nothing, or the parameter that a scheme cannot fill.
     """
-    plan = _plan(module, rules)
+    plan = [replace(planned, scheme=_closed(module, planned)) for planned in plan_fills(module, rules)]
     for planned in plan:
         with _naming(planned.rule.rule):
             _check(planned, plan)
@@ -147,12 +66,12 @@ def _naming(rule: Rule, beside: bool = True) -> Iterator[None]:
         raise UserError(error.message, where=where, hint=error.hint, code=error.code) from error
 
 
-def _closed(module: nn.Module, planned: _PlannedFill) -> BoundScheme | CustomScheme:
+def _closed(module: nn.Module, planned: PlannedFill) -> BoundScheme | CustomScheme:
     with _naming(planned.rule.rule):
         return planned.scheme.for_parameter(module, planned.fill.names[0])
 
 
-def _example(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> str:
+def _example(planned: PlannedFill, plan: Sequence[PlannedFill]) -> str:
     """Return a rule, as it stands on the command line or in a spec, that fills what the scheme can; "" for none.
 
     It is about parameters that the rule matches: all that end in ``.weight``, where they all fit, else the first.
@@ -169,9 +88,12 @@ def _example(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> str:
     return glob and (f"params: {glob!r}" if in_spec else f"--rule '{glob}={rule.scheme.name}'")
 
 
-def _check(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> None:
-    target, name = planned.target, planned.fill.names[0]
+def _check(planned: PlannedFill, plan: Sequence[PlannedFill]) -> None:
+    target, name = planned.target, planned.name
     target.refuse()
+    if planned.rule.needs_batch and isinstance(target, SliceTarget):
+        message = f"{planned.scheme.name} scales whole weights, by what their layers return; {name!r} is a slice"
+        raise UserError(message, hint=f"leave {target.rows.label} out", code="slice-not-possible")
     if planned.rule.needs_batch and isinstance(target, ComputedTarget):
         message = f"{planned.scheme.name} scales what is stored; {name!r} is {target.note}"
         raise UserError(message, hint="leave it out of the rule", code="not-invertible")
@@ -183,37 +105,55 @@ def _check(planned: _PlannedFill, plan: Sequence[_PlannedFill]) -> None:
         raise UserError(error.message, where=error.where, hint=hint, code=error.code) from error
 
 
-def _run(planned: _PlannedFill, seed: int, done: dict[int, FillRecord]) -> None:
+def _run(planned: PlannedFill, seed: int, done: dict[int, FillRecord]) -> None:
     import torch
 
-    target = planned.target
+    target, whole = planned.target, whole_of(planned.target)
     if planned.rule.seed_per_parameter:
-        torch.manual_seed(seed_of(seed, target.names[0]))
-    outcome = target.fill(planned.scheme, planned.fill.names[0])
-    key = id(target.parameter) if isinstance(target, StoredTarget) else id(target)
-    done[key] = _describe(planned, outcome, done.get(key))
-    for part in target.stored if isinstance(target, ComputedTarget) else ():
-        done[id(part)] = _record(planned, done.get(id(part))).with_note(f"set through {target.names[0]!r}")
+        rows = f"[{target.rows.numbers}]" if isinstance(target, SliceTarget) else ""
+        torch.manual_seed(seed_of(seed, f"{whole.names[0]}{rows}"))
+    outcome = target.fill(planned.scheme, planned.name)
+    key = id(whole.parameter) if isinstance(whole, StoredTarget) else id(whole)
+    before = done.get(key)
+    if isinstance(target, SliceTarget):
+        untouched = FillRecord(Init("default"), None, target=whole)
+        done[key] = (before or untouched).with_slice(target.rows, _describe(planned, outcome, _under(target, before)))
+    else:
+        done[key] = _describe(planned, outcome, before)
+    for part in whole.stored if isinstance(whole, ComputedTarget) else ():
+        done[id(part)] = _record(planned, done.get(id(part))).with_note(f"set through {whole.names[0]!r}")
 
 
-def _record(planned: _PlannedFill, before: FillRecord | None) -> FillRecord:
+def _under(target: SliceTarget, before: FillRecord | None) -> FillRecord | None:
+    """Return the record with the fills alone that a slice replaces, in part or all of them."""
+    if before is None:
+        return None
+    beneath = before.beneath.fills[-1:] if before.beneath else before.fills[-1:] if not before.slices else ()
+    fills = (fill for rows, one in before.slices if rows.meets(target.rows) for fill in one.fills)
+    return replace(before, fills=(*beneath, *fills))
+
+
+def _record(planned: PlannedFill, before: FillRecord | None) -> FillRecord:
     """Return the record as far as the rule goes: nothing is expected of the values yet."""
-    overridden: tuple[str, ...] = ()
-    if before is not None:
-        overridden = (*before.init.overridden, before.init.rule or before.init.scheme)
+    earlier = {fill.number: fill.rule for fill in before.fills} if before else {}
+    overridden = tuple(rule for number, rule in earlier.items() if number != planned.fill.number)
     init = Init(planned.scheme.name, dict(planned.scheme.args), rule=planned.fill.rule, overridden=overridden)
-    fills = (*(before.fills if before else ()), planned.fill)
+    sliced = isinstance(planned.target, SliceTarget)
+    fills = (*(before.fills if before and not sliced else ()), planned.fill)
     return FillRecord(init, None, fills, planned.target, planned.scheme)
 
 
-def _describe(planned: _PlannedFill, outcome: Outcome, before: FillRecord | None) -> FillRecord:
+def _describe(planned: PlannedFill, outcome: Outcome, before: FillRecord | None) -> FillRecord:
     """Return the record of a fill: the moments by the scheme and by what became of it, the fans, and notes."""
     target = planned.target
     fan_in, fan_out = planned.scheme.fans(target.shape) or (None, None)
     moments = planned.scheme.moments(target.shape) if outcome.kept else None
-    caveats = (fan_caveat(*owner, target.shape) for owner in target.owners if fan_in is not None)
     record = _record(planned, before).with_moments(moments and diluted(moments, outcome.zeros))
-    record = replace(record, init=replace(record.init, fan_in=fan_in, fan_out=fan_out))
+    record = replace(record, init=replace(record.init, fan_in=fan_in, fan_out=fan_out), alike=not outcome.zeros)
+    if fan_in is None or isinstance(target, SliceTarget):
+        caveats: Iterator[str] = iter(())
+    else:
+        caveats = (fan_caveat(*owner, target.shape) for owner in target.owners)
     for note in (*outcome.notes, next(filter(None, caveats), "")):
         record = record.with_note(note)
     return record
@@ -230,17 +170,22 @@ def accounts(
     A computed weight counts, what it is stored in does not. What another rule filled is not left.
     """
     own = [one for key, one in applied.items() if not isinstance(one.target, ComputedTarget) or id(one.target) == key]
-    matched = Counter(fill.number for fill in {fill for one in own for fill in one.fills})
-    kept = Counter(one.fills[-1].number for one in own)
+    matched = _tensors_by_rule(own)
+    kept = Counter(number for one in own for number in one.seen())
     nowhere = (one for one in own if isinstance(one.target, StoredTarget) and one.target.parameter.is_meta)
-    meta = Counter(fill.number for fill in {fill for one in nowhere for fill in one.fills})
+    meta = _tensors_by_rule(nowhere)
     untouched = [one for one in (targets_in(module) if rules else ()) if not _is_filled(one, applied)]
     return tuple(
         RuleApplied(
-            str(rule.rule), rule.rule.where, matched[number], kept[number], meta[number], *_left(rule, untouched)
+            str(rule.rule), rule.rule.where, matched[number], kept[number], meta[number], *left_alone(rule, untouched)
         )
         for number, rule in enumerate(rules)
     )
+
+
+def _tensors_by_rule(records: Iterable[FillRecord]) -> Counter[int]:
+    """Count the tensors that each rule filled, be it one slice of them or several."""
+    return Counter(number for number, _ in {(fill.number, fill.target) for one in records for fill in one.fills})
 
 
 def _is_filled(target: Target, applied: Mapping[int, FillRecord]) -> bool:
@@ -263,4 +208,4 @@ def constructed(owner: nn.Module, name: str, parameter: nn.Parameter) -> FillRec
     moments = default_moments(kind.__name__, leaf, shape, bias_fan_in(kind.__name__, weight))
     padding = padding_rows(((owner, leaf),))
     moments = moments and diluted(moments, len(padding) / shape[0] if padding else 0.0)
-    return None if moments is None else FillRecord(Init("default"), None).with_moments(moments)
+    return None if moments is None else FillRecord(Init("default"), None, alike=not padding).with_moments(moments)

@@ -7,7 +7,7 @@ spectral_norm and of pruning have one that is as simple. Nothing here imports to
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -72,13 +72,23 @@ class ComputedTarget:
         """Draw a weight, and store what it is computed from; raises UserError where that gives NaN."""
         import torch
 
+        drawn = torch.empty_like(self.before, memory_format=torch.contiguous_format)
+        return self._filled(drawn, lambda tensor: scheme.apply(tensor, name), scheme.name, name)
+
+    def fill_part(self, draw: Callable[[torch.Tensor], None], scheme: str, name: str) -> Outcome:
+        """Let `draw` change a part of the weight as it is now, and store what that is computed from."""
+        self.before  # noqa: B018  # asked for now, before anything is filled
+        return self._filled(self.compute().clone(), draw, scheme, name)
+
+    def _filled(self, drawn: torch.Tensor, draw: Callable[[torch.Tensor], None], scheme: str, name: str) -> Outcome:
+        import torch
+
         with torch.no_grad():
-            drawn = torch.empty_like(self.before, memory_format=torch.contiguous_format)
-            scheme.apply(drawn, name)
+            draw(drawn)
             self._store(drawn, name)
             now = self.compute()
         if not _finite(now) and _finite(drawn):
-            message = f"{self.how} computes NaN or infinity from what {scheme.name} gave {name!r}"
+            message = f"{self.how} computes NaN or infinity from what {scheme} gave {name!r}"
             hint = f"a norm of zero cannot be divided by; {self._instead()}"
             raise UserError(message, hint=hint, code="not-invertible")
         return self._outcome(drawn, now)

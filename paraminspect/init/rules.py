@@ -13,6 +13,7 @@ from paraminspect.init.custom_scheme import CustomScheme, load_scheme
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.registry import bind, is_function_reference
 from paraminspect.init.schemes.scheme import parse_scheme
+from paraminspect.init.slice_text import SliceText, split_slice
 from paraminspect.spec.model import Rule
 from paraminspect.text.numbers import plural, some_of
 
@@ -28,11 +29,14 @@ class BoundRule:
 
     With `seed_per_parameter` each parameter it fills has random numbers of its own, which follow from the seed and the
     parameter's first name alone; without, they come from torch's global generator, in the order of the rules.
+    `rows` is the slice of each parameter that the rule is for, `glob` what stands before it.
     """
 
     rule: Rule
     scheme: BoundScheme | CustomScheme
     seed_per_parameter: bool = False
+    glob: str = ""
+    rows: SliceText | None = None
 
     @property
     def needs_batch(self) -> bool:
@@ -46,7 +50,7 @@ class BoundRule:
         are no shifts of normalisation layers, see `modules.mixing_weights`.
         """
         if not self.rule.weights_or_biases:
-            return tuple(name for name in target.names if fnmatchcase(name, self.rule.params))
+            return tuple(name for name in target.names if fnmatchcase(name, self.glob))
         owners = zip(target.names, target.owners, strict=True)
         return tuple(name for name, (owner, leaf) in owners if self._is_for(owner, leaf, target))
 
@@ -112,7 +116,9 @@ def bind_rules(rules: Iterable[Rule], allow_code: bool, seed_per_parameter: bool
 
     A rule that names a Python function has it loaded with `allow_code`, and is refused with a UserError without.
     """
-    return tuple(BoundRule(rule, _scheme(rule, allow_code), seed_per_parameter) for rule in rules)
+    return tuple(
+        BoundRule(rule, _scheme(rule, allow_code), seed_per_parameter, *split_slice(rule.params)) for rule in rules
+    )
 
 
 def _scheme(rule: Rule, allow_code: bool) -> BoundScheme | CustomScheme:

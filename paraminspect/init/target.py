@@ -103,12 +103,10 @@ class StoredTarget:
 
 def padding_rows(owners: tuple[tuple[nn.Module, str], ...]) -> tuple[int, ...]:
     """Return the rows that embeddings among the owners of a weight keep at zero for padding."""
-    from torch import nn
+    from paraminspect.modules.row_slices import padding_row
 
-    embeddings = [
-        owner for owner, leaf in owners if leaf == "weight" and isinstance(owner, nn.Embedding | nn.EmbeddingBag)
-    ]
-    return tuple(dict.fromkeys(owner.padding_idx for owner in embeddings if owner.padding_idx is not None))
+    rows = (padding_row(owner, leaf) for owner, leaf in owners)
+    return tuple(dict.fromkeys(row for row in rows if row is not None))
 
 
 def weight_shape(owner: nn.Module) -> tuple[int, ...]:

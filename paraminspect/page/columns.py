@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 
+from paraminspect.page.part_lines import PartOf, counted
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
 from paraminspect.page.several import Several, in_a_word, members_of
@@ -48,7 +49,9 @@ def name(head: str) -> Column[Row]:
 
 
 def name_of(row: Row) -> str:
-    """Return a row's name, and how many rows were folded into it."""
+    """Return a row's name, and how many rows were folded into it; a part has its own, below that of the whole."""
+    if isinstance(row, PartOf):
+        return f"  {code(row.label)}"
     times = row.times if isinstance(row, Several) else 1
     return f"{code(row.name)} ×{times:,}" if times > 1 else code(row.name)
 
@@ -75,22 +78,29 @@ def shape_of(row: Row) -> str:
 
 def count(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show each row's exact number of elements, of several tensors at least the known ones, and the sum of all."""
-    foot = total([member.numel for row in rows for member in members_of(row)])
-    return Column("count", lambda row: total([one.numel for one in members_of(row)]), "right", rank, foot=foot)
+    foot = total([member.numel for row in rows for member in counted(row)])
+    return Column("count", lambda row: _sum([one.numel for one in counted(row)]), "right", rank, foot=foot)
 
 
 def nbytes(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show the exact bytes of each row, of several tensors at least the known ones, and the sum of all."""
-    foot = total([member.bytes for row in rows for member in members_of(row)])
-    return Column("bytes", lambda row: total([one.bytes for one in members_of(row)]), "right", rank, foot=foot)
+    foot = total([member.bytes for row in rows for member in counted(row)])
+    return Column("bytes", lambda row: _sum([one.bytes for one in counted(row)]), "right", rank, foot=foot)
+
+
+def _sum(found: Sequence[int | None]) -> str:
+    """Return the sum; nothing for a part, whose elements are counted in the whole."""
+    return total(found) if found else ""
 
 
 def percent(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show each row's share of the whole model's elements; nothing where the model's are not all known."""
     known = all(row.numel is not None for row in report.parameters if row.kind == "parameter")
     whole = report.totals.parameters if known else None
-    foot = percent_of(sum(row.numel or 0 for row in rows), whole)
-    return Column("%", lambda row: percent_of(row.numel, whole), "right", rank, foot=foot)
+    foot = percent_of(sum(row.numel or 0 for row in rows if not isinstance(row, PartOf)), whole)
+    return Column(
+        "%", lambda row: "" if isinstance(row, PartOf) else percent_of(row.numel, whole), "right", rank, foot=foot
+    )
 
 
 def percent_of(part: int | None, whole: int | None) -> str:
@@ -102,7 +112,7 @@ def percent_of(part: int | None, whole: int | None) -> str:
 
 def dtype(rank: int) -> Column[Row]:
     """Show the type of the elements."""
-    return Column("dtype", lambda row: word(row.dtype), rank=rank)
+    return Column("dtype", lambda row: "" if isinstance(row, PartOf) else word(row.dtype), rank=rank)
 
 
 # --- its values --------------------------------------------------------------------------------------------------

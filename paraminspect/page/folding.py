@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from paraminspect.page.braces import braces
 from paraminspect.page.several import Several, at_depth, in_a_word, members_of, sum_up
-from paraminspect.report import Gradient, Init, Parameter, Report, Values
+from paraminspect.report import Gradient, Init, Parameter, ParameterPart, Report, Values
 from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
 
@@ -103,7 +103,8 @@ class Arrangement:
     def _judged(self, row: Parameter) -> Hashable:
         if isinstance(row, Several):
             return tuple([self._verdicts.get(member.name) for member in row.members])
-        return self._verdicts.get(row.name)
+        parts = tuple([self._verdicts.get(f"{row.name}{part.label}") for part in row.parts])
+        return (self._verdicts.get(row.name), parts)
 
 
 def folded(rows: Sequence[Parameter]) -> str:
@@ -246,7 +247,13 @@ def _state(row: Parameter, growing: bool) -> Hashable:
     if isinstance(row, Several):
         statuses = tuple([member.gradient and in_a_word(member.gradient) for member in row.members])
     figures = (_what_is_known(row.values), _what_is_known(row.before), _what_is_known(row.gradient))
-    return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init, growing), statuses, figures)
+    parts = tuple([_state_of_part(part, growing) for part in row.parts])
+    return (row.device, row.requires_grad, row.note, row.persistent, _init(row.init, growing), statuses, figures, parts)
+
+
+def _state_of_part(part: ParameterPart, growing: bool) -> Hashable:
+    figures = (_what_is_known(part.values), _what_is_known(part.before), _what_is_known(part.gradient))
+    return (part.label, _init(part.init, growing), part.gradient and in_a_word(part.gradient), figures)
 
 
 def _init(init: Init | None, growing: bool) -> Hashable:

@@ -9,6 +9,7 @@ from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
+from paraminspect.page.part_lines import part_lines
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, left_alone, nonfinite_gradients, remarks, unknown_gradients
 from paraminspect.page.several import in_a_word
@@ -18,7 +19,7 @@ from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
 from paraminspect.report import Gradient, Parameter, Report, Use
-from paraminspect.text.escape import View, word
+from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural
 
 _MOST_USES = 12
@@ -64,8 +65,9 @@ def grad(report: Report, view: View) -> Page:
 
 
 def _lines(row: Parameter, uses: UsesByParameter, view: View) -> Iterator[_Line]:
-    """Yield the parameter's line; where several uses add up, one line each and their sum."""
+    """Yield the parameter's line, one for each of its parts; where several uses add up, one line each and their sum."""
     yield _Line(row, found=row.gradient)
+    yield from (_Line(part, code(part.label), part.gradient, tone=columns.trouble(part)) for part in part_lines(row))
     found = uses.of_row(row)
     unseen = all(use.op == NOT_ATTRIBUTED for use in found)
     if unseen or (len(found) < 2 and all(use.op != NOT_ATTRIBUTED for use in found)):

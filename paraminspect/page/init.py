@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from paraminspect.init.slice_text import SLICES
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
+from paraminspect.page.part_lines import part_lines, with_parts
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
 from paraminspect.page.remarks import left_alone, nonfinite_values, notes, remarks, uninitialised
 from paraminspect.page.show import other_tables
@@ -25,7 +27,8 @@ def init(report: Report, view: View) -> Page:
     """Return the table of moments, then what was applied, overridden or left alone, and the digest."""
     arranged = Arrangement(report, view)
     rows = arranged.rows("parameter", "computed")
-    table = Table(_columns(report, rows, view), rows, folded(rows), legend=columns.why_no_histogram(rows))
+    lines = list(with_parts(rows))
+    table = Table(_columns(report, lines, view), lines, folded(rows), legend=columns.why_no_histogram(rows))
     others = other_tables(arranged, view) if view.on_paper else ()
     return page_of(report, view, [table, *others, Entries(list(_summary(report, view)), 10), *listings(report, view)])
 
@@ -58,16 +61,18 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     """Yield what was done, what is not as it should be, what to compare with another machine, where the file is."""
     found = report.initialisation or Initialisation()
     rows = [row for row in report.parameters if row.kind in ("parameter", "computed")]
+    slices = [part for row in rows if row.init and row.init.scheme == SLICES for part in part_lines(row)]
     if view.on_paper:
         yield from remarks(report)
     yield from _rules(found)
-    yield from _overridden(found, [row.init for row in rows if row.init])
+    yield from _overridden(found, [row.init for row in rows if row.init], "tensor")
+    yield from _overridden(found, [part.init for part in slices if part.init], "slice")
     yield from left_alone(report)
     left = {name for one in found.rules for name in (*one.norms, *one.others)}
     yield from _untouched(
         [row for row in rows if row.name not in left and (not row.init or row.init.scheme == "default")]
     )
-    named = ((row.name, note) for row in rows if row.init for note in row.init.notes)
+    named = ((row.name, note) for row in (*rows, *slices) if row.init for note in row.init.notes)
     yield from notes("note", named, None if view.width is None else _MOST_NOTES)
     yield from nonfinite_values(row for row in rows if row.kind == "parameter")
     yield from uninitialised(report)
@@ -93,12 +98,12 @@ def _as_given(rule: RuleApplied) -> str:
     return f"{rule.where} {rule.rule.partition('=')[2]}" if rule.where in ("--scheme", "--bias") else rule.rule
 
 
-def _overridden(found: Initialisation, inits: Sequence[Init]) -> Iterator[Line]:
+def _overridden(found: Initialisation, inits: Sequence[Init], noun: str) -> Iterator[Line]:
     spelled = {one.rule: _as_given(one) for one in found.rules}
     replaced = Counter((init.overridden, init.rule or init.scheme) for init in inits if init.overridden)
     for (earlier, rule), times in replaced.items():
         before, after = [code(spelled.get(one, one)) for one in earlier], code(spelled.get(rule, rule))
-        yield "overridden", f"{', '.join(before)} by {after} in {plural(times, 'tensor')}"
+        yield "overridden", f"{', '.join(before)} by {after} in {plural(times, noun)}"
 
 
 def _untouched(left: Sequence[Parameter]) -> Iterator[Line]:

@@ -8,6 +8,7 @@ from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded, summed_up
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
+from paraminspect.page.part_lines import with_parts
 from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import constants, left_alone, nonfinite_values, recognised, remarks, uninitialised
 from paraminspect.page.sharing import summary_lines
@@ -45,7 +46,8 @@ def tables(report: Report, view: View) -> Iterator[Part]:
     arranged = Arrangement(report, view)
     rows = arranged.rows("parameter")
     if rows:
-        yield Table(_columns(report, rows, view), rows, folded(rows), legend=columns.why_no_histogram(rows))
+        lines = list(with_parts(rows))
+        yield Table(_columns(report, lines, view), lines, folded(rows), legend=columns.why_no_histogram(rows))
     else:
         yield Paragraph("no parameters")
     yield from other_tables(arranged, view)

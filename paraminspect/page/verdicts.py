@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from paraminspect.page.parts import BROKEN, Column, Line
 from paraminspect.page.several import Several, members_of
@@ -62,7 +62,7 @@ def figures_off(report: Report) -> set[tuple[str | None, str | None]]:
 
 def conformity(report: Report) -> Iterator[Line]:
     """Yield a line on how many tensors are as expected, and one for every figure that is off, up to a limit."""
-    within = _within(report.verdicts)
+    within = _within(report.verdicts, tensors_of_parts(report))
     if within:
         yield "expected", within
     off = [verdict for verdict in report.verdicts if is_off(verdict)]
@@ -72,9 +72,20 @@ def conformity(report: Report) -> Iterator[Line]:
         yield "off", and_more(len(off) - _MOST)
 
 
-def _within(verdicts: Sequence[Verdict]) -> str:
-    """Say how many tensors are within the tolerance, of each figure by itself unless both say the same."""
-    tested, off = ({figure: _names(verdicts, figure, only) for figure in _FIGURES} for only in (False, True))
+def tensors_of_parts(report: Report) -> dict[str | None, str]:
+    """Return the name of the tensor by that of each of its parts: ``lstm.bias`` by ``lstm.bias[forget]``."""
+    return {f"{row.name}{part.label}": row.name for row in report.parameters for part in row.parts}
+
+
+def _within(verdicts: Sequence[Verdict], wholes: Mapping[str | None, str]) -> str:
+    """Say how many tensors are within the tolerance, of each figure by itself unless both say the same.
+
+    A tensor is if all its parts are that were judged.
+    """
+    tested, off = (
+        {figure: {wholes.get(name, name) for name in _names(verdicts, figure, only)} for figure in _FIGURES}
+        for only in (False, True)
+    )
     mean, std = (_ratio(tested[figure], off[figure]) for figure in _FIGURES)
     tensors = tested["mean"] | tested["std"]
     noun = "tensor" if len(tensors) == 1 else "tensors"

@@ -1,4 +1,4 @@
-"""CSV: one row a tensor, a module or a trial, on one line, exact numbers, a header always."""
+"""CSV: one row a tensor, one of its parts, a module or a trial, on one line, exact numbers, a header always."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
+from paraminspect.page.part_lines import with_parts
 from paraminspect.page.verdicts import judgement
 from paraminspect.render.layer_cells import LAYERS, layer_cells
 from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, TreeLayer, Trial, Values
@@ -69,7 +70,8 @@ def render(report: Report) -> Iterator[str]:
     judged = judgement(report)
     for start in range(0, len(report.parameters), _BATCH):
         writer.writerows(
-            [*_cells(row), *_initialised(row, judged(row))] for row in report.parameters[start : start + _BATCH]
+            [*_cells(row), *_initialised(row, judged(row))]
+            for row in with_parts(report.parameters[start : start + _BATCH])
         )
         yield buffer.getvalue()
         buffer.seek(0)

@@ -46,6 +46,7 @@ from paraminspect.report.tensors import (
     Nested as Nested,
     Number as Number,
     Parameter as Parameter,
+    ParameterPart as ParameterPart,
     RuleApplied as RuleApplied,
     Sharing as Sharing,
     TensorInfo as TensorInfo,

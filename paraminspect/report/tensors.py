@@ -71,8 +71,9 @@ class Gradient:
 class Init:
     """Name the scheme that set a parameter and the moments it should have.
 
-    `scheme` is ``default`` for what the layer's own constructor did. `fan_in` and `fan_out` are the fans the
-    scheme's formula used, null where it uses none. `overridden` are the earlier rules that this one replaced.
+    `scheme` is ``default`` for what the layer's own constructor did, ``slices`` where `parts` say it each for itself.
+    `fan_in` and `fan_out` are the fans the scheme's formula used, null where it uses none. `overridden` are the earlier
+    rules that this one replaced.
     `expected_low` and `expected_high` bound the values, null where nothing does. `notes` say what the figures do not:
     rows set to zero again, a weight set through its parametrisation, two rules for one Parameter, fans that mislead.
 
@@ -136,6 +137,31 @@ class Initialisation:
 
 
 @dataclass(frozen=True)
+class ParameterPart:
+    """Describe a slice of a parameter: a gate or a projection stacked in it, or rows that a rule filled by themselves.
+
+    It is `start` to `stop` along dimension `dim`; `name` is ``forget``, ``query``, ``padding``, or empty. The parts of
+    a parameter make up all of it, and its elements are counted there and nowhere else.
+    """
+
+    name: str
+    dim: int
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    numel: int
+    values: Values | None = None
+    gradient: Gradient | None = None
+    init: Init | None = None
+    before: Values | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the part as it stands behind the name of its parameter: ``[forget]``, ``[0:16]``, ``[:, 0:16]``."""
+        return f"[{self.name}]" if self.name else f"[{':, ' * self.dim}{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True)
 class Parameter:
     """Describe one tensor of the model: a parameter, a buffer, or a tensor nothing registers.
 
@@ -144,6 +170,7 @@ class Parameter:
     `persistent` is null but for a buffer: does state_dict hold it? `note` says what a name does not: where a forgotten
     tensor hangs, which weight a stored one computes. `digest` are the first 16 hex digits of SHA-256 over a line
     ``dtype shape``, as ``float32 3x4``, and the elements in C order, little-endian; null where they are not known.
+    `parts` are its gates or projections, where they are asked for, and the slices that rules filled; else empty.
     """
 
     name: str
@@ -168,6 +195,7 @@ class Parameter:
     note: str | None = None
     persistent: bool | None = None
     digest: str | None = None
+    parts: tuple[ParameterPart, ...] = ()
 
 
 @dataclass(frozen=True)

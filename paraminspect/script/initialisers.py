@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError
+from paraminspect.init.fill_plan import choose, slice_names
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.bound_scheme import LOW_PRECISION, BoundScheme, sources
+from paraminspect.init.slice_target import SliceTarget
 from paraminspect.init.target import Target, padding_rows
 from paraminspect.init.target_search import targets_in
 from paraminspect.modules.mixing_weights import is_norm
@@ -31,10 +33,10 @@ def matching(wanted):
             seen.add(id(parameter))
             yield parameter'''
 _SEED_FOR = '''\
-def seed_for(parameter):
+def seed_for(parameter{rows}):
     """Seed torch for one parameter: from the seed and its name, whatever else the network holds."""
     name = next(name for name, other in net.named_parameters() if other is parameter)
-    digest = hashlib.sha256(f"{seed}:{{name}}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{{name}}{row}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "little"))'''
 _NORMS = """\
 norms = {{
@@ -72,35 +74,40 @@ def loop_helpers(spec: Spec, rules: tuple[BoundRule, ...]) -> Iterator[str]:
     if any(map(_is_loop, rules)) and _shares(spec):
         yield _MATCHING
     if _has_streams(rules):
-        yield _SEED_FOR.format(seed=spec.seed)
+        sliced = any(rule.rows for rule in rules)
+        yield _SEED_FOR.format(seed=spec.seed, rows=', rows=""' * sliced, row="{rows}" * sliced)
 
 
 def fill_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
     """Write every rule in order, and what embeddings need after them."""
     written = [_rule_statement(rule, spec) for rule in rules]
+    padded = [at for at, rule in enumerate(rules) if not rule.rows and _fills_padding(rule, spec)]
+    if padded:
+        written.insert(padded[-1] + 1, _PAD)
     if _has_streams(rules):
         written = ["with torch.random.fork_rng():\n" + textwrap.indent("\n\n".join(written), "    ")]
-    written = [*_norms(rules, spec), *written]
-    return [*written, _PAD] if _fills_padding(rules, spec) else written
+    return [*_norms(rules, spec), *written]
 
 
 def _has_streams(rules: tuple[BoundRule, ...]) -> bool:
     return any(rule.seed_per_parameter for rule in rules)
 
 
-def _fills_padding(rules: tuple[BoundRule, ...], spec: Spec) -> bool:
+def _fills_padding(rule: BoundRule, spec: Spec) -> bool:
     """Tell whether a rule fills a weight with a padding row, which is to stay zero."""
     if not any(
         isinstance(item, LayerItem) and item.type in ("Embedding", "EmbeddingBag") for item in walk(spec.layers)
     ):
         return False
     padded = [target for target in targets_in(_on_meta(spec)) if padding_rows(target.owners)]
-    return any(rule.names_of(target) for target in padded for rule in rules)
+    return any(rule.names_of(target) for target in padded)
 
 
 def _rule_statement(rule: BoundRule, spec: Spec) -> str:
     """Write a rule as a loop over the parameters it touches, or one by one where each has a scheme of its own."""
     scheme = rule.scheme
+    if rule.rows:
+        return _slice_statement(rule, spec)
     if isinstance(scheme, BoundScheme) and scheme.is_open:
         net = _on_meta(spec)
         settled = [(_attribute(spec, name), scheme.for_parameter(net, name)) for name in _matches(net, rule).values()]
@@ -114,11 +121,26 @@ def _rule_statement(rule: BoundRule, spec: Spec) -> str:
     return f"for name, parameter in net.named_parameters():\n    if {test}:\n{textwrap.indent(line, '        ')}"
 
 
+def _slice_statement(rule: BoundRule, spec: Spec) -> str:
+    """Write a rule for slices one by one, as views of the parameters: ``net[0].bias_hh_l0[16:32]``."""
+    net = _on_meta(spec)
+    lines = []
+    for target, names in choose(rule, targets_in(net), slice_names(net)):
+        assert isinstance(target, SliceTarget)
+        attribute, rows = _attribute(spec, names[0]), target.rows
+        if rule.seed_per_parameter:
+            lines.append(f"seed_for({attribute}, {quoted(f'[{rows.numbers}]')})")
+        line = rule.scheme.for_parameter(net, names[0]).line(f"{attribute}[{rows.numbers}]", _dtype(spec))
+        lines.append(f"{line}  # {rows.name}" if rows.name and "#" not in line else line)
+        lines += [f"{attribute}[{row}].zero_()" for row in target.padding]
+    return f"with torch.no_grad():\n{textwrap.indent(chr(10).join(lines), '    ')}"
+
+
 def _tests(rule: BoundRule, spec: Spec) -> tuple[str, str]:
     """Write what is true of the name that a rule fills, and of the parameter; what changes nothing is left out."""
     kind = rule.rule.weights_or_biases
     if not kind:
-        return f"fnmatchcase(name, {quoted(rule.rule.params)})", ""
+        return f"fnmatchcase(name, {quoted(rule.glob)})", ""
     left = _left(rule, spec)
     vectors = [target for target in left if kind == "weight" and len(target.known_shape or (0, 0)) < _MATRIX]
     norms = " and name not in norms" if len(vectors) < len(left) else ""
@@ -162,7 +184,7 @@ def _matches(net: nn.Module, rule: BoundRule) -> dict[tuple[str, ...], str]:
 
 def _is_loop(rule: BoundRule) -> bool:
     """Tell whether one statement fills every parameter of the rule: none of its arguments is left to the model."""
-    return not (isinstance(rule.scheme, BoundScheme) and rule.scheme.is_open)
+    return not rule.rows and not (isinstance(rule.scheme, BoundScheme) and rule.scheme.is_open)
 
 
 def scaling_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
@@ -172,7 +194,7 @@ def scaling_statements(rules: tuple[BoundRule, ...], spec: Spec) -> list[str]:
     net = _on_meta(spec)
     last: dict[tuple[str, ...], tuple[str, BoundRule]] = {}
     for rule in rules:
-        last |= {names: (name, rule) for names, name in _matches(net, rule).items()}
+        last |= {names: (name, rule) for names, name in _matches(net, rule).items() if not rule.rows}
     chosen = [(name, rule.scheme.args) for name, rule in last.values() if rule.needs_batch]
     if chosen and spec.input is None:
         message = "the scheme looks at the input, which is not known"

@@ -55,6 +55,26 @@ def test_every_config_as_a_script(run: Run, config: str) -> None:
 
 
 SPECS = {
+    "slices": """
+layers:
+  - Embedding: {num_embeddings: 12, embedding_dim: 4, padding_idx: 0}
+  - MLP: {sizes: [4, 6, 3], activation: Tanh}
+input: {shape: [2, 5], dtype: int64, sample: "0..11"}
+init:
+  - {params: "*.weight", scheme: normal, std: 0.02}
+  - {params: "0.weight[padding]", scheme: ones}
+  - {params: "*.bias[:2]", scheme: constant, val: 1}
+  - {params: "0.weight[-3:]", scheme: xavier_uniform}
+  - {params: "0.weight[0:5]", scheme: truncated_normal}
+  - {params: "1.weight[0:3]", scheme: gain_normal, nonlinearity: auto}
+""",
+    "slices, each of its own": """
+layers: [Linear: [4, 6], Linear: [6, 4]]
+seed_per_parameter: true
+init:
+  - {params: "*weight[:2]", scheme: normal}
+  - {params: "*weight[2:]", scheme: orthogonal}
+""",
     "names": "layers: [{name: hidden, Linear: [4, 3]}, Tanh, {name: out, Linear: [3, 2]}]",
     "ref to a named layer": "layers: [{name: a, Linear: [3, 3]}, ReLU, {ref: a, name: b}, ref: 0]",
     "ref to a group": "layers: [Sequential: [Linear: [3, 3], Tanh], ReLU, ref: 0]",

@@ -120,6 +120,16 @@ def diluted(drawn: ExpectedMoments, zeros: float) -> ExpectedMoments | None:
     return ExpectedMoments(mean, math.sqrt(spread), kurtosis, low, high)
 
 
+def of_some(drawn: ExpectedMoments) -> ExpectedMoments | None:
+    """Return the moments of some of the elements that were drawn together; None where which ones they are matters.
+
+    Some rows of an orthogonal matrix are no orthogonal matrix of theirs: their squares vary as independent ones do.
+    """
+    if drawn.std and drawn.kurtosis is None:
+        return None
+    return replace(drawn, kurtosis=max(drawn.kurtosis, 3.0)) if drawn.kurtosis == 1.0 else drawn
+
+
 def _raw_moments(alpha: float, beta: float) -> list[float]:
     """Return m₁ … m₄ of the standard normal restricted to [alpha, beta]."""
     probability = _cdf(beta) - _cdf(alpha)
