@@ -39,13 +39,22 @@ def now(row: Row) -> Values | None:
 # --- which tensor, and how large ---------------------------------------------------------------------------------
 
 
-def name(head: str) -> Column[Row]:
-    """Show a tensor's name and how many rows were folded into it, and on lines of their own its other names."""
+def name(head: str, elided: Collection[str] = ()) -> Column[Row]:
+    """Show a tensor's name and how many rows were folded into it, and on lines of their own its other names.
+
+    Of the rows whose names are `elided` there is only a sign that they have others.
+    """
+
+    def without(row: Row) -> bool:
+        return bool(elided) and all(member.name in elided for member in members_of(row))
+
+    def cell(row: Row) -> str:
+        return f"{name_of(row)} = …" if row.aliases and without(row) else name_of(row)
 
     def others(row: Row) -> Sequence[str]:
-        return [f"  = {code(alias)}" for alias in row.aliases]
+        return [] if without(row) else [f"  = {code(alias)}" for alias in row.aliases]
 
-    return Column(head, name_of, foot="total", tone=lambda row: SHARED if row.aliases else "", below=others)
+    return Column(head, cell, foot="total", tone=lambda row: SHARED if row.aliases else "", below=others)
 
 
 def name_of(row: Row) -> str:

@@ -26,7 +26,7 @@ _FEWEST_BLOCKS = 2
 _FEWEST_GROWING = 3
 _PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote
 _NUMBER = re.compile(r"([\w-]*[A-Za-z_])?(0|[1-9][0-9]{0,14})")  # as bash counts: no leading zero, and it fits 64 bits
-_HOLE = "#"
+HOLE = "#"
 
 Places = Callable[[Parameter], Sequence[str]]
 _Numbers = tuple[int, ...]
@@ -40,10 +40,10 @@ class HollowName(NamedTuple):
     numbers: _Numbers
     blocks: tuple[str, ...]
 
-    def spell(self, sets: _Sets) -> str:
+    def spell(self, sets: Sequence[_Numbers]) -> str:
         """Fill the holes with patterns for sets of numbers, of which there may be more than holes."""
         patterns = map(braces, sets)
-        return ".".join(part[:-1] + next(patterns) if part.endswith(_HOLE) else part for part in self.parts)
+        return ".".join(part[:-1] + next(patterns) if part.endswith(HOLE) else part for part in self.parts)
 
 
 class NameGroup(NamedTuple):
@@ -153,7 +153,7 @@ def parse_name(name: str) -> HollowName | None:
     for part in name.split("."):
         end += len(part)
         if numbered := _NUMBER.fullmatch(part):
-            parts.append((numbered[1] or "") + _HOLE)
+            parts.append((numbered[1] or "") + HOLE)
             numbers.append(int(numbered[2]))
             blocks.append(name[:end])
         else:
@@ -163,16 +163,25 @@ def parse_name(name: str) -> HollowName | None:
 
 
 def relative_names(names: Sequence[str], to: HollowName, outer: bool = False) -> tuple[Hashable, ...]:
-    """Return names with holes where they have the numbers of another name; `outer`: or only the first of them."""
-    return tuple([name if (hollow := _hollow(name, to, outer)) is None else hollow.parts for name in names])
+    """Return names with holes where they have numbers of another name; `outer`: only if these are its first ones."""
+    return tuple([name if (hollow := _hollow(name, to, outer)) is None else hollow for name in names])
 
 
-def _hollow(name: str, to: HollowName, outer: bool) -> HollowName | None:
+def _hollow(name: str, to: HollowName, outer: bool) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
+    """Return the parts of a name, with holes for the numbers of another one, and which numbers these are, in order."""
     parsed = parse_name(name)
-    if parsed is None:
+    if parsed is None or (outer and parsed.numbers != to.numbers[: len(parsed.numbers)]):
         return None
-    wanted = to.numbers[: len(parsed.numbers)] if outer else to.numbers
-    return parsed if parsed.numbers == wanted else None
+    parts, places, numbers, after = [], [], iter(parsed.numbers), 0
+    for part in parsed.parts:
+        number = next(numbers) if part.endswith(HOLE) else None
+        if number in to.numbers[after:]:
+            places.append(to.numbers.index(number, after))
+            after = places[-1] + 1
+            parts.append(part)
+        else:
+            parts.append(part if number is None else f"{part[:-1]}{number}")
+    return tuple(parts), tuple(places)
 
 
 class Growing(NamedTuple):
@@ -312,4 +321,5 @@ def _one_row(group: NameGroup, rows: Sequence[Parameter], name: HollowName, plac
 
 def spelled_like(names: Sequence[str], to: HollowName, sets: _Sets, outer: bool = False) -> tuple[str, ...]:
     """Return names with patterns for `sets` where they have the numbers of another name."""
-    return tuple(name if (hollow := _hollow(name, to, outer)) is None else hollow.spell(sets) for name in names)
+    hollow = [(name, _hollow(name, to, outer)) for name in names]
+    return tuple(HollowName(one[0], (), ()).spell([sets[at] for at in one[1]]) if one else name for name, one in hollow)

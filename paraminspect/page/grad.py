@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
+from paraminspect.page.module_sharing import elided, shared_modules, what_is_elided
 from paraminspect.page.part_lines import part_lines
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, left_alone, nonfinite_gradients, remarks, unknown_gradients
-from paraminspect.page.several import in_a_word
+from paraminspect.page.several import in_a_word, members_of
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
@@ -50,8 +51,10 @@ def grad(report: Report, view: View) -> Page:
     rows = arranged.rows("parameter", places=uses.places, beside=uses.kinds)
     parts: list[Part] = []
     if rows:
-        lines = [line for row in rows for line in _lines(row, uses, view)]
-        parts.append(Table(_columns(rows, uses, view), lines, folded(rows)))
+        names = elided(rows, shared_modules(report, view))
+        lines = [line for row in rows for line in _lines(row, uses, view, names)]
+        legend = [*filter(None, [what_is_elided(rows, names)])]
+        parts.append(Table(_columns(rows, uses, view, names), lines, folded(rows), legend))
     else:
         parts.append(Paragraph("no parameters"))
     if view.on_paper:
@@ -64,10 +67,15 @@ def grad(report: Report, view: View) -> Page:
     return page_of(report, view, [*parts, Entries(list(_summary(report, uses, view))), *listings(report, view)])
 
 
-def _lines(row: Parameter, uses: UsesByParameter, view: View) -> Iterator[_Line]:
-    """Yield the parameter's line, one for each of its parts; where several uses add up, one line each and their sum."""
+def _lines(row: Parameter, uses: UsesByParameter, view: View, names: Collection[str]) -> Iterator[_Line]:
+    """Yield the parameter's line, one for each of its parts; where several uses add up, one line each and their sum.
+
+    The uses of what is in `names` are left out.
+    """
     yield _Line(row, found=row.gradient)
     yield from (_Line(part, code(part.label), part.gradient, tone=columns.trouble(part)) for part in part_lines(row))
+    if names and all(member.name in names for member in members_of(row)):
+        return
     found = uses.of_row(row)
     unseen = all(use.op == NOT_ATTRIBUTED for use in found)
     if unseen or (len(found) < 2 and all(use.op != NOT_ATTRIBUTED for use in found)):
@@ -85,7 +93,9 @@ def _use(row: Parameter, use: Use, sign: str) -> _Line:
     return _Line(row, called(use), use.gradient, sign, SUSPICIOUS if use.op == NOT_ATTRIBUTED else "")
 
 
-def _columns(rows: Sequence[Parameter], uses: UsesByParameter, view: View) -> list[Column[_Line]]:
+def _columns(
+    rows: Sequence[Parameter], uses: UsesByParameter, view: View, names: Collection[str]
+) -> list[Column[_Line]]:
     if all(row.numel == 1 for row in rows):
         figures: list[Column[_Line]] = [Column("gradient", _signed, "decimal", 1)]
     else:
@@ -95,7 +105,7 @@ def _columns(rows: Sequence[Parameter], uses: UsesByParameter, view: View) -> li
             Column("zeros", lambda line: _zeros(line, exact=view.on_paper), "right", 7, "gradient"),
         ]
     return [
-        _name(),
+        _name(names),
         Column("shape", _of_row(columns.shape_of), rank=5),
         *([_count(rows)] if view.on_paper else ()),
         Column("status", _status, rank=2, tone=lambda line: columns.trouble(line.row) if line.own else line.tone),
@@ -104,9 +114,9 @@ def _columns(rows: Sequence[Parameter], uses: UsesByParameter, view: View) -> li
     ]
 
 
-def _name() -> Column[_Line]:
+def _name(names: Collection[str]) -> Column[_Line]:
     """Show the parameter's names, and indented below them what its uses are called."""
-    whole = columns.name("parameter")
+    whole = columns.name("parameter", names)
     tone, below = whole.tone, whole.below
     assert tone is not None and below is not None
     return Column(
@@ -171,7 +181,7 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[Line
         yield from unknown_gradients(report)
     yield from nonfinite_gradients(report.parameters)
     yield from ledger(report)
-    yield from summary_lines(report, uses, view.on_paper)
+    yield from summary_lines(report, uses, view.on_paper, shared_modules(report, view))
     if not view.on_paper:
         yield from forgotten(report)
     yield from left_alone(report)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from paraminspect.page.braces import pattern
 from paraminspect.page.gradient_uses import UsesByParameter, sum_of_uses
 from paraminspect.page.heading import page_of
+from paraminspect.page.module_sharing import SharedModules, shared_modules, told_of_modules, uses_of_each
 from paraminspect.page.parts import Entries, Line, Page, Paragraph, Part
 from paraminspect.page.remarks import forgotten, remarks
 from paraminspect.page.sharing import (
@@ -16,6 +17,7 @@ from paraminspect.page.sharing import (
     is_constant,
     kind_of,
     nothing_shared,
+    one_module,
     shares_nothing,
     verdict_of,
 )
@@ -43,8 +45,13 @@ def _parts(report: Report, view: View) -> Iterator[Part]:
     if shares_nothing(report):
         yield Paragraph(nothing_shared(report))
     uses = UsesByParameter(report)
+    modules = shared_modules(report, view)
+    for one in modules:
+        facts = [(f"  {term}", text) for term, text in _facts_of_modules(report, one) if text]
+        yield Entries(facts, 11, one.title)
+    told = told_of_modules(modules)
     for shared in report.sharing:
-        if not is_constant(shared):
+        if not is_constant(shared) and not (shared.kind in ONE_OBJECT and shared.names[0] in told):
             facts = [(f"  {term}", text) for term, text in _facts(uses, shared) if text]
             yield Entries(facts, 11, _names(shared, view.on_paper))
     if lines := list(constants(report)):
@@ -57,6 +64,23 @@ def _names(shared: Sharing, whole: bool) -> str:
     """Return the names of a group; of copies, unless the whole is wanted, the pattern that expands to them."""
     found = pattern(shared.names) if shared.kind == "equal-not-shared" and not whole else None
     return found or (" = " if shared.kind in ONE_OBJECT else ", ").join(map(code, shared.names))
+
+
+def _facts_of_modules(report: Report, found: SharedModules) -> Iterator[Line]:
+    """Yield what there is to say of modules that are one object under several names."""
+    first = found.groups[0]
+    yield "module", one_module(found)
+    known = [group for group in found.groups if group.numel is not None and group.bytes is not None]
+    elements, taken = (sum(getattr(group, key) for group in known) for key in ("numel", "bytes"))
+    names = some_of(list(map(code, found.tensors)), 4)
+    yield "tensors", f"{names}: {plural(elements, 'element')}, {size(taken)}, counted once"
+    kinds = sorted({group.kind for group in found.groups}, reverse=True)  # parameters before buffers
+    meaning = MEANING[kinds[0]]
+    yield "kind", f"{word(kinds[0])}: {meaning.kind}"
+    yield from (("optimizer", meaning.optimizer), ("saving", meaning.saving), ("moving", meaning.moving))
+    yield "declared", verdict_of(first)
+    if uses := uses_of_each(report, found):
+        yield "uses", f"each tensor is {uses}"
 
 
 def _facts(uses: UsesByParameter, shared: Sharing) -> Iterator[Line]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from paraminspect.page.braces import pattern
 from paraminspect.page.gradient_uses import UsesByParameter
+from paraminspect.page.module_sharing import SharedModules, told_of_modules, uses_of_each
 from paraminspect.page.parts import Line
 from paraminspect.report import Report, Sharing
 from paraminspect.text.escape import code, word
@@ -143,13 +144,20 @@ def constants(report: Report) -> Iterator[Line]:
             yield "equal", f"{plural(count, 'tensor')} in {plural(len(groups), 'group')}: {MEANING[kind].kind}"
 
 
-def summary_lines(report: Report, uses: UsesByParameter, whole: bool = False) -> Iterator[Line]:
+def summary_lines(
+    report: Report, uses: UsesByParameter, whole: bool = False, modules: Sequence[SharedModules] = ()
+) -> Iterator[Line]:
     """Yield head and text of the lines for `show`: shared, alias, storage, tie, equal. Constants are left out.
 
-    With `whole` every name of a group is there, however many.
+    With `whole` every name of a group is there, however many. What is told of `modules` is not told of their tensors.
     """
     same = [shared for shared in report.sharing if shared.kind in ONE_OBJECT]
+    for one in modules:
+        yield "shared", ", ".join(filter(None, (f"{one.title}: {one_module(one)}", uses_of_each(report, one))))
+    told = told_of_modules(modules)
     for shared in same:
+        if shared.names[0] in told:
+            continue
         line = uses.line(shared.names[0])
         yield "shared", f"{_few(shared, ' = ', whole)}: {ONE_OBJECT[shared.kind]}{line}"
     if not same and not any(map(_is_alias, report.sharing)):
@@ -165,6 +173,12 @@ def summary_lines(report: Report, uses: UsesByParameter, whole: bool = False) ->
         elif _is_alias(shared):
             repair = f"; repair: {code(shared.repair)}" if shared.repair else ""
             yield "alias", f"{_few(shared, ', ', whole)}: {word(shared.kind)}{_amount(shared)}{repair}"
+
+
+def one_module(found: SharedModules) -> str:
+    """Say what is one object, and how many tensors it holds."""
+    each = f" each ({found.times:,} in all)" if found.times > 1 else ""
+    return f"one {word(found.type)}{each} with {plural(len(found.tensors), 'tensor')}"
 
 
 def _is_alias(shared: Sharing) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded, summed_up
 from paraminspect.page.gradient_uses import UsesByParameter, coverage, not_attributed
 from paraminspect.page.heading import page_of
+from paraminspect.page.module_sharing import elided, shared_modules, what_is_elided
 from paraminspect.page.part_lines import with_parts
 from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import constants, left_alone, nonfinite_values, recognised, remarks, uninitialised
@@ -46,8 +47,9 @@ def tables(report: Report, view: View) -> Iterator[Part]:
     arranged = Arrangement(report, view)
     rows = arranged.rows("parameter")
     if rows:
-        lines = list(with_parts(rows))
-        yield Table(_columns(report, lines, view), lines, folded(rows), legend=columns.why_no_histogram(rows))
+        lines, names = list(with_parts(rows)), elided(rows, shared_modules(report, view))
+        legend = [*filter(None, [what_is_elided(rows, names)]), *columns.why_no_histogram(rows)]
+        yield Table(_columns(report, lines, view, names), lines, folded(rows), legend)
     else:
         yield Paragraph("no parameters")
     yield from other_tables(arranged, view)
@@ -73,10 +75,12 @@ def other_tables(arranged: Arrangement, view: View) -> Iterator[Part]:
         yield Paragraph(line, QUIET)
 
 
-def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Column[Parameter]]:
+def _columns(
+    report: Report, rows: Sequence[Parameter], view: View, names: Collection[str] = ()
+) -> list[Column[Parameter]]:
     off = figures_off(report)
     return [
-        columns.name("parameter"),
+        columns.name("parameter", names),
         columns.shape(3),
         columns.count(rows, 1),
         columns.percent(report, rows, 11),
@@ -116,7 +120,7 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     yield from uninitialised(report)
     yield from coverage(report)
     if any(row.gradient for row in report.parameters):
-        yield from summary_lines(report, UsesByParameter(report), view.on_paper)
+        yield from summary_lines(report, UsesByParameter(report), view.on_paper, shared_modules(report, view))
     yield from not_attributed(report)
     yield from left_alone(report)
     yield from conformity(report)

@@ -232,7 +232,8 @@ class Sharing:
     where there is no tie to judge. `repair` is the line of PyTorch that makes a half or broken tie a true one.
     `origin` is who declared a tie that is broken or missing, or would have declared one that is not; `missing` the
     names that do not exist. `storage_bytes` is the size of the one storage that all of them lie in, null where there
-    are several.
+    are several. `module_names` are those of the outermost module that is one object under as many names, where that is
+    why the tensor has its own: ``enc``, ``dec`` of ``enc.fc.weight`` and ``dec.fc.weight``; `module_type` is its class.
     """
 
     kind: str
@@ -247,6 +248,8 @@ class Sharing:
     origin: str | None = None
     missing: tuple[str, ...] = ()
     storage_bytes: int | None = None
+    module_names: tuple[str, ...] = ()
+    module_type: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from paraminspect.page import page
 from paraminspect.page.gradient_uses import UsesByParameter
+from paraminspect.page.module_sharing import shared_modules
+from paraminspect.page.parts import Table
 from paraminspect.page.sharing import MEANING, constants, summary_lines
 from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Parameter, Report, Sharing, Source, Totals, Use
@@ -133,6 +136,67 @@ def test_constants_are_counted_never_listed() -> None:
     for form in ("table", "markdown"):
         out = "".join(render(report(*GROUPS), form, View()))
         assert "norm." not in out and "rope." not in out and "5 tensors in 2 groups" in out
+
+
+def tensor_of(names: tuple[str, ...], suffix: str, numel: int = 4, kind: str = "Mlp") -> Sharing:
+    whole = tuple(f"{name}.{suffix}" for name in names)
+    owners = tuple(name.rpartition(".")[0] for name in whole)
+    return Sharing("same-parameter", whole, numel, 4 * numel, owners, True, module_names=names, module_type=kind)
+
+
+MODULES = [
+    *(tensor_of((f"b.{i}.mlp2", f"b.{i}.mlp3"), name) for i in range(3) for name in ("fc.weight", "fc.bias")),
+    *(
+        tensor_of((f"pos{i}", f"s{i}.0.pos", f"s{i}.1.pos", f"x.crpe{i}"), name, i, "Pos")
+        for i in (1, 2)
+        for name in ("w", "b")
+    ),
+    *(tensor_of(("enc", "dec"), name) for name in ("w", "b")),
+    tensor_of(("one", "same"), "weight"),
+    Sharing("same-parameter", ("tied.weight", "other.weight"), 4, 16, ("tied", "other")),
+]
+
+
+def test_a_module_under_several_names_is_one_fact() -> None:
+    """However many tensors it holds, and facts that one number tells apart are one line; a tie of two tensors stays."""
+    found = report(*MODULES, command="show")
+    modules = shared_modules(found, View())
+    told = summary_lines(found, UsesByParameter(found), False, modules)
+    assert [(term, View().sentence(text)) for term, text in told] == [
+        ("shared", "b.{0..2}.mlp2 = b.{0..2}.mlp3: one Mlp each (3 in all) with 2 tensors"),
+        ("shared", "pos1 = s1.{0,1}.pos = x.crpe1: one Pos with 2 tensors"),
+        ("shared", "pos2 = s2.{0,1}.pos = x.crpe2: one Pos with 2 tensors"),
+        ("shared", "enc = dec: one Mlp with 2 tensors"),
+        ("shared", "one.weight = same.weight: one Parameter"),
+        ("shared", "tied.weight = other.weight: one Parameter"),
+    ]
+    out = "".join(render(replace(found, command="share"), "table", View(width=100)))
+    assert "tensors   fc.weight, fc.bias: 24 elements, 96 bytes, counted once" in out
+    assert out.count("a true tie") == 6
+    assert shared_modules(found, View(fold=False)) == shared_modules(found, View(on_paper=True)) == []
+    plain = "".join(render(replace(found, command="share"), "plain", View()))
+    assert all(name in plain for group in MODULES for name in group.names)
+
+
+def test_a_long_table_leaves_other_names_to_the_modules() -> None:
+    rows = [replace(ROW, name=group.names[0], aliases=group.names[1:], numel=4) for group in MODULES]
+    found = replace(report(*MODULES, command="show"), parameters=tuple(rows))
+    (table,) = [part for part in page(found, View()).parts if isinstance(part, Table)]
+    names = table.columns[0]
+    assert names.below is not None
+    shown = [(View().sentence(names.cell(row)), [*map(View().sentence, names.below(row))]) for row in table.rows]
+    assert shown == [
+        ("b.{0..2}.mlp2.fc.weight ×3 = …", []),
+        ("b.{0..2}.mlp2.fc.bias ×3 = …", []),
+        ("pos{1,2}.w ×2 = …", []),
+        ("pos{1,2}.b ×2 = …", []),
+        ("enc.w = …", []),
+        ("enc.b = …", []),
+        ("one.weight", ["  = same.weight"]),
+        ("tied.weight", ["  = other.weight"]),
+    ]
+    assert table.legend == ["the other names of 12 tensors are those of their modules: see shared"]
+    assert table.columns[2].foot == f"{4 * len(rows)}"
 
 
 def test_names_and_repairs_are_harmless() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.analysis.sharing.byte_sets import held_twice
@@ -175,6 +176,7 @@ class _Found:
     def _same(self, entry: TensorEntry) -> Sharing:
         owners = {id(self.inventory.modules[path]) for path in entry.owner_names}
         is_parameter, declared = entry.kind == "parameter", self.declared.covers(entry)
+        module_names = outermost_module(entry, self.inventory.modules) if len(owners) == 1 else ()
         return Sharing(
             kind="same-parameter" if is_parameter else "same-buffer",
             names=entry.names,
@@ -185,6 +187,8 @@ class _Found:
             declared=declared,
             verdict="intact" if declared else "undeclared" if is_parameter else None,
             origin=None if declared or not is_parameter else self.kind or None,
+            module_names=module_names,
+            module_type=type(self.inventory.modules[module_names[0]]).__name__ if module_names else None,
         )
 
     def _group(self, group: SharingGroup, kept: int | None) -> Sharing:
@@ -230,6 +234,23 @@ class _Found:
             missing=tie.missing,
             origin=self.origin,
         )
+
+
+def outermost_module(entry: TensorEntry, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Return the names of the outermost module that is one object under each name that the entry's owner has.
+
+    For the weight of a Linear that is ``enc.fc`` and ``dec.fc`` they are ``("enc", "dec")`` if these are one module.
+    """
+    names = entry.owner_names
+    while True:
+        parents, parts = zip(*(name.rpartition(".")[::2] for name in names), strict=True)
+        if (
+            len(set(parts)) > 1
+            or len(set(parents)) < len(names)
+            or len({id(modules.get(one, one)) for one in parents}) > 1
+        ):
+            return names
+        names = parents
 
 
 def _alike(entries: Sequence[TensorEntry], values: Mapping[int, Values | None], relations: Relations) -> list[Equal]:

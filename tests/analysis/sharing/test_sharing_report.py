@@ -76,3 +76,23 @@ def test_buffers_and_constants_that_are_computed_alike_are_no_broken_tie() -> No
     assert [(one.kind, one.names) for one in found if one.verdict == "broken"] == [
         ("equal-not-shared", ("0.inv_freq", "1.inv_freq"))
     ]
+
+
+def test_the_outermost_module_that_is_one_object() -> None:
+    """By hand: `enc` is `dec`; a Linear alone is two of a list; a tie of two Linears has no module."""
+    block = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2, bias=False)))
+    same, tied, other = (nn.Linear(2, 2, bias=False) for _ in range(3))
+    other.weight = tied.weight
+    outer = nn.ModuleDict({"enc": block, "dec": block})
+    whole = nn.ModuleDict({"m": outer, "list": nn.ModuleList([same, same]), "tied": tied, "other": other})
+    found = show(Subject(whole, Source("module", "m"), 0, None), Request("share", forward=False))
+    assert {
+        group.names[0]: (group.module_names, group.module_type) for group in found.sharing if group.same_module
+    } == {
+        "m.enc.0.weight": (("m.enc", "m.dec"), "Sequential"),
+        "m.enc.0.bias": (("m.enc", "m.dec"), "Sequential"),
+        "m.enc.1.0.weight": (("m.enc", "m.dec"), "Sequential"),
+        "list.0.weight": (("list.0", "list.1"), "Linear"),
+    }
+    (tie,) = [group for group in found.sharing if group.kind == "same-parameter" and not group.same_module]
+    assert (tie.names, tie.module_names, tie.module_type) == (("tied.weight", "other.weight"), (), None)
