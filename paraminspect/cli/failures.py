@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 import typer
 
 from paraminspect import __version__, output
 from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.cli.session import FAILED
-from paraminspect.errors import UserError, nearest
+from paraminspect.cli.usage_slips import extra_words, no_such_command, no_such_option
+from paraminspect.errors import UserError
 from paraminspect.isolation.importing import is_reference
 from paraminspect.report import Environment, Failure, Report, Source
 
@@ -23,25 +23,24 @@ def usage(argv: list[str], error: typer.TyperException) -> UserError:
     """Turn Typer's own usage errors into ours."""
     context = getattr(error, "ctx", None)
     command = _command_in(argv if context is None else [context.info_name])
-    known = getattr(error, "possibilities", None)
-    message = error.format_message() if known is None else error.message
-    hint = _similar(getattr(error, "option_name", ""), known or ()) or _how(command, argv)
-    return UserError(" ".join(message.split()), where=command, hint=hint, code="usage")
+    options = context.command.params if context is not None else []
+    message = error.format_message() if getattr(error, "possibilities", None) is None else error.message
+    message, hint = " ".join(message.split()), ""
+    if message.startswith("Got unexpected extra argument") and command:
+        message, hint = extra_words(command, argv, options)
+    elif message.startswith("Missing argument") and command:
+        hint = f"for example: {PROGRAM} {COMMANDS[command].examples[0]}"
+    elif option := getattr(error, "option_name", ""):
+        known = [name for one in options for name in one.opts if name.startswith("--")]
+        hint = no_such_option(option, known, argv, command) or ("" if command else no_such_command(option, argv))
+    elif message.startswith("No such command"):
+        word = next(word for word in argv if not word.startswith("-"))
+        message, hint = f"there is no command {word[:80]!r}", no_such_command(word, argv)
+    return UserError(message, where=command, hint=hint or f"see: {_see(command)} --help", code="usage")
 
 
-def _similar(option: str, known: Iterable[str]) -> str:
-    """Suggest an option; the dashes, which all of them have, would make any two of them alike."""
-    names = {name.lstrip("-"): name for name in known}
-    close = nearest(option.lstrip("-"), names)
-    return "" if close is None else f"did you mean {names[close]!r}?"
-
-
-def _how(command: str, argv: list[str]) -> str:
-    if command:
-        return f"see: {PROGRAM} {command} --help"
-    word = next((word for word in argv if not word.startswith("-")), "")
-    example = f"show {word}" if "." in word or "/" in word else "COMMAND [SOURCE] [OPTIONS]"
-    return f"the command comes first: {PROGRAM} {example}; see: {PROGRAM} --help"
+def _see(command: str) -> str:
+    return f"{PROGRAM} {command}".rstrip()
 
 
 def unexpected(error: BaseException) -> UserError:

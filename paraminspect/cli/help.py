@@ -49,10 +49,14 @@ def help(
 
 def _options_of(command: str, context: typer.Context) -> str:
     """Return what ``paraminspect COMMAND --help`` prints; raises UserError for a text that names no command."""
+    from paraminspect.sources.locate import builtin_names
+
     root: Any = context.parent
     commands = root.command.commands
     if command not in commands:
         hint = did_you_mean(command, [*TOPICS, *commands]) or f"known: {', '.join(TOPICS)}, and every command"
+        if command in builtin_names():
+            hint = f"a built-in spec: paraminspect show {command}"
         raise UserError(f"no help on {command!r}", where="TOPIC", hint=hint, code="no-such-topic")
     found = commands[command]
     return f"{found.make_context(command, [], root, resilient_parsing=True).get_help()}\n"

@@ -50,7 +50,8 @@ def _wrong(value: Any, wanted: type) -> str:
     if not issubclass(wanted, Enum):
         return f"{value!r} is not a {'whole ' if wanted is int else ''}number"
     known = [str(member.value) for member in wanted]
-    return f"{value!r} is not one of {', '.join(known)}. {did_you_mean(value, known).capitalize()}".strip()
+    close = "Did you mean 'markdown'?" if value == "md" else did_you_mean(value, known).capitalize()
+    return f"{value!r} is not one of {', '.join(known)}. {close}".strip()
 
 
 def _fit(parameter: Any) -> Any:

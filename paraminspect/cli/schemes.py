@@ -46,6 +46,7 @@ def schemes(
     """List the initialisation schemes, or explain one: formula, arguments, where it comes from."""
     from paraminspect.init.schemes.registry import SCHEMES, bind, known_name
     from paraminspect.init.schemes.scheme import parse_scheme
+    from paraminspect.init.schemes.scheme_slips import explained
     from paraminspect.page.schemes import Expected, explanation, overview, scheme_object, schemes_object
     from paraminspect.render.json import dumps
     from paraminspect.render.table import draw
@@ -58,9 +59,12 @@ def schemes(
         every = list(SCHEMES.values())
         output.emit([dumps(schemes_object(every))] if json else draw(overview(every, view), view))
         return DONE
-    wanted, args = parse_scheme(name, "schemes")
-    chosen = SCHEMES[known_name(wanted, where="schemes")]
-    bound = bind(wanted, args, where="schemes") if shape or args else None
+    try:
+        wanted, args = parse_scheme(name, "schemes")
+        chosen = SCHEMES[known_name(wanted, where="schemes")]
+        bound = bind(wanted, args, where="schemes") if shape or args else None
+    except UserError as error:
+        raise explained(error, name) from error
     expected = Expected(bound, _shapes(bound, shape)) if bound and shape else None
     found = [dumps(scheme_object(chosen, expected))] if json else draw(explanation(chosen, view, expected), view)
     output.emit(found)

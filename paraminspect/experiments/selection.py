@@ -45,7 +45,9 @@ class Request:
     def nothing_selected(self, inventory: Inventory) -> UserError:
         """Build the error for globs that match no name."""
         names = [name for entry in inventory.entries for name in entry.names]
-        hint = did_you_mean(self.params[0], names) or f"parameters: {some_names(names)}"
+        within = f"*{self.params[0].strip('*')}*"
+        near = f"did you mean {within!r}?" if any(fnmatchcase(name, within) for name in names) else ""
+        hint = near or did_you_mean(self.params[0], names) or f"parameters: {some_names(names)}"
         wanted = " or ".join(map(repr, self.params))
         return UserError(f"{wanted} matches no parameter", where="--params", hint=hint, code="glob-matches-nothing")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 from paraminspect.errors import UserError
 from paraminspect.init.custom_scheme import CustomScheme, load_scheme
 from paraminspect.init.schemes.bound_scheme import BoundScheme
-from paraminspect.init.schemes.registry import bind, is_function_reference
+from paraminspect.init.schemes.registry import bind, canonical_name, is_function_reference
 from paraminspect.init.schemes.scheme import parse_scheme
+from paraminspect.init.schemes.scheme_slips import explained
 from paraminspect.init.slice_text import SliceText, split_slice
 from paraminspect.spec.model import Rule
 from paraminspect.text.numbers import plural, some_of
@@ -97,8 +99,12 @@ def option_rules(scheme: str | None, bias: str | None, rules: Iterable[str]) -> 
         found.append(_option("--bias", bias, "*bias*", "bias"))
     for text in rules:
         glob, equals, wanted = text.partition("=")
-        if not (glob and equals and wanted):
+        first, colon, rest = text.partition(":")
+        is_colon_meant = bool(colon) and "=" not in first and canonical_name(rest.partition(":")[0]) is not None
+        if not (glob and equals and wanted) or is_colon_meant:
             hint = "write GLOB=SCHEME, e.g. --rule '*=normal:std=0.02'"
+            if is_colon_meant:
+                hint = f"did you mean --rule {shlex.quote(f'{first}={rest}')}?"
             raise UserError(f"{text!r} is not a rule", where="--rule", hint=hint, code="bad-option")
         found.append(_option("--rule", wanted, glob, ""))
     return tuple(found)
@@ -107,7 +113,10 @@ def option_rules(scheme: str | None, bias: str | None, rules: Iterable[str]) -> 
 def _option(option: str, text: str, glob: str, part: str) -> Rule:
     if is_function_reference(text):
         return Rule(glob, text, {}, option, part)
-    name, args = parse_scheme(text, f"{option} {text}")
+    try:
+        name, args = parse_scheme(text, f"{option} {text}")
+    except UserError as error:
+        raise explained(error, text) from error
     return Rule(glob, name, args, option, part)
 
 
@@ -123,7 +132,13 @@ def bind_rules(rules: Iterable[Rule], allow_code: bool, seed_per_parameter: bool
 
 def _scheme(rule: Rule, allow_code: bool) -> BoundScheme | CustomScheme:
     if not is_function_reference(rule.scheme):
-        return bind(rule.scheme, rule.args, where=rule.where)
+        try:
+            return bind(rule.scheme, rule.args, where=rule.where)
+        except UserError as error:
+            if not rule.where.startswith("--"):
+                raise
+            arguments = ",".join(f"{key}={value}" for key, value in rule.args.items())
+            raise explained(error, f"{rule.scheme}:{arguments}" if arguments else rule.scheme) from error
     if not allow_code:
         message = f"scheme {rule.scheme!r} is Python code"
         hint = "a spec runs no code; pass --allow-code if you trust it, or name it with --scheme"

@@ -19,6 +19,7 @@ from paraminspect.isolation.user_code import user_code
 
 _SHOWN = 12
 _LARGEST = 1_000_000
+_BASES = ("Module", "Sequential", "ModuleList", "Model", "Net", "Network")
 _HINT = "the name is a module's, as in an import statement, or a path that ends in .py"
 _loaded: dict[tuple[str, int, int], ModuleType] = {}
 
@@ -208,11 +209,11 @@ def file_of(name: str) -> Path | None:
 
 
 def names_defined_in(path: Path) -> list[str]:
-    """Return what a Python file defines, read and not run: classes, then functions, then other public names."""
+    """Return what a Python file defines, read and not run: Modules by their look, classes, functions, other names."""
     with contextlib.suppress(OSError, ValueError, SyntaxError, RecursionError):
         if path.is_file() and path.stat().st_size <= _LARGEST:
             body = ast.parse(path.read_bytes()).body
-            classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
+            classes = _modules_first([node for node in body if isinstance(node, ast.ClassDef)])
             functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
             targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
             others = [target.id for target in targets if isinstance(target, ast.Name)]
@@ -221,11 +222,22 @@ def names_defined_in(path: Path) -> list[str]:
     return []
 
 
+def _modules_first(classes: list[ast.ClassDef]) -> list[str]:
+    """Return the names of classes, first those whose base is called as a Module is, or is one of these."""
+    modules: list[str] = []
+    for node in classes:
+        bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
+        if any(base.endswith(_BASES) or base in modules for base in bases):
+            modules.append(node.name)
+    return [*modules, *(node.name for node in classes if node.name not in modules)]
+
+
 def must_name_something(target: str, path: Path) -> UserError:
     """Build the error for Python code without the name of what is in it."""
     names = names_defined_in(path)
-    hint = f"for example: {target}:{names[0] if names else 'NAME'}"
-    if len(names) > 1:
+    is_package = path.name == "__init__.py"  # what it defines itself is the least of what is in it
+    hint = f"for example: {target}:{names[0] if names and not is_package else 'NAME'}"
+    if len(names) > 1 and not is_package:
         hint += f"; {_it_has(names)}"
     message = f"Python code: name what is in it, as {target}:NAME"
     return UserError(message, where=target, hint=hint, code="no-attribute-named")

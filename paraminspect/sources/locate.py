@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from paraminspect.errors import UserError, did_you_mean
+from paraminspect.errors import UserError
 from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
 from paraminspect.isolation.user_code import forget
+from paraminspect.sources.source_slips import defined_in, hint_for, meant, other_format
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
-from paraminspect.spec.text import SUFFIXES, names_in, read_source
+from paraminspect.spec.text import SUFFIXES, read_source
 
 DEFAULT = "mlp"
 _CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
@@ -40,7 +41,7 @@ def find(source: str) -> Spec | Reference:
     """
     forget()  # what the code of an earlier SOURCE has set for its own later code
     if is_reference(source) and not os.path.lexists(source) and not source.endswith(SUFFIXES) and "://" not in source:
-        check_target(source)
+        _check_target(source)
         return Reference(source)
     return _load_spec(source)
 
@@ -69,25 +70,44 @@ def _folder() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+def _check_target(source: str) -> None:
+    try:
+        check_target(source)
+    except UserError as error:
+        found = meant(source)
+        hint = f"did you mean {found}?" if found else error.hint
+        raise UserError(error.message, where=error.where, hint=hint, code=error.code) from error
+
+
 def _refuse_other_kinds(source: str) -> None:
     """Refuse what no file's content has to be read for; `read_source` refuses the rest."""
     is_missing = not os.path.lexists(source)
-    is_spec = source.endswith(SUFFIXES)
     if source.endswith(_CHECKPOINTS) or ("://" in source and is_missing):
         message = "checkpoint files cannot be read by this version"
-        raise UserError(message, where=source, hint="give a spec (.yaml, .json)", code="unsupported-source")
-    if is_missing and not is_spec and Path(source).name == source:
-        specs = [name for name in names_in(".") if name.endswith((*SUFFIXES, ".py"))]
-        hint = did_you_mean(source, [*builtin_names(), *specs]) or f"built-in: {', '.join(builtin_names())}"
+        hint = other_format(source) or "give a spec (.yaml, .json)"
+        raise UserError(message, where=source, hint=hint, code="unsupported-source")
+    if other_format(source):
+        message = f"{Path(source).suffix} files cannot be read"
+        raise UserError(message, where=source, hint=other_format(source), code="unsupported-source")
+    if is_missing and not source.endswith(SUFFIXES) and (Path(source).name == source or meant(source)):
         message = "no such file, and no built-in spec has this name"
-        raise UserError(message, where=source, hint=hint, code="no-such-file")
+        raise UserError(message, where=source, hint=hint_for(source, builtin_names()), code="no-such-file")
+    if not is_missing and Path(source).is_dir():
+        within = [f"{Path(source) / file}:{names[0]}" for file, names in defined_in(source) if names]
+        if within:
+            classes = [one for one in within if one.rpartition(":")[2][:1].isupper()]
+            hint = f"name what is in it, for example: {(classes or within)[0]}"
+            raise UserError("is a folder, not a file", where=source, hint=hint, code="unreadable-spec")
 
 
 def _refuse_code(source: str) -> None:
     """Refuse Python code that is named without what is in it, or with more than a name."""
     target, colon, rest = source.rpartition(":")
-    if colon and target.endswith(".py") and not os.path.lexists(source):
-        hint = f"write {target}:NAME; arguments go to --arg"
+    if not rest and target.endswith(".py") and Path(target).is_file():
+        raise must_name_something(target, Path(target))
+    if colon and (target.endswith(".py") or ".py:" in target) and not os.path.lexists(source):
+        found = meant(source)
+        hint = f"did you mean {found}?" if found else f"write {target}:NAME; arguments go to --arg"
         raise UserError(f"{rest!r} is not a name", where=source, hint=hint, code="no-attribute-named")
     path = Path(source) if source.endswith(".py") else None if os.path.lexists(source) else file_of(source)
     if path is not None and path.is_file():

@@ -167,6 +167,13 @@ def _check_seed(seed: int | None) -> None:
         raise UserError("a seed is from 0 to 2**64 - 1", where="--seed", hint=hint, code="bad-option")
 
 
+_LOSSES_MEANT = {
+    **dict.fromkeys(("ce", "xent", "nll", "nllloss", "logloss", "softmax"), "cross_entropy"),
+    **dict.fromkeys(("l2", "squared", "square"), "mse"),
+    **dict.fromkeys(("avg", "average"), "mean"),
+}
+
+
 def _check_loss(name: str | None) -> None:
     """Refuse a loss that is not known by name, unless it is one of the user's that is there to be loaded."""
     if name is None or name in LOSSES:
@@ -174,7 +181,9 @@ def _check_loss(name: str | None) -> None:
     if is_reference(name):
         check_target(name)
         return
-    hint = did_you_mean(name, LOSSES) or f"known: {', '.join(LOSSES)}"
+    word = name.removeprefix("torch.").removeprefix("nn.").removeprefix("functional.")
+    close = f"did you mean {_LOSSES_MEANT[word.casefold()]!r}?" if word.casefold() in _LOSSES_MEANT else ""
+    hint = close or did_you_mean(word, LOSSES) or f"known: {', '.join(LOSSES)}; or your own: file.py:func"
     raise UserError(f"unknown value {name!r}", where="--loss", hint=hint, code="bad-option")
 
 

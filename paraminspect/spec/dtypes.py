@@ -38,12 +38,17 @@ _COUNTED: Final = ("cuda", "mps", "xpu")
 DEVICE_PATTERN: Final = rf"({'|'.join(DEVICES)}|({'|'.join(_COUNTED)}):(0|[1-9][0-9]?))"
 
 
+_MEANT: Final = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "intel": "xpu"}
+
+
 def check_device(text: str, where: str, path: str = "") -> str:
     """Return `text` if it names a device; `path` is its key path, if it has one. Raises UserError."""
     if re.fullmatch(DEVICE_PATTERN, text):
         return text
     message = f"{path}: unknown device {shown(text)}" if path else f"unknown device {shown(text)}"
-    hint = f"known: {', '.join(DEVICES)}, and cuda:0 for one of several"
+    meant = _MEANT.get(text.casefold()) or (f"cuda:{text}" if re.fullmatch("[0-9]", text) else text.casefold())
+    known = f"known: {', '.join(DEVICES)}, and cuda:0 for one of several"
+    hint = f"did you mean {meant!r}?" if re.fullmatch(DEVICE_PATTERN, meant) else known
     raise UserError(message, where=where, hint=hint, code="unknown-device")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.spec import fields
 from paraminspect.spec.dtypes import DTYPES
+from paraminspect.spec.input_slips import meant_input
 from paraminspect.spec.model import SAMPLES, GroupItem, Input, Item, LayerItem, Repeat, Spec
 from paraminspect.spec.signatures import resolve
 from paraminspect.spec.syntax import read_yaml
@@ -39,12 +41,26 @@ def read_input(node: Node) -> Input:
 
 def parse_inputs(texts: Iterable[str]) -> tuple[Input, ...]:
     """Parse every ``--input`` of a command line: by position in the order given, or by name, each name once."""
-    inputs = tuple(map(parse_input, texts))
+    inputs = tuple(map(_parse_or_explain, texts))
     names = [one.name for one in inputs if one.name is not None]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{twice!r} is given twice", where="--input", hint="keep one of them", code="bad-option")
     return inputs
+
+
+def _parse_or_explain(text: str) -> Input:
+    """Parse one ``--input``; an error says what was meant where the text is a shape that is spelled in another way."""
+    try:
+        return parse_input(text)
+    except UserError as error:
+        meant = meant_input(text)
+        try:
+            parse_input(meant)
+        except UserError:
+            raise error from None
+        hint = f"did you mean --input {shlex.quote(meant)}?"
+        raise UserError(error.message, where=error.where, hint=hint, code=error.code) from error
 
 
 def parse_input(text: str) -> Input:
@@ -154,11 +170,18 @@ def parse_keywords(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise UserError(f"{shown(text)} is not an argument", where="--arg", hint=_ARGUMENT_FORM, code="bad-option")
+            hint = _argument_meant(text) or _ARGUMENT_FORM
+            raise UserError(f"{shown(text)} is not an argument", where="--arg", hint=hint, code="bad-option")
         if name in found:
             raise UserError(f"{name!r} is given twice", where="--arg", hint="keep one of them", code="bad-option")
         found[name] = _value(value, f"--arg {name}")
     return found
+
+
+def _argument_meant(text: str) -> str:
+    """Suggest ``depth=2`` for ``depth:2`` and ``--depth=2``, an empty text for what is neither."""
+    found = re.fullmatch(r"(?:--)?([A-Za-z_]\w*)\s*[=:\s]\s*(\S[^=]{0,100})", text)
+    return f"did you mean --arg {shlex.quote(f'{found[1]}={found[2].strip()}')}?" if found else ""
 
 
 def _value(text: str, where: str) -> Any:

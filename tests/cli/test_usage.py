@@ -20,6 +20,7 @@ SEE = "  see: paraminspect {} --help\n"
 FIRST = "  the command comes first: paraminspect {}; see: paraminspect --help\n"
 ANY = FIRST.format("COMMAND [SOURCE] [OPTIONS]")
 DEVICES = "  known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several\n"
+OWN = "  a class or function of yours: path/file.py:NAME; of a package: package.module:NAME\n"
 BUILT_IN = (
     "  built-in: cnn, deep-relu, deep-tanh, mlp, normal, plain-tensor, residual, shared, textbook, tied, transformer\n"
 )
@@ -27,9 +28,11 @@ NOTE = "note: no SOURCE given: using the built-in spec 'mlp'\n"
 
 USAGE = {
     "show --sed 3": "error: show: No such option: --sed\n  did you mean '--seed'?\n",
-    "show -x": "error: show: No such option: -x\n" + SEE.format("show"),
+    "show -w": "error: show: No such option: -w\n" + SEE.format("show"),
     "show --allow-cod": "error: show: No such option: --allow-cod\n  did you mean '--allow-code'?\n",
-    "show a b": "error: show: Got unexpected extra argument(s) (b)\n" + SEE.format("show"),
+    "show a b": (
+        'error: show: one SOURCE at a time, got 2: a, b\n  for each in a b; do paraminspect show "$each"; done\n'
+    ),
     "show --layer": "error: show: Option '--layer' requires an argument.\n" + SEE.format("show"),
     "show --format jsn": (
         "error: show: Invalid value for '--format' / '-f': 'jsn' is not one of table, plain, json, csv, markdown. "
@@ -37,20 +40,22 @@ USAGE = {
     ),
     "show --seed 1e3": ("error: show: Invalid value for '--seed': '1e3' is not a whole number\n" + SEE.format("show")),
     "edit --add one": "error: edit: Invalid value for '--add': 'one' is not a number\n" + SEE.format("edit"),
-    "schema": "error: schema: Missing argument 'spec|report'. Choose from: spec, report\n" + SEE.format("schema"),
+    "schema": "error: schema: Missing argument 'spec|report'. Choose from: spec, report\n"
+    "  for example: paraminspect schema spec > spec.schema.json\n",
     "schema sepc": (
         "error: schema: Invalid value for 'spec|report': 'sepc' is not one of spec, report. Did you mean 'spec'?\n"
         + SEE.format("schema")
     ),
-    "shwo": "error: No such command 'shwo'. Did you mean 'show'?\n" + ANY,
-    "configs/mlp.yaml": "error: No such command 'configs/mlp.yaml'.\n" + FIRST.format("show configs/mlp.yaml"),
-    "-q show": "error: No such option: -q\n" + ANY,
+    "shwo": "error: there is no command 'shwo'\n  did you mean: paraminspect show\n",
+    "zzzz": "error: there is no command 'zzzz'\n" + ANY,
+    "configs/mlp.yaml": "error: there is no command 'configs/mlp.yaml'\n" + FIRST.format("show configs/mlp.yaml"),
+    "-q show": "error: No such option: -q\n" + FIRST.format("show -q"),
     "--versoin": "error: No such option: --versoin\n  did you mean '--version'?\n",
     "code -f json": "error: code: No such option: -f\n" + SEE.format("code"),
     "code --json": "error: code: No such option: --json\n" + SEE.format("code"),
     "init --loss sum": "error: init: No such option: --loss\n" + SEE.format("init"),
     "share --values": "error: share: No such option: --values\n" + SEE.format("share"),
-    "show -- --debug": (f"error: --debug: no such file, and no built-in spec has this name\n{BUILT_IN}"),
+    "show -- --debug": (f"error: --debug: no such file, and no built-in spec has this name\n{OWN}{BUILT_IN}"),
     "show no/such": "error: no/such: no such file\n  there is no folder 'no'\n",
     "show mlp --seed -1": "error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n",
     "show mlp --seed 18446744073709551616": ("error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n"),
@@ -186,7 +191,7 @@ def test_quiet_drops_the_note_and_nothing_else(run: Run) -> None:
     said = run("show", "-f", "csv")
     assert (said.code, said.out, said.err) == (0, quiet.out, NOTE)
     assert run("show", "-q", "--loss", "x").err == "error: --loss: unknown value 'x'\n  known: " + (
-        "sum, mean, mse, cross_entropy, random\n"
+        "sum, mean, mse, cross_entropy, random; or your own: file.py:func\n"
     )
 
 
@@ -289,7 +294,7 @@ def test_hostile_words_are_spelled_out(name: str, run: Run) -> None:
 def test_a_message_of_100_kb_is_cut(run: Run) -> None:
     ran = run("show", "x" * 100_000)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: {'x' * 1_993}… (100,057 characters)\n{BUILT_IN}"
+    assert ran.err == f"error: {'x' * 1_993}… (100,057 characters)\n{OWN}{BUILT_IN}"
     ran = run("show", f"{'x' * 100_000}.yaml")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"error: {'x' * 1_993}… (100,050 characters)\n"

@@ -111,7 +111,8 @@ def test_an_unknown_name_lists_the_built_in_ones(run: Run) -> None:
     ran = run("show", "zzzz")
     assert ran.code == 2
     assert ran.err.startswith(
-        "error: zzzz: no such file, and no built-in spec has this name\n  built-in: cnn, deep-relu, deep-tanh, mlp, "
+        "error: zzzz: no such file, and no built-in spec has this name\n"
+        "  a class or function of yours: path/file.py:NAME; of a package: package.module:NAME\n  built-in: cnn, "
     )
     assert run("show", "sharedd").err.endswith("did you mean 'shared'?\n")
 

@@ -404,8 +404,8 @@ NAMED = {
         "package.inner: Python code: name what is in it, as package.inner:NAME\n  for example: package.inner:only"
     ),
     "mm.py": ("mm.py: no such file, and no built-in spec has this name\n  did you mean 'm.py'?"),
-    "m.py:": "m.py:: '' is not a name\n  write m.py:NAME; arguments go to --arg",
-    "m.py:Net(3)": "m.py:Net(3): 'Net(3)' is not a name\n  write m.py:NAME; arguments go to --arg",
+    "m.py:": ("m.py: Python code: name what is in it, as m.py:NAME\n  for example: m.py:Net; it has: Net, make, net"),
+    "m.py:Net(3)": "m.py:Net(3): 'Net(3)' is not a name\n  did you mean m.py:Net --arg NAME=VALUE?",
     "mm.py:Net": "mm.py:Net: no such file: mm.py\n  did you mean 'm.py'?",
     "package:Net": "package:Net: package has no attribute 'Net'\n  it has no names of its own",
     "packag:Net": "packag:Net: no module named 'packag'\n  did you mean 'package'?",

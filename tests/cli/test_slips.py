@@ -1,0 +1,205 @@
+"""What a newcomer types, and what the message says to type instead: that works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from paraminspect.init.schemes.scheme_slips import meant as meant_scheme
+from paraminspect.spec.input_slips import meant_input
+from paraminspect.spec.inputs import parse_input
+from tests.conftest import Ran
+
+Run = Callable[..., Ran]
+
+NET = """\
+from torch import nn
+
+
+class Data:
+    pass
+
+
+class Net(nn.Module):
+    def __init__(self, width=3, deep=False):
+        super().__init__()
+        self.lin = nn.Linear(4, width)
+
+    def forward(self, x):
+        return self.lin(x)
+
+
+def make(n=2):
+    return nn.Linear(n, n)
+"""
+INSTEAD = {
+    # what has no command, or options in front of it
+    "model.py:Net": "show model.py:Net",
+    "mlp": "show mlp",
+    "configs.yaml": None,
+    "mlp --values": "show mlp --values",
+    "--values show mlp": "show --values mlp",
+    "info mlp": "show mlp",
+    "gradients mlp --seed 3": "grad mlp --seed 3",
+    "shwo mlp": "show mlp",
+    "version": "--version",
+    "-v": "--version",
+    "list": "show cnn",
+    # SOURCE
+    "show model.py": "model.py:Net",
+    "show model": "model:Net",
+    "show model.py:": "model.py:Net",
+    "show Net": "model.py:Net",
+    "show make": "model.py:make",
+    "show model.py.Net": "model.py:Net",
+    "show model.Net": "model:Net",
+    "show model/Net": "model.py:Net",
+    "show there/model.py:Net": "model.py:Net",
+    "show ./model.py::Net": "./model.py:Net",
+    "show torch.nn.ReLU": "torch.nn:ReLU",
+    "show 'model.py:Net()'": "model.py:Net",
+    "show 'model.py:Net(width=5, deep=True)'": "model.py:Net --arg width=5 --arg deep=true",
+    "show 'model.py:Net --arg width=5'": "model.py:Net --arg width=5",
+    "show model.py Net": "show model.py:Net",
+    "show .": "model.py:Net",
+    "show model.onnx": "path/file.py:NAME",
+    "show nb.ipynb": "file.py:NAME",
+    "show nothing.pt": "path/file.py:NAME --weights nothing.pt",
+    "show no.such.thing": "no.such:thing",
+    # several words
+    "show mlp tied": 'for each in mlp tied; do paraminspect show "$each"; done',
+    "theory relu tanh": 'for each in relu tanh; do paraminspect theory "$each"; done',
+    "init mlp normal": "init mlp --scheme normal",
+    "show model.py:Net --input 2, 4": "--input 2,4",
+    "show model.py:Net --arg width 5": "--arg width=5",
+    "init mlp --rule 0.weight zeros": "--rule 0.weight=zeros",
+    "compare mlp --scheme normal zeros": "--scheme normal --scheme zeros",
+    "show mlp --params 0.weight 2.weight": "--params 0.weight --params 2.weight",
+    "show mlp --params model.py nb.ipynb": "--params '*.weight'",
+    # options
+    "show model.py:Net --width 5": "--arg width=5",
+    "show mlp --shape 2,4": "--input",
+    "show mlp --csv": "--format csv",
+    "show mlp --gpu": "--device cuda",
+    "show mlp -o out.json": "show mlp --json > report.json",
+    "show mlp --format md": "markdown",
+    "show mlp --device GPU": "cuda",
+    "grad mlp --loss ce": "cross_entropy",
+    "grad mlp --loss nn.MSELoss": "mse",
+    "show mlp --params weight": "*weight*",
+    "show model.py:Net --arg width:5": "--arg width=5",
+    "show model.py:Net --arg --width=5": "--arg width=5",
+    "init mlp --rule 0.weight:normal:std=0.02": "--rule 0.weight=normal:std=0.02",
+    "edit mlp --set 0": "--fill",
+    "init mlp --init zeros": "--scheme",
+    "theory": "theory gelu",
+    "help mlp": "show mlp",
+}
+TEXTS = (
+    "show mlp -o",
+    "show mlp tied",
+    "theory relu",
+    "show nothing.pt",
+    "show model.onnx",
+    "show nb.ipynb",
+    "show no.such",
+)
+
+
+def test_the_message_says_what_to_type(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands for a whole command line, or for SOURCE, is run as well; an option takes its slip's place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(NET, encoding="utf-8")
+    for name in ("nb.ipynb", "model.onnx"):
+        (tmp_path / name).touch()
+    for line, instead in INSTEAD.items():
+        ran = run(*shlex.split(line))
+        assert (ran.code, ran.out) == (2, ""), line
+        assert instead is None or instead in ran.err, (line, ran.err)
+        if instead and not line.startswith(TEXTS):
+            right = corrected(line, instead)
+            assert right is None or run(*shlex.split(right)).code == 0, right
+
+
+def corrected(line: str, instead: str) -> str | None:
+    """Return the command line that the message leads to, None where it only names an option."""
+    command, _, rest = line.partition(" ")
+    if instead.partition(" ")[0] in ("show", "grad", "init", "theory", "help", "--version"):
+        return instead
+    if instead.startswith("--") and (" " in instead or "=" in instead):
+        source = shlex.split(rest)[0]
+        return None if "cuda" in instead else f"{command} {source} {instead}"
+    return f"{command} {instead} --input 2,4" if "Net" in instead else None
+
+
+SCHEMES = {
+    "normal(std=0.01)": "normal:std=0.01",
+    "normal(0, 0.01)": "normal:mean=0,std=0.01",
+    "nn.init.normal_(0, 0.01)": "normal:mean=0,std=0.01",
+    "normal std=0.01": "normal:std=0.01",
+    "normal:std=0.01;mean=0": "normal:std=0.01,mean=0",
+    "normal:std:0.01": "normal:std=0.01",
+    "normal:0.01": "normal:std=0.01",
+    "normal:sigma=0.01": "normal:std=0.01",
+    "uniform(-1, 1)": "uniform:a=-1,b=1",
+    "uniform:low=-1,high=1": "uniform:a=-1,b=1",
+    "constant:0.1": "constant:val=0.1",
+    "0": "zeros",
+    "0.02": "constant:val=0.02",
+    "He": "kaiming_normal kaiming_uniform",
+    "glorot": "xavier_normal xavier_uniform",
+    "gaussian": "normal",
+    "kaiming_normal:relu": "kaiming_normal:nonlinearity=relu",
+    "kaiming_normal:fan_out": "kaiming_normal:mode=fan_out",
+    "kaiming_normal(mode='fan_out')": "kaiming_normal:mode=fan_out",
+    "kaiming_normal:nonlinearity=ReLU": "kaiming_normal:nonlinearity=relu",
+    "kaiming_normal:nonlinearity=gelu": "gain_normal:nonlinearity=gelu",
+    "kaiming_uniform:nonlinearity=nn.SiLU,mode=fan_out": "gain_uniform:nonlinearity=silu,mode=fan_out",
+    "nonlinearity=gelu": "gain_normal:nonlinearity=gelu",
+    "nonlinearity=relu": "kaiming_normal:nonlinearity=relu",
+    "xavier_normal:nonlinearity=relu": "gain_normal:nonlinearity=relu,mode=fan_avg",
+    "normal:std=-1": "",
+    "nothing(like=it)": "",
+    "": "",
+}
+INPUTS = {
+    "2x3": "2,3",
+    "2x3x224x224": "2,3,224,224",
+    "2×3": "2,3",
+    "(2, 3)": "2,3",
+    "[2,3]": "2,3",
+    "(2,)": "2",
+    "2 3": "2,3",
+    "2*3": "2,3",
+    "-1,3": "2,3",
+    "None,3": "2,3",
+    "torch.randn(2, 3)": "2,3:normal",
+    "torch.zeros((2, 3))": "2,3:zeros",
+    "2,3,float32": "2,3:float32",
+    "2,3:float": "2,3:float32",
+    "2,3:fp16:randn": "2,3:float16:normal",
+    "2,3:long:0-9": "2,3:int64:0..9",
+    "ids=(2, 3):int:0..9": "ids=2,3:int64:0..9",
+    "shape=2x3": "2,3",
+}
+
+
+def test_schemes_in_other_words_are_understood(run: Run) -> None:
+    assert {text: " ".join(meant_scheme(text)) for text in SCHEMES} == SCHEMES
+    for text, meant in SCHEMES.items():
+        if meant:
+            assert f"did you mean {' or '.join(map(repr, meant.split()))}?" in run("init", "mlp", "--scheme", text).err
+            assert run("init", "mlp", "--scheme", meant.split()[0]).code == 0
+
+
+def test_inputs_in_other_words_are_understood(run: Run) -> None:
+    assert {text: meant_input(text) for text in INPUTS} == INPUTS
+    for text, meant in INPUTS.items():
+        parse_input(meant)
+        assert f"did you mean --input {meant}?" in run("show", "torch.nn:ReLU", f"--input={text}").err
+    for text in ("float32", "x.npy", "2,0", "a,b", "", "2..3"):
+        assert not re.search("did you mean --input", run("show", "torch.nn:ReLU", f"--input={text}").err)
