@@ -16,7 +16,7 @@ from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
-from paraminspect.experiments.parameter_parts import Parts, parts_in
+from paraminspect.experiments.parameter_parts import Parts, padding_verdicts, parts_in
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.apply import accounts, apply_rules, constructed
 from paraminspect.init.calibration import scale_to_batch
@@ -28,7 +28,7 @@ from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Batch, Subject
-from paraminspect.report import Initialisation, Sharing, Values
+from paraminspect.report import Initialisation, Sharing, Values, Verdict
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Measured:
     `applied` what the rules did, to weights that are computed too. `batch` is the input, where a rule needed it.
     `counted` is how many parameters torch counts, `lazy` are the tensors that have no shape yet. Some commands add the
     values `before` a change, the `weights` that were set through what computes them, the `digests`, in full. `parts`
-    are the slices of tensors that have figures of their own.
+    are the slices of tensors that have figures of their own, `padding` what is said of padding rows that are not zero.
     """
 
     subject: Subject
@@ -70,6 +70,7 @@ class Measured:
     digests: Mapping[int, str | None] = field(default_factory=dict)
     parts: Mapping[int, Parts] = field(default_factory=dict)
     parts_before: Mapping[int, Parts] = field(default_factory=dict)
+    padding: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
         lazy=frozenset(id(entry.tensor) for entry in entries if entry.lazy),
         initialisation=Initialisation(accounts(rules, applied, subject.module), apart) if rules else None,
         parts=parts_in(subject.module, entries, rules, request) if request.statistics else {},
+        padding=tuple(padding_verdicts(entries, scope.inventory.modules)) if request.statistics else (),
     )
 
 

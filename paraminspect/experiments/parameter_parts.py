@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from paraminspect.init.recognition.candidates import Place
 from paraminspect.init.recognition.model_recognition import EXACT
 from paraminspect.init.recognition.tensor_recognition import recognise
 from paraminspect.init.rules import BoundRule
-from paraminspect.modules.row_slices import RowSlice
+from paraminspect.modules.row_slices import RowSlice, padding_row
 from paraminspect.modules.wrapper_tensors import whole
 from paraminspect.report import Gradient, Init, ParameterPart, Values, Verdict
 
@@ -94,6 +94,26 @@ def _exact(piece: Tensor | None, values: Values | None) -> Init | None:
     """Return what the values of a slice tell without a doubt: a constant, an orthogonal matrix."""
     found = recognise(piece, values, Place()) if piece is not None and values is not None else None
     return found.init if found is not None and found.scheme in EXACT else None
+
+
+def padding_verdicts(entries: Iterable[TensorEntry], owners: Mapping[str, nn.Module]) -> Iterator[Verdict]:
+    """Yield for each embedding the rms of its padding row, where that is not zero.
+
+    A weight that is also a layer's that is no lookup is trained there, padding row and all: nothing is said of it.
+    """
+    for entry in entries:
+        if entry.kind != "parameter" or entry.lazy or len(entry.shape) != 2:
+            continue
+        names = zip(entry.owner_names, entry.names, strict=True)
+        rows = {padding_row(owners.get(path), name.rpartition(".")[2]) for path, name in names}
+        row = next(iter(rows))
+        if len(rows) > 1 or row is None or not 0 <= row < entry.shape[0]:
+            continue
+        with torch._C.DisableTorchFunctionSubclass():
+            plain = whole(entry.tensor)
+            values = None if plain is None else measure(plain.detach()[row], histogram=False)
+        if values is not None and values.rms:
+            yield Verdict("padding", "not zero", values.rms, 0.0, 0.0, f"{entry.name}[{row}]")
 
 
 # --- the rows of the report ----------------------------------------------------------------------------------------

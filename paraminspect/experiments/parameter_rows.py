@@ -40,7 +40,9 @@ def rows_of(
     ]
     for name, weight in weights.items():
         rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
-    verdicts = [*_on_entries(shown, measured, applied)]
+    names = {entry.name for entry in shown}
+    verdicts = [one for one in measured.padding if (one.where or "").rpartition("[")[0] in names]
+    verdicts += _on_entries(shown, measured, applied)
     for entry in shown:
         verdicts += verdicts_on_parts(entry.name, dtype_name(entry.tensor.dtype), parts[id(entry.tensor)])
     if passes:

@@ -154,7 +154,8 @@ def _describe(planned: PlannedFill, outcome: Outcome, before: FillRecord | None)
         caveats: Iterator[str] = iter(())
     else:
         caveats = (fan_caveat(*owner, target.shape) for owner in target.owners)
-    for note in (*outcome.notes, next(filter(None, caveats), "")):
+    remark = planned.scheme.remark if isinstance(planned.scheme, BoundScheme) else ""
+    for note in (*outcome.notes, planned.stacked or next(filter(None, caveats), ""), remark):
         record = record.with_note(note)
     return record
 

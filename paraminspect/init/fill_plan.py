@@ -35,6 +35,36 @@ class PlannedFill:
     rule: BoundRule
     scheme: BoundScheme | CustomScheme
     target: Target
+    slices: SliceNames
+
+    @property
+    def stacked(self) -> str:
+        """Say that the scheme takes stacked gates for one matrix, where each by itself would have another std.
+
+        For example ``orthogonal takes the 4 gates for one matrix, whose std is smaller than that of each by itself``.
+        """
+        if isinstance(self.target, SliceTarget) or not isinstance(self.scheme, BoundScheme):
+            return ""
+        shape, owners = self.target.shape, self.target.owners
+        parts = next(filter(None, (self.slices.stacked(*owner, shape) for owner in owners)), ())
+        if not parts or self.scheme.lack(parts[0].shape_in(shape)):
+            return ""
+        together, apart = (self.scheme.moments(of).std for of in (shape, parts[0].shape_in(shape)))
+        if not together or not apart or abs(together / apart - 1.0) < 1e-9:
+            return ""
+        what = f"{len(parts)} {'projections' if parts[0].name == 'query' else 'gates'}"
+        than = "smaller" if together < apart else "larger"
+        matrix = f"one matrix, whose std is {than} than that of each by itself"
+        return f"{self.scheme.name} takes the {what} for {matrix}{self._for_each()}"
+
+    def _for_each(self) -> str:
+        """Return what to write so that each gate is filled by itself; nothing for one of compare's schemes."""
+        rule = self.rule.rule
+        if " " in rule.where:
+            return ""
+        glob = f"{rule.params}[each]"
+        typed = f"--rule '{glob}={self.rule.scheme}'" if rule.where.startswith("--") else f"params: '{glob}'"
+        return f"; {typed} fills each"
 
     @property
     def name(self) -> str:
@@ -53,7 +83,7 @@ def plan_fills(module: nn.Module, rules: Sequence[BoundRule]) -> list[PlannedFil
         chosen = choose(rule, targets, names)
         for target, found in chosen:
             fill = Fill(len(plan), number, str(rule.rule), found, id(whole_of(target)))
-            plan.append(PlannedFill(fill, rule, rule.scheme, target))
+            plan.append(PlannedFill(fill, rule, rule.scheme, target, names))
         if not chosen:
             idle.append(rule)
     if idle:

@@ -11,7 +11,7 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
 from paraminspect.page.part_lines import part_lines, with_parts
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
-from paraminspect.page.remarks import left_alone, nonfinite_values, notes, remarks, uninitialised
+from paraminspect.page.remarks import left_alone, nonfinite_values, notes, padding_rows_kept, remarks, uninitialised
 from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
@@ -74,6 +74,7 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     )
     named = ((row.name, note) for row in (*rows, *slices) if row.init for note in row.init.notes)
     yield from notes("note", named, None if view.width is None else _MOST_NOTES)
+    yield from padding_rows_kept(report)
     yield from nonfinite_values(row for row in rows if row.kind == "parameter")
     yield from uninitialised(report)
     yield from conformity(report)

@@ -39,6 +39,18 @@ def constants(report: Report) -> str:
     return f"constants, plain tensors that need no gradient: {_amount(rows)}: {names}" if rows else ""
 
 
+def padding_rows_kept(report: Report) -> Iterator[Line]:
+    """Yield the padding rows that are not zero, up to a limit: as they are they stay, and may be meant."""
+    found = [one for one in report.verdicts if one.about == "padding" and one.where]
+    for one in found[:_MOST_NOTES]:
+        name, _, row = (one.where or "").rpartition("[")
+        kept = "and stays so: a lookup gives it no gradient"
+        rule = code(f"--rule '{name}[padding]=zeros'")
+        yield "padding", f"{code(name)}: row {row[:-1]} is not zero (rms {figure(one.measured)}), {kept}; {rule}"
+    if len(found) > _MOST_NOTES:
+        yield "padding", and_more(len(found) - _MOST_NOTES, "embedding")
+
+
 def unknown_gradients(report: Report) -> Iterator[Line]:
     """Yield why gradients are unknown, where that is for what holds the parameters."""
     rows = [row for row in report.parameters if row.gradient and row.gradient.status == "unknown"]

@@ -11,7 +11,15 @@ from paraminspect.page.heading import page_of
 from paraminspect.page.module_sharing import elided, shared_modules, what_is_elided
 from paraminspect.page.part_lines import with_parts
 from paraminspect.page.parts import QUIET, Code, Column, Entries, Line, Page, Paragraph, Part, Table
-from paraminspect.page.remarks import constants, left_alone, nonfinite_values, recognised, remarks, uninitialised
+from paraminspect.page.remarks import (
+    constants,
+    left_alone,
+    nonfinite_values,
+    padding_rows_kept,
+    recognised,
+    remarks,
+    uninitialised,
+)
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off
@@ -116,6 +124,7 @@ def _summary(report: Report, view: View) -> Iterator[Line]:
     """Yield the lines under the tables: buffers, forgotten tensors, gradients, sharing, values that are off."""
     yield from remarks(report)
     yield from recognised(report)
+    yield from padding_rows_kept(report)
     yield from nonfinite_values(report.parameters)
     yield from uninitialised(report)
     yield from coverage(report)

@@ -305,3 +305,62 @@ def test_the_parts_follow_the_gates_or_the_rows_that_were_filled() -> None:
         "[0:4]",
         "[padding]",
     ]
+
+
+# --- neighbours: stacked matrices, far bounds, padding rows ---------------------------------------------------------
+
+
+def notes(net: nn.Module, text: str) -> dict[str, tuple[str, ...]]:
+    applied = apply_rules(net, rules(text))
+    return {name: applied[id(p)].init.notes for name, p in net.named_parameters() if id(p) in applied}
+
+
+@pytest.mark.parametrize("scheme", ["orthogonal", "xavier_uniform", "kaiming_normal:mode=fan_out", "eye"])
+def test_a_scheme_that_takes_stacked_gates_for_one_matrix_says_so_and_what_to_type(scheme: str) -> None:
+    found = notes(nn.LSTM(3, 4), f"weight*={scheme}")
+    assert len(set(found.values())) == 1
+    (note,) = found["weight_hh_l0"]
+    assert note.startswith(f"{scheme.partition(':')[0]} takes the 4 gates for one matrix, whose std is smaller")
+    typed = note.partition("--rule '")[2].partition("'")[0]
+    assert all(not any("takes" in one for one in said) for said in notes(nn.LSTM(3, 4), typed).values())
+
+
+def test_where_the_gates_alone_would_be_drawn_alike_nothing_is_said_of_one_matrix() -> None:
+    for scheme in ("normal", "zeros", "kaiming_normal", "lecun_normal", "sparse:sparsity=0.5"):
+        assert not [one for said in notes(nn.GRU(3, 4), f"weight*={scheme}").values() for one in said if "takes" in one]
+    assert notes(nn.RNN(3, 4), "weight*=orthogonal") == {"weight_ih_l0": (), "weight_hh_l0": ()}
+
+
+@pytest.mark.parametrize(
+    ("args", "far"),
+    [
+        ("std=0.02", "the bounds -2 and 2 lie 100 std away or more: nothing is cut, it is a plain normal; "
+         "a=-0.04,b=0.04 cut at 2 std"),
+        ("std=0.5,mean=1,a=-9,b=9", "the bounds -9 and 9 lie 16 std away or more: nothing is cut, it is a plain normal; "
+         "a=0,b=2 cut at 2 std"),
+        ("std=1", ""),
+        ("std=0.02,a=-0.04,b=0.04", ""),
+        ("std=0.02,a=-0.04", ""),
+    ],
+)  # fmt: skip
+def test_bounds_that_cut_nothing_are_said(args: str, far: str) -> None:
+    assert notes(nn.Linear(30, 30), f"weight=trunc_normal:{args}")["weight"] == ((far,) if far else ())
+
+
+def test_a_padding_row_that_is_not_zero_is_said_with_its_rms_and_healthy_ones_are_not() -> None:
+    def rows(net: nn.Module, *texts: str) -> list[tuple[str | None, float]]:
+        found = told(show, net, *texts, forward=False)
+        return [(one.where, one.measured) for one in found.verdicts if one.about == "padding"]
+
+    kinds = (nn.Embedding(6, 4, padding_idx=0), nn.EmbeddingBag(6, 4, padding_idx=-1), nn.Embedding(6, 4))
+    net = nn.ModuleList(kinds)
+    assert rows(net) == []
+    for kind in kinds:
+        nn.init.normal_(kind.weight)
+    rms = [kinds[0].weight[0].square().mean().sqrt().item(), kinds[1].weight[5].square().mean().sqrt().item()]
+    assert rows(net) == [("0.weight[0]", pytest.approx(rms[0])), ("1.weight[5]", pytest.approx(rms[1]))]
+    assert rows(net, "*[padding]=zeros") == []
+    tied = nn.ModuleList([nn.Embedding(6, 4, padding_idx=0), nn.Linear(4, 6, bias=False)])
+    tied[1].weight = tied[0].weight
+    nn.init.normal_(tied[0].weight)
+    assert rows(tied) == []  # the output layer trains that row

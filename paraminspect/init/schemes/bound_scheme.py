@@ -76,6 +76,11 @@ class BoundScheme:
         """
         return self.scheme.solve(self.args) if self.scheme.solve else {}
 
+    @property
+    def remark(self) -> str:
+        """Return what these arguments come to and do not look like; "" for nothing."""
+        return self.scheme.remark(self.args)
+
     def __str__(self) -> str:
         """Spell the scheme as on the command line, with the arguments that differ from their defaults."""
         given = ",".join(f"{name}={value}" for name, value in self._changed().items())

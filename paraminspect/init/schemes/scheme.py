@@ -72,8 +72,9 @@ class Scheme:
     `solve` makes of them. `fallback` names the recipe for what torch's function cannot fill: low precision and memory
     that is not contiguous. `conflict` says what is wrong with arguments that are each valid alone;
     `misfit` says what a shape lacks, as words after the scheme's name; both return "" when nothing is wrong.
-    `shape_hint` is what to try when the shape does not fit. `example` are arguments worth showing, as they stand on
-    the command line after the colon; `notes` are paragraphs for the scheme's page, `gains` a table for it.
+    `remark` says what valid arguments come to and do not look like. `shape_hint` is what to try when the shape does
+    not fit. `example` are arguments worth showing, as they stand on the command line after the colon; `notes` are
+    paragraphs for the scheme's page, `gains` a table for it.
 
     `activation` names the argument that may be ``auto``, the activation that follows the layer; where none follows,
     the arguments in `unless_linear` are left out. `biases` says that what has one dimension is filled as a bias.
@@ -97,6 +98,7 @@ class Scheme:
     solve: Callable[[Args], dict[str, Any]] | None = None
     conflict: Callable[[Args], str] = _accept
     misfit: Callable[[Shape, Args], str] = _accept
+    remark: Callable[[Args], str] = _accept
     example: str = ""
     notes: tuple[str, ...] = ()
     gains: Callable[[], tuple[Gain, ...]] | None = None

@@ -20,6 +20,20 @@ def _truncation_conflict(args: Args) -> str:
     return ""
 
 
+_FAR = 6.0  # std: two elements in a thousand million lie further out
+
+
+def _nothing_cut(args: Args) -> str:
+    """Say that bounds are so far out that they cut nothing: torch's own -2 and 2 with a std of 0.02."""
+    mean, std = args["mean"], args["std"]
+    near = min(mean - args["a"], args["b"] - mean) / std
+    if near < _FAR:
+        return ""
+    low, high = (f"{mean + side * 2.0 * std:.6g}" for side in (-1, 1))
+    bounds = f"the bounds {args['a']:g} and {args['b']:g} lie {near:.4g} std away or more"
+    return f"{bounds}: nothing is cut, it is a plain normal; a={low},b={high} cut at 2 std"
+
+
 SCHEMES = (
     Scheme(
         name="normal",
@@ -61,6 +75,11 @@ SCHEMES = (
             Argument("b", "float", 2.0, "the upper bound itself, not in units of std"),
         ),
         example="std=0.02,a=-0.04,b=0.04",
+        notes=(
+            "The bounds are not in units of std: with std=0.02 the default ones lie 100 std away, and cut nothing. "
+            "truncated_normal cuts at two std, whatever the std.",
+        ),
+        remark=_nothing_cut,
         moments=lambda shape, args: expected_moments.truncated_normal(**args),
         conflict=_truncation_conflict,
     ),
