@@ -118,4 +118,4 @@ def test_the_keys_of_the_report_are_pinned(run: Run) -> None:
     assert list(report["layers"][0])[:9] == [
         "index", "module", "type", "out", "grad", "expected", "dead", "saturated", "cosine",
     ]  # fmt: skip
-    assert list(report["environment"]) == ["paraminspect", "torch", "python", "device", "dtype", "seed"]
+    assert list(report["environment"])[:6] == ["paraminspect", "torch", "python", "device", "dtype", "seed"]

@@ -19,5 +19,6 @@ def code(source: SpecSource, setting: Setting, passes: Passes, rules: Rules, not
     if isinstance(setup.source, Reference):
         message = "the script of a module is the module's own code; `code` takes a spec"
         raise UserError(message, where=setup.source.text, hint="give a spec (.yaml, .json)", code="unsupported-source")
-    output.emit([script(setup.source, setup.rules, f"torch {torch.__version__}")])
+    loading = setup.subject().loading if setup.weights else None
+    output.emit([script(setup.source, setup.rules, f"torch {torch.__version__}", loading, setup.training)])
     return session.DONE

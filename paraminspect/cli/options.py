@@ -199,6 +199,24 @@ class Setting:
         str | None,
         typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps, xpu or meta.", autocompletion=_devices),
     ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="FILE", help="Load a state_dict into it first: .safetensors, .pt, .ckpt."),
+    ] = None
+    eval_mode: Annotated[bool, typer.Option("--eval", help="Run in eval mode. Default: in the mode it is in.")] = False
+    train_mode: Annotated[bool, typer.Option("--train", help="Run in train mode.")] = False
+    strip_prefix: Annotated[
+        str,
+        typer.Option(
+            "--strip-prefix",
+            metavar="PREFIX",
+            help="Leave this out of names, as model. Default: auto, what wrappers add; none keeps it.",
+        ),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.eval_mode and self.train_mode:
+            raise UserError("not together with --eval", where="--train", hint="keep one of them", code="bad-option")
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from paraminspect import __version__
 from paraminspect.analysis.inventory import Inventory, TensorEntry, count
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value, uses_of
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
+from paraminspect.experiments.looking import modes_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
 from paraminspect.experiments.selection import Request, Scope, in_order
 from paraminspect.isolation import user_code
 from paraminspect.modules.nested_tensors import dtype_name, tensors_in
-from paraminspect.modules.subject import Batch
+from paraminspect.modules.subject import Batch, Subject
 from paraminspect.modules.walk import names_of_parameters
 from paraminspect.report import (
     Environment,
@@ -57,8 +58,8 @@ def report_of(
     report = Report(
         command=request.command,
         source=measured.subject.source,
-        environment=_environment(scope.whole, measured.subject.seed),
-        model=Model(type(scope.module).__name__, _printed(scope, measured.subject.foreign)),
+        environment=_environment(scope.whole, measured.subject),
+        model=Model(type(scope.module).__name__, _printed(scope, measured.subject.foreign), measured.subject.prefix),
         parameters=rows,
         totals=replace(totals, shown=_numel(rows)),
         sharing=_sharing(measured, request),
@@ -95,6 +96,7 @@ def _notes(measured: Measured, passes: ForwardBackward | None, request: Request)
     """Say what the report leaves out: the forward, and names that lie outside the layer that is shown alone."""
     scope, subject = measured.scope, measured.subject
     parameters = scope.inventory.of_kind("parameter")
+    yield from subject.notes
     yield from scope.inventory.notes
     yield from _without_numbers(parameters)
     if passes is not None:
@@ -134,7 +136,8 @@ def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
         yield f"the forward removed {some_names(gone)}: the rows are what was there before"
 
 
-def _environment(whole: Inventory, seed: int | None) -> Environment:
+def _environment(whole: Inventory, subject: Subject) -> Environment:
+    modes = modes_of(subject)
     first = next((entry.tensor for entry in whole.of_kind("parameter")), None)
     return Environment(
         paraminspect=__version__,
@@ -142,7 +145,12 @@ def _environment(whole: Inventory, seed: int | None) -> Environment:
         python=platform.python_version(),
         device=str(first.device) if first is not None else "cpu",
         dtype=dtype_name(first.dtype if first is not None else torch.get_default_dtype()),
-        seed=seed,
+        seed=subject.seed,
+        mode=modes.word,
+        mode_origin=modes.origin,
+        modules_training=modes.training,
+        modules_eval=modes.evaluating,
+        weights=subject.loading.path if subject.loading else None,
     )
 
 

@@ -18,6 +18,7 @@ from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import describe, report_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import (
     Measured,
     Start,
@@ -51,6 +52,11 @@ def edit(subject: Subject, request: Request, rules: tuple[BoundRule, ...], opera
     Random numbers that the second forward draws (dropout) are those of the first. Raises UserError when the glob
     matches no parameter, or the value does not fit the dtype.
     """
+    with looking_at(subject) as seen:
+        return _edited(seen, request, rules, operation, value)
+
+
+def _edited(subject: Subject, request: Request, rules: tuple[BoundRule, ...], operation: str, value: float) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     with guarded(inventory) as mode:

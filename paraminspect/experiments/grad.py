@@ -8,6 +8,7 @@ from dataclasses import replace
 from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import (
     apply_and_measure,
     guarded,
@@ -43,6 +44,18 @@ def grad(
     of a seed that is so much later; `advance` is called after each. Without a forward that reached its end there is no
     signal. Raises UserError for whatever the user can put right.
     """
+    with looking_at(subject) as seen:
+        report, traces = _first(seen, request, rules, histograms)
+    if traces:
+        advance()
+        report = _over_seeds(report, traces, subject, rules, rebuild, seeds, advance)
+    return with_headline(report)
+
+
+def _first(
+    subject: Subject, request: Request, rules: tuple[BoundRule, ...], histograms: bool
+) -> tuple[Report, list[Trace]]:
+    """Run the passes of the first seed, and follow the signal; no trace where that cannot be."""
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     with guarded(inventory) as mode:
@@ -52,26 +65,37 @@ def grad(
         report = report_of(with_new_tensors(measured, passes, request), request, start, passes)
     del passes  # with its graph, which is as large as the model
     if start is None or report.forward is None or (report.forward.error and report.forward.output == ()):
-        return with_headline(report)
+        return report, []
     if any(one.device == "meta" for one in report.forward.input):
-        report = replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers"))
-        return with_headline(report)
-    first = _followed(subject, inventory, start.batch, measured.applied, histograms, start.rewind)
-    advance()
-    traces, notes = [first], []
+        return replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers")), []
+    return report, [_followed(subject, inventory, start.batch, measured.applied, histograms, start.rewind)]
+
+
+def _over_seeds(
+    report: Report,
+    traces: list[Trace],
+    subject: Subject,
+    rules: tuple[BoundRule, ...],
+    rebuild: Callable[[int], Subject],
+    seeds: int,
+    advance: Callable[[], None],
+) -> Report:
+    """Follow the signal of the later seeds as well; the report has the figures of all of them."""
+    notes = []
     for later in range(1, seeds):
-        other = rebuild(later)
-        assert other.make_input is not None
-        if other.module is subject.module:
-            notes = [BUILT]
-        applied, batch = initialise(other, rules)
-        traces.append(_followed(other, take_inventory(other.module), batch or draw_batch(other.make_input), applied))
+        with looking_at(rebuild(later)) as other:
+            assert other.make_input is not None
+            if other.module is subject.module:
+                notes = [BUILT]
+            applied, batch = initialise(other, rules)
+            batch = batch or draw_batch(other.make_input)
+            traces.append(_followed(other, take_inventory(other.module), batch, applied))
         advance()
     signal = signal_over_seeds(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
-    layers = _with_expectations(report.layers, first)
+    layers = _with_expectations(report.layers, traces[0])
     verdicts = (*report.verdicts, *_verdicts(signal))
-    return with_headline(replace(report, signal=signal, layers=layers, verdicts=verdicts))
+    return replace(report, signal=signal, layers=layers, verdicts=verdicts)
 
 
 def _followed(
@@ -82,7 +106,7 @@ def _followed(
     histograms: bool = False,
     rewind: Callable[[], None] = lambda: None,
 ) -> Trace:
-    moments = moments_of(inventory, applied, subject.source.kind)
+    moments = moments_of(inventory, applied, subject.kind)
     with guarded(inventory) as mode:
         rewind()
         return follow(

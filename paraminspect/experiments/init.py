@@ -13,6 +13,7 @@ from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.statistics.contents import Numbers, digest, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Weight, apply_and_measure, values_of
 from paraminspect.experiments.parameter_parts import parts_in
 from paraminspect.experiments.parameter_rows import SHOWN
@@ -32,6 +33,11 @@ def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file:
     The digests are those of all the model. The state_dict goes to `file`, with what it takes to make it again.
     Raises UserError for whatever the user can put right.
     """
+    with looking_at(subject) as seen:
+        return _initialised(seen, request, rules, file)
+
+
+def _initialised(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file: Path | None) -> Report:
     whole = take_inventory(subject.module)
     scope = scope_of(subject.module, whole, request.layer)
     before = values_of(scope.inventory.entries)

@@ -91,10 +91,10 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     """
     applied, batch = initialise(subject, rules)
     entries = scope.inventory.entries
-    known = initialisers(entries, scope.inventory, applied, subject.source.kind)
+    known = initialisers(entries, scope.inventory, applied, subject.kind)
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
-    if request.recognise and subject.source.kind == "module":
+    if request.recognise and subject.kind != "spec":
         known = {**_recognised(scope.inventory, values, applied), **known}
     apart = any(rule.seed_per_parameter for rule in rules)
     return Measured(
@@ -262,6 +262,6 @@ def with_new_tensors(measured: Measured, passes: ForwardBackward | None, request
     values = {**measured.values, **(values_of(new) if request.statistics else {})}
     numbers = {**measured.numbers, **(_numbers(new) if request.values else {})}
     sharing = find_sharing(scope.inventory, scope.inside(measured.subject.ties), values) if late else measured.sharing
-    known = initialisers(new, scope.inventory, measured.applied, measured.subject.source.kind)
+    known = initialisers(new, scope.inventory, measured.applied, measured.subject.kind)
     known = {**measured.initialisers, **known}
     return replace(measured, scope=scope, initialisers=known, values=values, numbers=numbers, sharing=sharing)

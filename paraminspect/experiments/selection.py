@@ -12,7 +12,7 @@ from torch import nn
 from paraminspect.analysis.inventory import Inventory, TensorEntry, take_inventory
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.modules.subject import Ties
-from paraminspect.modules.walk import walk
+from paraminspect.modules.walk import walk, without_prefix
 from paraminspect.report import Number, Parameter
 from paraminspect.text.escape import some_names
 
@@ -40,7 +40,8 @@ class Request:
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""
-        return not self.params or matches(names, self.params)
+        globs = [spelling for glob in self.params for spelling in (glob, without_prefix(glob))]
+        return not self.params or matches(names, globs)
 
     def nothing_selected(self, inventory: Inventory) -> UserError:
         """Build the error for globs that match no name."""
@@ -101,6 +102,10 @@ def scope_of(module: nn.Module, whole: Inventory, layer: str | None) -> Scope:
     if layer is None:
         return Scope(module, whole, whole)
     children = dict(walk(module).paths)
+    if layer not in children:
+        layer = without_prefix(f"{layer}.").removesuffix(".")
+        if not layer:  # the wrapped model itself
+            return Scope(children[""], whole, whole)
     if layer not in children:
         names = [name for name in children if name]
         hint = did_you_mean(layer, names) or f"layers: {some_names(names)}"

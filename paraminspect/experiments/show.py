@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.rules import BoundRule
@@ -17,6 +18,11 @@ def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) 
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
+    with looking_at(subject) as seen:
+        return _shown(seen, request, rules)
+
+
+def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:  # none of the module's code runs but its repr

@@ -46,12 +46,14 @@ def save(subject: Subject, path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _state(subject: Subject) -> dict[str, Tensor]:
-    """Return the state_dict, for which the module's own code may run, if a file can hold it."""
+    """Return the state_dict under the names that are printed, if a file can hold it; the module's own code may run."""
     try:
         with around(subject.foreign), torch.no_grad():
             state = dict(subject.module.state_dict())
     except (Exception, SystemExit) as error:
         raise explained("state_dict()", error) from error
+    if all(name.startswith(subject.prefix) for name in state):
+        state = {name.removeprefix(subject.prefix): tensor for name, tensor in state.items()}
     for name, tensor in state.items():
         lack = _lack(tensor)
         if lack:

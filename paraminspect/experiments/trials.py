@@ -17,6 +17,7 @@ from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.grad import BUILT
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import guarded, moments_of
 from paraminspect.experiments.ranking import trial_of
 from paraminspect.init.apply import accounts, apply_rules
@@ -60,7 +61,8 @@ class Bench:
                 self.notes["built"] = BUILT
             self.previous = weakref.ref(subject.module)
             try:
-                traces.append(self._run(subject, contender, first=later == 0))
+                with looking_at(subject) as seen:
+                    traces.append(self._run(seen, contender, first=later == 0))
             except UserError as error:
                 if contender.optional:
                     self.notes[contender.name] = f"{contender.name} is left out: {_on_one_line(error)}"
@@ -96,7 +98,7 @@ class Bench:
             if first:
                 self._note_what_is_left(subject, rules, applied)
             applied = scale_to_batch(module, batch.args, batch.kwargs, applied, lambda: around(subject.foreign))
-            moments = moments_of(inventory, applied, subject.source.kind)
+            moments = moments_of(inventory, applied, subject.kind)
             self._note(subject, batch)
             with self._counting(subject):
                 return follow(

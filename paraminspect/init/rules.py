@@ -52,7 +52,10 @@ class BoundRule:
         are no shifts of normalisation layers, see `modules.mixing_weights`.
         """
         if not self.rule.weights_or_biases:
-            return tuple(name for name in target.names if fnmatchcase(name, self.glob))
+            from paraminspect.modules.walk import without_prefix
+
+            globs = {self.glob, without_prefix(self.glob)}
+            return tuple(name for name in target.names if any(fnmatchcase(name, glob) for glob in globs))
         owners = zip(target.names, target.owners, strict=True)
         return tuple(name for name, (owner, leaf) in owners if self._is_for(owner, leaf, target))
 

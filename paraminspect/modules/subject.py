@@ -59,12 +59,27 @@ class Ties:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """How weights were loaded: the file, the keys to the state_dict in it with dots between, a prefix taken off names.
+
+    It is `complete` unless names were left out of the file because they are one tensor with others.
+    """
+
+    path: str
+    key: str = ""
+    less: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True)
 class Subject:
     """A module to inspect.
 
     `make_input` draws the inputs; it is None when no input is known, and `why_no_input` then says which option to
     pass. `foreign` says that the module's code is the user's: it runs contained, see
-    `paraminspect.isolation.user_code`.
+    `paraminspect.isolation.user_code`. `training` is the mode that is wanted for the run, None for the one it is in;
+    `strip` the prefix to leave out of names, see `modules.wrapping`, `prefix` what was left out. `notes` are about how
+    it came to be.
     """
 
     module: nn.Module
@@ -75,3 +90,13 @@ class Subject:
     loss: Loss = field(default_factory=Loss)
     ties: Ties = field(default_factory=Ties)
     foreign: bool = False
+    training: bool | None = None
+    strip: str = "auto"
+    prefix: str = ""
+    notes: tuple[str, ...] = ()
+    loading: Loading | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return what the values come from: ``spec`` if constructors alone made them, ``checkpoint``, ``module``."""
+        return self.source.kind if self.loading is None else "checkpoint"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
@@ -136,7 +138,46 @@ def walk(root: nn.Module) -> Walk:
             aliases += step.again  # what is below it has paths too: leaving them out loses no module
             if not step.again or aliases <= MOST_ALIASES:
                 enter(join(step.path, name), child)
-    return Walk(tuple(paths), tuple(cycles), aliases > MOST_ALIASES)
+    return _kept_short(Walk(tuple(paths), tuple(cycles), aliases > MOST_ALIASES))
+
+
+# --- names without the prefix of a wrapper ---------------------------------------------------------------------
+
+_short: ContextVar[tuple[nn.Module, str] | None] = ContextVar("_short", default=None)
+
+
+@contextlib.contextmanager
+def names_without(prefix: str, root: nn.Module) -> Iterator[None]:
+    """Let every walk of `root` leave out a prefix, as ``module.``, that all its names have.
+
+    The model in the wrappers is at ``""`` then; the wrappers, which hold nothing else, are at ``(DataParallel)``.
+    """
+    before = _short.set((root, prefix) if prefix else None)
+    try:
+        yield
+    finally:
+        _short.reset(before)
+
+
+def without_prefix(name: str) -> str:
+    """Return a name, or a glob, that a user may have typed with the prefix as the walk has it."""
+    short = _short.get()
+    return name.removeprefix(short[1]) if short else name
+
+
+def _kept_short(found: Walk) -> Walk:
+    short = _short.get()
+    if short is None or found.paths[0][1] is not short[0]:
+        return found
+    prefix = short[1]
+
+    def shown(path: str, module: nn.Module) -> str:
+        if path.startswith(prefix):
+            return path[len(prefix) :]
+        return "" if f"{path}." == prefix else f"({' '.join(filter(None, (type(module).__name__, path)))})"
+
+    paths = [(shown(path, module), module) for path, module in found.paths]
+    return Walk(tuple(paths), tuple(name.removeprefix(prefix) for name in found.cycles), found.cut)
 
 
 _NAMING = ("parameters", "named_parameters", "_named_members", "named_modules")
@@ -147,8 +188,8 @@ def overridden(paths: Iterable[Path]) -> str:
 
     Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
     """
-    for path, module in paths:
-        for method in _NAMING if not path else _NAMING[-1:]:
+    for depth, (_, module) in enumerate(paths):
+        for method in _NAMING[-1:] if depth else _NAMING:
             if method in attributes_of(module) or not is_torchs(type(module), method):
                 return f"{type(module).__name__} has its own {method}()"
     return ""

@@ -68,10 +68,23 @@ def experiment(report: Report, view: View) -> list[str]:
         parts += _forward(report.forward)
     elif report.command != "init":
         parts.append("no forward")
+    parts += [_mode(report), f"weights {code(report.environment.weights)}" if report.environment.weights else ""]
     parts.append(_devices(report))
     parts.append(f"torch {word(environment.torch)}" if environment.torch else "")
     parts.append(f"paraminspect {word(environment.paraminspect)}" if view.on_paper else "")
     return list(filter(None, parts))
+
+
+def _mode(report: Report) -> str:
+    """Say in which mode the forward ran, and how many modules differ; without a forward only a mode that was set."""
+    known = report.environment
+    if known.mode is None or (report.forward is None and known.mode_origin == "as given"):
+        return ""
+    asked = "" if known.mode_origin in (None, "as given") else f" ({known.mode_origin})"
+    if known.mode != "mixed":
+        return f"{word(known.mode)} mode{asked}"
+    counts = (known.modules_training or 0, known.modules_eval or 0)
+    return f"{counts[1]:,} of {plural(sum(counts), 'module')} in eval mode{asked or ', as given'}"
 
 
 def _devices(report: Report) -> str:

@@ -109,7 +109,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Environment:
-    """Say what ran, where, in which dtype and from which seed."""
+    """Say what ran, where, in which dtype, from which seed and in which mode.
+
+    `mode` is ``train`` or ``eval`` where all modules are in it, else ``mixed``; `modules_training` and `modules_eval`
+    count them. `mode_origin` is the option that set it, ``as given`` where none did. `weights` is the file whose
+    tensors were loaded into the model before anything else.
+    """
 
     paraminspect: str
     torch: str | None
@@ -117,14 +122,23 @@ class Environment:
     device: str
     dtype: str
     seed: int | None
+    mode: str | None = None
+    mode_origin: str | None = None
+    modules_training: int | None = None
+    modules_eval: int | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """Name the module's class and print it as PyTorch does."""
+    """Name the module's class and print it as PyTorch does.
+
+    `prefix` stands before every name of the report in the module itself: ``module.`` in a DataParallel.
+    """
 
     type: str
     repr: str
+    prefix: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from paraminspect import __version__
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.demo import PlainBiasLinear, Residual
+from paraminspect.modules.subject import Loading
 from paraminspect.script.initialisers import (
     fill_statements,
     loop_helpers,
@@ -17,6 +18,7 @@ from paraminspect.script.initialisers import (
     standard_imports,
 )
 from paraminspect.script.input_and_loss import input_statement, loss_helpers, pass_statements
+from paraminspect.script.loading import loading_imports, loading_statements
 from paraminspect.script.network import NetworkWriter, groups, is_named, module_expression, quoted, walk
 from paraminspect.spec.model import GroupItem, LayerItem, Spec, Tie
 
@@ -28,19 +30,27 @@ for name, parameter in net.named_parameters():
 """
 
 
-def script(spec: Spec, rules: tuple[BoundRule, ...], torch: str) -> str:
+def script(
+    spec: Spec,
+    rules: tuple[BoundRule, ...],
+    torch: str,
+    loading: Loading | None = None,
+    training: bool | None = None,
+) -> str:
     """Return the whole script; `torch` is the version to name in its first line.
+
+    Weights are loaded, and the mode that is wanted is set, before anything is initialised.
 
     After it ran, ``net``, ``X``, ``Y`` and ``loss`` hold what this package computes for the same spec. Raises UserError
     where a scheme is left to a network that does not tell, or to an input that is not known.
     """
     title = f'"""{_title(spec)}: the experiment as plain PyTorch, written by paraminspect {__version__} on {torch}."""'
     scaled = scaling_statements(rules, spec)
-    head = f"{title}\n\n{_imports(spec, rules, bool(scaled))}"
+    head = f"{title}\n\n{_imports(spec, rules, bool(scaled), loading)}"
     definitions = [head, *_helpers(spec, rules, bool(scaled))]
     statements = [f"torch.manual_seed({spec.seed})", *_build(spec)]
     statements += [_tied(spec, tie) for tie in spec.ties]
-    statements += fill_statements(rules, spec)
+    statements += [*loading_statements(loading, training), *fill_statements(rules, spec)]
     if spec.input is not None:
         statements += [input_statement(spec.input, spec), *scaled, *pass_statements(spec)]
     body = "\n\n".join([*statements, _PRINT])
@@ -52,12 +62,13 @@ def _title(spec: Spec) -> str:
     return "".join(c for c in spec.name if c.isprintable() and c not in '"\\') or "spec"
 
 
-def _imports(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> str:
+def _imports(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool, loading: Loading | None) -> str:
     standard = standard_imports(spec, rules, scaled)
     if any(is_named(group) for group in groups(spec.layers)):
         standard.append("from collections import OrderedDict")
     standard.sort(key=lambda line: (line.startswith("from"), line))
-    return "\n".join([*standard, *([""] if standard else []), "import torch", "from torch import nn"])
+    ours = ["import torch", *loading_imports(loading), "from torch import nn"]
+    return "\n".join([*standard, *([""] if standard else []), *ours])
 
 
 def _helpers(spec: Spec, rules: tuple[BoundRule, ...], scaled: bool) -> Iterator[str]:

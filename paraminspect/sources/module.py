@@ -16,8 +16,9 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import load_attribute, names_of
 from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.declared_ties import declared_ties
-from paraminspect.modules.subject import Loss, Subject
-from paraminspect.modules.walk import attributes_of
+from paraminspect.modules.subject import Batch, Loss, Subject
+from paraminspect.modules.walk import attributes_of, walk
+from paraminspect.modules.wrapping import wrapping
 from paraminspect.report import Source
 from paraminspect.sources.examples import example_maker, input_maker
 from paraminspect.sources.locate import Reference
@@ -58,7 +59,7 @@ def load(
         _check_built(module, reference.text)
         if device is not None:
             _move(module, device, reference.text)
-        make_input, why = (input_maker(module, inputs), "") if inputs else example_maker(module)
+        make_input, why = input_of(module, inputs)
         ties = declared_ties(module)
     return Subject(
         module=module,
@@ -70,6 +71,17 @@ def load(
         ties=ties,
         foreign=True,
     )
+
+
+def input_of(module: nn.Module, inputs: tuple[Input, ...]) -> tuple[Callable[[], Batch] | None, str]:
+    """Return what draws the input of a module, None with the option to pass where it is not known.
+
+    A wrapper, which passes on whatever it gets, takes what the model in it takes.
+    """
+    if inputs:
+        return input_maker(module, inputs), ""
+    prefix = wrapping(module).prefix
+    return example_maker(dict(walk(module).paths)[prefix.removesuffix(".")])
 
 
 # --- the call --------------------------------------------------------------------------------------------------
@@ -194,16 +206,21 @@ def _check_device(device: str) -> None:
 
 def _move(module: nn.Module, device: str, what: str) -> None:
     """Move the module; on the way to meta every tensor is made anew, so what was one object is made one again."""
-    names = _shared(module)
+    names = places_of_shared(module)
     with user_code(f"{what}, while it was moved to {device},"):
         module.to(device)
     if device == "meta":
-        for (kept, name), *others in names:
-            for owner, other in others:
-                _registry(owner, other)[other] = _registry(kept, name)[name]
+        tie_again(names)
 
 
-def _shared(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+def tie_again(places: list[list[tuple[nn.Module, str]]]) -> None:
+    """Put the first tensor of each group in the place of the others: what was one object is one again."""
+    for (kept, name), *others in places:
+        for owner, other in others:
+            _registry(owner, other)[other] = _registry(kept, name)[name]
+
+
+def places_of_shared(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     """Return where the parameters and buffers are registered that have more than one place."""
     places: dict[int, list[tuple[nn.Module, str]]] = {}
     for owner in module.modules():

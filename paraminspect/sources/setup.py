@@ -20,6 +20,7 @@ from paraminspect.spec.model import LOSSES, Input, Spec, resolve_references
 
 if TYPE_CHECKING:
     from paraminspect.modules.subject import Loss, Subject
+    from paraminspect.sources.checkpoint.stored_tensors import StoredTensors
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Setup:
     seed: int = 0
     device: str | None = None
     size_option: str = "--arg"
+    training: bool | None = None
+    strip: str = "auto"
+    weights: StoredTensors | None = None
 
     @property
     def rules(self) -> tuple[BoundRule, ...]:
@@ -46,7 +50,20 @@ class Setup:
         return (*self.own_rules, *self.given_rules)
 
     def subject(self, later: int = 0) -> Subject:
-        """Build the module from the seed, or from one that is so much `later`."""
+        """Build the module from the seed, or from one that is so much `later`, and load the weights that are given."""
+        subject = replace(self._built(later), training=self.training, strip=self.strip)
+        if self.weights is None:
+            return subject
+        from paraminspect.sources.load_weights import with_weights
+        from paraminspect.sources.module import input_of
+
+        subject = with_weights(subject, self.weights)
+        if isinstance(self.source, Reference):  # the input goes where the weights are, which were on meta perhaps
+            make_input, why = input_of(subject.module, self.inputs)
+            return replace(subject, make_input=make_input, why_no_input=why)
+        return subject
+
+    def _built(self, later: int) -> Subject:
         from paraminspect.sources import module, sequential
 
         if not isinstance(self.source, Reference):
@@ -86,6 +103,10 @@ def prepare(
     device: str | None = None,
     input: Sequence[str] | None = None,
     loss: str | None = None,
+    eval_mode: bool = False,
+    train_mode: bool = False,
+    strip_prefix: str = "auto",
+    weights: str | None = None,
     backward: bool = True,
 ) -> Setup:
     """Check everything that can be checked without torch, so that a typo fails at once; then import torch.
@@ -96,6 +117,7 @@ def prepare(
     found = find(source)
     _check_seed(seed)
     _check_loss(loss)
+    _check_file(weights)
     inputs = parse_inputs(input or ())
     keywords = parse_keywords(arg or ())
     own_rules: tuple[BoundRule, ...] = ()
@@ -125,7 +147,20 @@ def prepare(
     from paraminspect.modules.subject import Loss
 
     how = Loss(loss or "sum", function)
-    return Setup(found, own_rules, given_rules, seed_per_parameter, how, inputs, seed or 0, device)
+    training = True if train_mode else False if eval_mode else None
+    return Setup(
+        found,
+        own_rules,
+        given_rules,
+        seed_per_parameter,
+        how,
+        inputs,
+        seed or 0,
+        device,
+        training=training,
+        strip=strip_prefix,
+        weights=_stored(weights, found, device),
+    )
 
 
 def _checked(spec: Spec, backward: bool) -> Spec:
@@ -165,6 +200,26 @@ def _check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < SEEDS:
         hint = "for example: --seed 0"
         raise UserError("a seed is from 0 to 2**64 - 1", where="--seed", hint=hint, code="bad-option")
+
+
+def _check_file(weights: str | None) -> None:
+    """Refuse, before torch is imported, a file of weights that is none."""
+    if weights is not None:
+        from paraminspect.sources.checkpoint.file_kinds import kind_of
+
+        kind_of(weights)
+
+
+def _stored(weights: str | None, source: Spec | Reference, device: str | None) -> StoredTensors | None:
+    """Read the file of ``--weights``. Raises UserError on the meta device, which has no room for numbers."""
+    if weights is None:
+        return None
+    if (device if isinstance(source, Reference) else source.device) == "meta":
+        message = "on the meta device there is nothing to load into"
+        raise UserError(message, where=f"--weights {weights}", hint="for example: --device cpu", code="bad-option")
+    from paraminspect.sources.checkpoint.stored_tensors import read_tensors
+
+    return read_tensors(weights)
 
 
 _LOSSES_MEANT = {

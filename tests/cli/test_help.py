@@ -85,31 +85,38 @@ Examples:
   paraminspect code net.yaml --scheme xavier_uniform > net.py
 
 Model:
-  SOURCE                A spec (.yaml, .json, - for stdin) or a built-in name.
-                        Default: mlp.
-  --seed N              For torch.manual_seed. Default: the spec's, or 0.
-  --device DEVICE       cpu, cuda, mps, xpu or meta.
-  --allow-code          Let the spec name Python functions.
+  SOURCE                 A spec (.yaml, .json, - for stdin) or a built-in
+                         name. Default: mlp.
+  --seed N               For torch.manual_seed. Default: the spec's, or 0.
+  --device DEVICE        cpu, cuda, mps, xpu or meta.
+  --weights FILE         Load a state_dict into it first: .safetensors, .pt,
+                         .ckpt.
+  --eval                 Run in eval mode. Default: in the mode it is in.
+  --train                Run in train mode.
+  --strip-prefix PREFIX  Leave this out of names, as model. Default: auto,
+                         what wrappers add; none keeps it.  [default: auto]
+  --allow-code           Let the spec name Python functions.
 
 Input:
-  --input INPUT         [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
-                        2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.
-  --loss NAME           sum, mean, mse, cross_entropy or random. Or your own:
-                        file.py:func.
+  --input INPUT          [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
+                         2,4:float64:normal or ids=2,8:int64:0..99.
+                         Repeatable.
+  --loss NAME            sum, mean, mse, cross_entropy or random. Or your own:
+                         file.py:func.
 
 Initialisation:
-  --scheme SCHEME       Initialise weights that mix inputs: normal,
-                        normal:std=0.01, file.py:func.
-  --bias SCHEME         Initialise biases, those of norms left out: zeros,
-                        constant:val=1.
-  --rule GLOB=SCHEME    Initialise what the glob matches. Repeatable.
-  --seed-per-parameter  Draw each parameter from the seed and its name alone,
-                        whatever else there is.
+  --scheme SCHEME        Initialise weights that mix inputs: normal,
+                         normal:std=0.01, file.py:func.
+  --bias SCHEME          Initialise biases, those of norms left out: zeros,
+                         constant:val=1.
+  --rule GLOB=SCHEME     Initialise what the glob matches. Repeatable.
+  --seed-per-parameter   Draw each parameter from the seed and its name alone,
+                         whatever else there is.
 
 Output:
-  -q, --quiet           No notes on stderr.
-  --debug               Show the traceback of an error.
-  -h, --help            Show this message and exit.
+  -q, --quiet            No notes on stderr.
+  --debug                Show the traceback of an error.
+  -h, --help             Show this message and exit.
 """
 
 

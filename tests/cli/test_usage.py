@@ -54,7 +54,7 @@ USAGE = {
     "code -f json": "error: code: No such option: -f\n" + SEE.format("code"),
     "code --json": "error: code: No such option: --json\n" + SEE.format("code"),
     "init --loss sum": "error: init: No such option: --loss\n" + SEE.format("init"),
-    "share --values": "error: share: No such option: --values\n" + SEE.format("share"),
+    "share --values": "error: share: No such option: --values\n  did you mean '--eval'?\n",
     "show -- --debug": (f"error: --debug: no such file, and no built-in spec has this name\n{OWN}{BUILT_IN}"),
     "show no/such": "error: no/such: no such file\n  there is no folder 'no'\n",
     "show mlp --seed -1": "error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n",
