@@ -19,6 +19,7 @@ Pick = Callable[[Row], Values | None]
 _TROUBLE = {
     "zero": SUSPICIOUS,
     "zero (rounding)": QUIET,
+    "behind a zero weight": QUIET,
     "unused": SUSPICIOUS,
     "disconnected": SUSPICIOUS,
     "nonfinite": BROKEN,

@@ -13,7 +13,8 @@ from paraminspect.report import Gradient, Init, Parameter, Values
 
 _Same = TypeVar("_Same")
 _ROUNDING = "zero (rounding)"
-_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _ROUNDING, "frozen", "unknown", "not-run", "ok")
+_BEHIND = "behind a zero weight"
+_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _BEHIND, _ROUNDING, "frozen", "unknown", "not-run", "ok")
 
 
 @dataclass(frozen=True)
@@ -179,17 +180,18 @@ def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None
     if not known:
         return None
     worst = by_severity({in_a_word(gradient) for gradient, _ in known})[0]
-    status, rounding = next((g.status, g.rounding) for g, _ in known if in_a_word(g) == worst)
+    first = next(gradient for gradient, _ in known if in_a_word(gradient) == worst)
+    whole = Gradient(first.status, rounding=first.rounding, reason=first.reason)
     parts = [(g, count) for g, count in known if count is not None and None not in (g.zeros, g.nan, g.inf)]
     if not parts:
-        return Gradient(status, rounding=rounding)
+        return whole
     figures = vars(merge_figures(parts))
-    return Gradient(status, rounding=rounding, **{k: value for k, value in figures.items() if k != "histogram"})
+    return replace(whole, **{k: value for k, value in figures.items() if k != "histogram"})
 
 
 def in_a_word(gradient: Gradient) -> str:
-    """Return the status of a gradient, and of one that is 0 but for rounding this too."""
-    return gradient.status if gradient.rounding is None else _ROUNDING
+    """Return the status of a gradient; of one that is 0 the reason, if it is a zero weight or rounding."""
+    return gradient.reason or (gradient.status if gradient.rounding is None else _ROUNDING)
 
 
 def by_severity(statuses: Collection[str]) -> list[str]:

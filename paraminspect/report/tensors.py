@@ -49,6 +49,8 @@ class Gradient:
     `status` is one of ``ok``, ``zero``, ``nonfinite``, ``frozen``, ``unused`` (the forward never read it),
     ``disconnected`` (read, but the loss does not depend on it), ``not-run``, ``unknown`` (it arrives, but a meta
     tensor holds no numbers). `cause` is why a parameter that was read is not reached, where that was found.
+    `reason` is why a ``zero`` is none to worry about: ``behind a zero weight``, for every path to the loss multiplies
+    by a weight that is 0 so far and gets a gradient itself.
     """
 
     status: str
@@ -65,6 +67,7 @@ class Gradient:
     text: str | None = None
     cause: Cause | None = None
     rounding: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradi
 from paraminspect.analysis.passes.lost_graph import retrace
 from paraminspect.analysis.passes.value_flow import LeafUse
 from paraminspect.analysis.passes.written import replaced, written
+from paraminspect.analysis.passes.zero_weights import behind_zero_weights
 from paraminspect.modules.forgotten import Forgotten
 from paraminspect.modules.nested_tensors import leaves_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
@@ -63,6 +64,7 @@ def _diagnose(
     known = [*(entry.tensor for entry in whole.entries), *(tensor for tensor, _ in now), *_given(batch)]
     ids = set(map(id, known))
     unknown = {id(leaf): leaf for leaf in passes.leaves if id(leaf) not in ids}
+    passes.behind_zero = _behind_zero(module, batch, loss, passes, parameters, again)
     found, explained = _held(whole, unknown) if unknown else ([], [])
     lost = [tensor for tensor in _without_gradient(parameters, passes) if id(tensor) not in new]
     if lost or unknown:
@@ -70,6 +72,24 @@ def _diagnose(
         passes.causes |= retraced.causes
         found += map(unregistered, _used(whole, retraced.leaves, unknown))
     passes.unregistered = tuple(found)
+
+
+def _behind_zero(
+    module: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    passes: ForwardBackward,
+    parameters: Sequence[TensorEntry],
+    again: Callable[[], AbstractContextManager[None]],
+) -> frozenset[int]:
+    """Return the parameters whose gradient a zero weight explains; the forward runs again only if one may."""
+    figures = [(one, passes.gradients.get(id(one.tensor))) for one in parameters if one.numel]
+    zero = [one.tensor for one, found in figures if found and found.zeros == one.numel]
+    others = [one.tensor for one, found in figures if found and found.zeros != one.numel] if zero else []
+    weights = [tensor for tensor in others if tensor.is_floating_point() and not tensor.detach().any()]
+    if not weights or passes.constant:
+        return frozenset()
+    return behind_zero_weights(module, batch, loss, zero, weights, again)
 
 
 def _given(batch: Batch) -> Iterator[Tensor]:

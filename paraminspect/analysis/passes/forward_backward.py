@@ -44,7 +44,7 @@ class ForwardBackward:
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
     what it is, see `why_constant`. `leaves` are those of the graph; `stops` tells that operations in it let nothing
     but 0 through: values are written over in place, rounded, drawn. A diagnosis adds the `causes` of missing gradients,
-    by the parameter's id, the leaves that are `unregistered`, and `notes`.
+    by the parameter's id, the leaves that are `unregistered`, `notes`, and by their ids the parameters `behind_zero`.
     """
 
     output: Any = None
@@ -60,6 +60,7 @@ class ForwardBackward:
     causes: dict[int, Cause] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unregistered: tuple[TensorEntry, ...] = ()
+    behind_zero: frozenset[int] = frozenset()
     rounding: Rounding = field(default_factory=Rounding)
     nodes: list[Any] = field(default_factory=list)  # last: see Watch.nodes
 
@@ -199,6 +200,7 @@ def grads_put_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
 
 
 REST = "(not attributed)"
+BEHIND = "behind a zero weight"
 
 
 def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool = False) -> Gradient:
@@ -207,6 +209,8 @@ def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool 
     `wanted` adds the elements themselves, if they are few.
     """
     found = _gradient_of(parameter, passes, wanted)
+    if passes and found.status == "zero" and found.rounding is None and id(parameter) in passes.behind_zero:
+        found = replace(found, reason=BEHIND)
     cause = passes.causes.get(id(parameter)) if passes else None
     return replace(found, cause=cause) if cause and found.status != "ok" else found
 
