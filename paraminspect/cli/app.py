@@ -12,6 +12,7 @@ import typer
 
 from paraminspect import __version__, output
 from paraminspect.cli.commands import BEGINNINGS, COMMANDS, PROGRAM
+from paraminspect.cli.completion import BASH
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
 from paraminspect.cli.parsing import Command, Group
@@ -99,6 +100,9 @@ def _print_version(wanted: bool) -> None:
 
 def _print_completion(shell: Shell | None) -> None:
     """Print the script by the protocol that the script itself uses; Typer leaves by SystemExit."""
+    if shell is Shell.bash:
+        output.emit([BASH])
+        raise typer.Exit
     if shell is not None:
         os.environ[_COMPLETE] = f"source_{shell.value}"
         try:

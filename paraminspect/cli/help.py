@@ -23,8 +23,10 @@ _INDENT: Final = "  "
 _FOOT: Final = "paraminspect help TOPIC prints a page, paraminspect COMMAND --help the options."
 
 
-def _topics() -> list[str]:
-    return list(TOPICS)
+def _topics(context: typer.Context, incomplete: str) -> list[str]:
+    root: Any = context.parent
+    commands = root.command.commands if root else ()
+    return [name for name in dict.fromkeys([*TOPICS, *commands]) if name.startswith(incomplete)]
 
 
 def help(

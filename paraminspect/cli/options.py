@@ -6,44 +6,15 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
+from paraminspect.cli import completion
 from paraminspect.errors import UserError
-
-
-def _starting(incomplete: str, known: Iterable[str]) -> list[str]:
-    return [word for word in known if word.startswith(incomplete)]
-
-
-def _sources(incomplete: str) -> list[str]:
-    """Complete the built-in names; without a match the shell goes on to files."""
-    from paraminspect.sources.locate import builtin_names
-
-    return _starting(incomplete, builtin_names())
-
-
-def _schemes(incomplete: str) -> list[str]:
-    from paraminspect.init.schemes.registry import SCHEMES
-
-    return _starting(incomplete, SCHEMES)
-
-
-def _losses(incomplete: str) -> list[str]:
-    from paraminspect.spec.model import LOSSES
-
-    return _starting(incomplete, LOSSES)
-
-
-def _devices(incomplete: str) -> list[str]:
-    from paraminspect.spec.dtypes import DEVICES
-
-    return _starting(incomplete, DEVICES)
-
 
 Source = Annotated[
     str | None,
@@ -51,7 +22,7 @@ Source = Annotated[
         metavar="SOURCE",
         help="A spec (.yaml, .json, - for stdin), a built-in name, or a model in Python: file.py:attr, pkg.mod:attr. "
         "Default: mlp.",
-        autocompletion=_sources,
+        autocompletion=completion.sources,
         rich_help_panel="Model",
     ),
 ]
@@ -60,7 +31,7 @@ SpecSource = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="A spec (.yaml, .json, - for stdin) or a built-in name. Default: mlp.",
-        autocompletion=_sources,
+        autocompletion=completion.sources,
         rich_help_panel="Model",
     ),
 ]
@@ -148,7 +119,7 @@ class Rules:
             "--scheme",
             metavar="SCHEME",
             help="Initialise weights that mix inputs: normal, normal:std=0.01, file.py:func.",
-            autocompletion=_schemes,
+            autocompletion=completion.schemes,
         ),
     ] = None
     bias: Annotated[
@@ -157,7 +128,7 @@ class Rules:
             "--bias",
             metavar="SCHEME",
             help="Initialise biases, those of norms left out: zeros, constant:val=1.",
-            autocompletion=_schemes,
+            autocompletion=completion.schemes,
         ),
     ] = None
     rule: Annotated[
@@ -197,7 +168,9 @@ class Setting:
     ] = None
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, mps, xpu or meta.", autocompletion=_devices),
+        typer.Option(
+            "--device", metavar="DEVICE", help="cpu, cuda, mps, xpu or meta.", autocompletion=completion.devices
+        ),
     ] = None
     weights: Annotated[
         str | None,
@@ -231,7 +204,7 @@ class Passes:
             "--loss",
             metavar="NAME",
             help="sum, mean, mse, cross_entropy or random. Or your own: file.py:func.",
-            autocompletion=_losses,
+            autocompletion=completion.losses,
         ),
     ] = None
 
@@ -242,10 +215,22 @@ class Rows:
 
     panel: ClassVar[str] = "Rows"
     params: Annotated[
-        list[str] | None, typer.Option("--params", metavar="GLOB", help="Only rows whose name matches. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--params",
+            metavar="GLOB",
+            help="Only rows whose name matches. Repeatable.",
+            autocompletion=completion.parameters,
+        ),
     ] = None
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME", help="One module alone, names relative to it.")
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="One module alone, names relative to it.",
+            autocompletion=completion.layers,
+        ),
     ] = None
     sort: Annotated[
         Key | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paraminspect import output
+from paraminspect.cli import completion
 from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError
@@ -19,19 +20,13 @@ if TYPE_CHECKING:
 _EXAMPLE = "write its sizes with commas between them, e.g. --shape 256,784"
 
 
-def _complete(incomplete: str) -> list[str]:
-    from paraminspect.init.schemes.registry import SCHEMES
-
-    return [name for name in SCHEMES if name.startswith(incomplete)]
-
-
 def schemes(
     name: Annotated[
         str | None,
         typer.Argument(
             metavar="NAME",
             help="Explain one scheme, as normal or kaiming_normal:nonlinearity=relu.",
-            autocompletion=_complete,
+            autocompletion=completion.schemes,
         ),
     ] = None,
     shape: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from paraminspect import output
+from paraminspect.cli import completion
 from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError
@@ -19,7 +20,9 @@ def theory(
     activation: Annotated[
         str,
         typer.Argument(
-            metavar="ACTIVATION", help="As torch calls it, with its parameters: tanh, leaky_relu:negative_slope=0.1."
+            metavar="ACTIVATION",
+            help="As torch calls it, with its parameters: tanh, leaky_relu:negative_slope=0.1.",
+            autocompletion=completion.activations,
         ),
     ],
     sigma_w2: Annotated[

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,13 @@ from paraminspect.cli.help import TOPICS
 from paraminspect.cli.options import Format, Key
 from paraminspect.cli.parsing import PANELS
 from paraminspect.init.schemes.registry import SCHEMES
+from paraminspect.sources.locate import builtin_names, find
 from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
-from tests.cli.conftest import Tool
-from tests.conftest import Ran
+from paraminspect.spec.spec_names import layer_paths, parameter_names
+from paraminspect.theory.activations import NAMES
+from tests.cli.conftest import Tool, environment
+from tests.conftest import ROOT as ROOT_FOLDER, Ran
 
 Run = Callable[..., Ran]
 
@@ -242,14 +247,48 @@ def test_the_script_is_the_shells_own_whatever_the_shell(shell: str, run: Run) -
     assert again.out.startswith("Usage: paraminspect show")
 
 
-def test_bash_takes_the_script_and_completes(tool: Tool) -> None:
-    script = tool("--show-completion", "bash").stdout
-    check = script + b"\ncomplete -p paraminspect\n"
-    ran = subprocess.run(["bash", "--norc", "-s"], input=check, capture_output=True, check=False, timeout=60)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    assert ran.stdout == b"complete -o default -F _paraminspect_completion paraminspect\n"
+def test_bash_takes_the_script_and_completes(tool: Tool, tmp_path: Path) -> None:
+    """A colon ends a word in bash: what is completed there goes behind it."""
+    (tmp_path / "model.py").write_text(UNRUN, encoding="utf-8")
+    own = tmp_path / "paraminspect"
+    own.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m paraminspect "$@"\n', encoding="utf-8")
+    own.chmod(0o755)
+    lines = ["show model.py:N", "show tr", "show cnn --params fc.", "theory "]
+    script = tool("--show-completion", "bash").stdout.decode() + "\ncomplete -p paraminspect\n"
+    for line in (f"paraminspect {line}" for line in lines):
+        script += f"COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}; _paraminspect_completion {own}\n"
+        script += "echo ${#COMPREPLY[@]} ${COMPREPLY[0]}\n"
+    env = environment(PYTHONPATH=str(ROOT_FOLDER))
+    options = {"cwd": tmp_path, "env": env, "text": True, "check": False, "timeout": 60}
+    ran = subprocess.run(["bash", "--norc", "-s"], input=script, capture_output=True, **options)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == [
+        "complete -o default -F _paraminspect_completion paraminspect",
+        "1 Net",
+        "1 transformer",
+        "2 fc.weight",
+        f"{len(NAMES)} {min(NAMES)}",
+    ]
 
 
+def test_the_names_of_a_spec_are_those_of_its_module(run: Run) -> None:
+    for name in builtin_names():
+        spec = find(name)
+        rows = run("show", name, "--json", "--no-forward").report["parameters"]
+        first = [row["name"] for row in rows if row["kind"] == "parameter"]
+        there = {*first, *(alias for row in rows for alias in row["aliases"])}
+        offered = parameter_names(spec)
+        assert all(any(fnmatchcase(one, glob) for glob in offered) for one in first)
+        assert all(any(fnmatchcase(one, glob) for one in there) for glob in offered)
+        assert run("show", name, "--no-forward", "--layer", layer_paths(spec)[0]).code == 0
+
+
+UNRUN = """\
+class Data: pass
+raise SystemExit("this file is read, not run")
+class Net(nn.Module): pass
+def make(): pass
+"""
 COMPLETED = {
     "": [*COMMANDS],
     "sh": ["show", "share"],
@@ -266,13 +305,26 @@ COMPLETED = {
     "compare --scheme de": ["default"],
     "init --lo": [],
     "schema ": ["spec", "report"],
-    "help s": ["spec", "signal", "sharing", "scripts"],
+    "help si": ["signal"],
+    "help sh": ["sharing", "show", "share"],
+    "theory ge": ["gelu"],
+    "show cnn --params co": ["conv1.weight", "conv2.weight"],
+    "grad --params 2": ["2.weight", "2.bias"],
+    "share transformer --layer bl": ["blocks", "blocks.0", "blocks.1"],
+    "show torch.nn:ReLU --params w": [],
+    "show model.py:": ["model.py:Net", "model.py:Data", "model.py:make"],
+    "grad ./model.py:N": ["./model.py:Net"],
+    "show no.py:N": [],
     "--show-completion ": ["bash", "zsh", "fish", "powershell"],
 }
 
 
 @pytest.mark.parametrize("line", COMPLETED)
-def test_completion(line: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion(
+    line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(UNRUN, encoding="utf-8")
     words = f"paraminspect {line}"
     monkeypatch.setenv("_PARAMINSPECT_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
