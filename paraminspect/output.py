@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
+import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from paraminspect.errors import UserError
+from paraminspect.isolation.phases import current
 from paraminspect.isolation.process import answer_stream, before_a_signal, descriptor_of
 from paraminspect.text.escape import ASCII, Glyphs, View, clean, to_ascii
 
@@ -20,6 +24,8 @@ _LONGEST_LINE = 2_000
 _NARROW = 80
 _PATIENCE = 1.0
 _BAR = 20
+_PACE = 0.1
+_MARKS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class ReaderGone(Exception):
@@ -38,6 +44,7 @@ def emit(pieces: Iterable[str]) -> None:
     stream = _writable()
     try:
         for block in _blocks(pieces):
+            _stop_waiting()
             stream.write(block)
         stream.flush()
     except OSError as error:
@@ -103,6 +110,7 @@ def note(text: str) -> None:
 
 
 def _say(lines: Iterable[str]) -> None:
+    _stop_waiting()
     text = "".join(f"{clean(line, _LONGEST_LINE)}\n" for line in lines)
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text if _shows(sys.stderr, text) else to_ascii(text))
@@ -126,10 +134,10 @@ def progress(total: int, what: str, wanted: bool = True) -> Iterator[Callable[[]
     ends the process.
     """
     stream = sys.stderr
-    terminal = stream is not None and not stream.closed and stream.isatty()
-    if not wanted or not terminal or os.environ.get("TERM") == "dumb":
+    if not wanted or not _draws(stream) or (total == 1 and _waiting):
         yield lambda: None
         return
+    _stop_waiting()
     start, done = time.monotonic(), 0
 
     def advance() -> None:
@@ -147,6 +155,82 @@ def progress(total: int, what: str, wanted: bool = True) -> Iterator[Callable[[]
             yield advance
     finally:
         wipe()
+
+
+@contextlib.contextmanager
+def waiting(wanted: bool = True) -> Iterator[None]:
+    """Say on stderr after a second what is being done, and for how long, until something is written.
+
+    Only a terminal shows it, where it is `wanted` and the answer is not piped on: a pager has the same screen. It takes
+    a thread, as torch does not come back to Python for seconds. The line is clean again when the answer begins, when a
+    note or an error is said, and when a signal ends the process.
+    """
+    stream = sys.stderr
+    if not wanted or not _draws(stream) or _is_piped(answer_stream()):
+        yield
+        return
+    line = _WaitingLine(stream)
+    _waiting.append(line)
+    try:
+        with before_a_signal(line.stop):
+            yield
+    finally:
+        _stop_waiting()
+
+
+class _WaitingLine:
+    """A line that a thread of its own draws ten times a second, once the first second is over."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.start = time.monotonic()
+        self.ended = threading.Event()
+        self.drawing = threading.Lock()
+        self.is_drawn = False
+        threading.Thread(target=self._turn, name="paraminspect-waiting", daemon=True).start()
+
+    def _turn(self) -> None:
+        marks = _MARKS if _shows(self.stream, _MARKS) else "|/-\\"
+        self.ended.wait(_PATIENCE)
+        for mark in itertools.cycle(marks):
+            with self.drawing:
+                if self.ended.is_set():
+                    return
+                text = f"{mark} {current()}, {time.monotonic() - self.start:.0f} s"
+                _draw(self.stream, text[: _width(self.stream) - 1])
+                self.is_drawn = True
+            self.ended.wait(_PACE)
+
+    def stop(self) -> None:
+        """Draw no more, and leave the line as it was; a signal may call it in the midst of itself."""
+        self.ended.set()
+        is_free = self.drawing.acquire(timeout=_PACE)
+        if self.is_drawn:
+            self.is_drawn = False
+            _draw(self.stream, "")
+        if is_free:
+            self.drawing.release()
+
+
+_waiting: list[_WaitingLine] = []
+
+
+def _stop_waiting() -> None:
+    while _waiting:
+        _waiting.pop().stop()
+
+
+def _draws(stream: TextIO | None) -> bool:
+    """Tell whether a line may be drawn on a stream and wiped again."""
+    return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _is_piped(stream: TextIO | None) -> bool:
+    descriptor = descriptor_of(stream)
+    try:
+        return descriptor is None or stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return True
 
 
 def _bar(share: float, stream: TextIO) -> str:

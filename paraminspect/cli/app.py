@@ -51,7 +51,8 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        with warnings_collected():
+        wanted = "source" in given and not given.get("quiet", False)
+        with warnings_collected(), output.waiting(wanted):
             try:
                 code = command(**given)
             except UserError:

@@ -13,6 +13,7 @@ from paraminspect import output
 from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError
 from paraminspect.isolation.issued_warnings import collected_warnings
+from paraminspect.isolation.phases import enter
 from paraminspect.report import Failure, Report
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def finish(
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     from paraminspect.render import render
 
+    enter("writing")
     chosen = Format.json if printing.json else printing.format
     view = replace(
         output.view(not printing.no_color),

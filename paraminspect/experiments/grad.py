@@ -21,6 +21,7 @@ from paraminspect.experiments.measured import (
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
+from paraminspect.isolation.phases import enter
 from paraminspect.isolation.torch_state import around, draw_batch
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.page.headline import with_headline
@@ -106,6 +107,7 @@ def _followed(
     histograms: bool = False,
     rewind: Callable[[], None] = lambda: None,
 ) -> Trace:
+    enter("following the signal")
     moments = moments_of(inventory, applied, subject.kind)
     with guarded(inventory) as mode:
         rewind()

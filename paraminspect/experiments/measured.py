@@ -25,6 +25,7 @@ from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.recognition.model_recognition import recognise_all
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
+from paraminspect.isolation.phases import enter
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Batch, Subject
@@ -89,13 +90,17 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
 
     Raises UserError for whatever the user can put right.
     """
+    enter("initialising" if rules else "statistics")
     applied, batch = initialise(subject, rules)
+    enter("statistics")
     entries = scope.inventory.entries
     known = initialisers(entries, scope.inventory, applied, subject.kind)
     numbers = _numbers(entries) if request.values else {}
     values = values_of(entries) if request.statistics else {}
     if request.recognise and subject.kind != "spec":
+        enter("recognising the initialisation")
         known = {**_recognised(scope.inventory, values, applied), **known}
+    enter("comparing memory")
     apart = any(rule.seed_per_parameter for rule in rules)
     return Measured(
         subject=subject,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.isolation.importing import check_target, is_reference, load_attribute
+from paraminspect.isolation.phases import enter
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.sources.locate import Reference, find
 from paraminspect.spec.dtypes import SEEDS, check_device
@@ -65,6 +66,8 @@ class Setup:
 
     def _built(self, later: int) -> Subject:
         from paraminspect.sources import module, sequential
+
+        enter("building the model")
 
         if not isinstance(self.source, Reference):
             spec = replace(self.source, seed=(self.source.seed + later) % SEEDS)
@@ -188,6 +191,7 @@ def import_torch() -> None:
     if "torch" in sys.modules:
         return
     try:
+        enter("importing torch")
         with collector_at_rest():
             importlib.import_module("torch")
             gc.freeze()

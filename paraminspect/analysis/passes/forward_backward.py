@@ -26,6 +26,7 @@ from paraminspect.analysis.passes.rounding import Rounding
 from paraminspect.analysis.passes.running_modules import LayerCall, Watch
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.contents import numbers_of
+from paraminspect.isolation.phases import enter
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import dtype_name, leaves_among, leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
@@ -91,17 +92,17 @@ def run_passes(
     rounding = Rounding()
     ledger = Ledger(_parameters(modules), follow, watch, rounding)
     passes = ForwardBackward(ledger=ledger, calls=watch.calls, rounding=rounding, nodes=watch.nodes)
-    phase = "forward"
+    enter(phase := "forward")
     start = torch._C._autograd._get_sequence_nr()
     try:
         with eager(), room(), watch.active():
             with contain(), _noting_scripts(modules, ledger), ledger:
                 passes.output = module(*batch.args, **batch.kwargs)
-            phase = "loss"
+            enter(phase := "loss")
             with ledger:
                 passes.loss = compute_loss(loss, passes.output)
             passes.constant = why_constant(loss, passes.output)
-            phase = "backward"
+            enter(phase := "backward")
             graph = nodes_of(passes.loss)
             passes.leaves = tuple(leaves_among(graph) if graph else leaves_of(passes.loss))
             passes.stops = any(type(node).__name__.startswith((*_OVERWRITES, *_ROUNDS, *_DRAWS)) for node in graph)
@@ -123,6 +124,7 @@ def run_passes(
         rounding.close()
         ledger.close()
         watch.let_go(rounding.nodes)
+    enter("statistics of the gradients")
     if passes.backward:
         passes.gradients = _measure_gradients(passes, ledger, watch.queue)
     return passes
