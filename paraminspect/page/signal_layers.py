@@ -1,6 +1,7 @@
 """The signal's way through the layers as tables: measured beside expected, and as bars on which vanishing is seen.
 
-Layers are not folded: how their figures grow or shrink from one to the next is what the table is for.
+A row that stands for a layer of several blocks has its figures in the first and in the last: how they grow or shrink is
+what the table is for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from operator import attrgetter
 
 from paraminspect.page.parts import BROKEN, SUSPICIOUS, Column, Table
 from paraminspect.page.pictures import Decades, decades, sparkline
+from paraminspect.page.signal_folding import fold_layers, folded_layers, members_alike
 from paraminspect.report import Layer, Signal, SignalHistogram, SignalLayer
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, percent
@@ -85,8 +87,11 @@ def _figure(
     get = attrgetter(field)
 
     def cell(layer: SignalLayer) -> str:
-        value = get(layer)
-        return "" if value is None else spell(value)
+        values = [value for one in members_alike(layer) if (value := get(one)) is not None]
+        if len(values) < 2:
+            return spell(values[0]) if values else ""
+        ends = [spell(value) for value in (values[0], values[-1])]
+        return ends[0] if ends[0] == ends[1] else "→".join(ends)
 
     def tone(layer: SignalLayer) -> str:
         return SUSPICIOUS if off(layer) else ""
@@ -122,15 +127,16 @@ _FIGURES = (
 
 def signal_tables(found: Signal, view: View) -> Iterator[Table[SignalLayer]]:
     """Yield the table of layers, and the histograms of each if wanted."""
-    layers = found.layers
-    yield Table(_columns(layers, view), layers, legend=(LEGEND,), noun="layer", field=".signal.layers")
+    layers = fold_layers(found.layers, wrong_with) if view.fold else found.layers
+    note = folded_layers(layers)
+    yield Table(_columns(layers, view), layers, note, (LEGEND,), noun="layer", field=".signal.layers")
     if view.histograms and any(layer.pre_histogram or layer.out_histogram for layer in layers):
         pictures = [
             *_names(view),
             *_histogram(PRE, lambda layer: layer.pre_histogram, 1, view),
             *_histogram(OUT, lambda layer: layer.out_histogram, 2, view),
         ]
-        yield Table(pictures, layers, noun="layer", field=".signal.layers")
+        yield Table(pictures, layers, note, noun="layer", field=".signal.layers")
 
 
 def _columns(layers: Sequence[SignalLayer], view: View) -> list[Column[SignalLayer]]:
@@ -153,11 +159,14 @@ def _names(view: View) -> Iterator[Column[SignalLayer]]:
 
 
 def _name(layer: SignalLayer) -> str:
-    return code(layer.module) or "the model itself"
+    times = len(members_alike(layer))
+    return f"{code(layer.module)} ×{times:,}" if times > 1 else code(layer.module) or "the model itself"
 
 
 def _depth(layer: SignalLayer) -> str:
-    return "" if layer.depth is None else f"{layer.depth}"
+    """Return the depth of a layer, of several the first and the last."""
+    depths = [one.depth for one in members_alike(layer) if one.depth is not None]
+    return "..".join(dict.fromkeys(f"{depth}" for depth in (depths[:1] + depths[-1:])))
 
 
 def _type(layer: SignalLayer) -> str:
@@ -174,7 +183,7 @@ def _bars(
     def cell(layer: SignalLayer) -> str:
         return scale.bar(get(layer), view.glyphs) if view.decoration else ""
 
-    return Column(scale.ends(), cell, rank=1, group=group, title=f"{group} {' to '.join(scale.ends().split())}")
+    return Column(scale.ends(), cell, rank=2, group=group, title=f"{group} {' to '.join(scale.ends().split())}")
 
 
 def _how_bad(layer: SignalLayer) -> str:

@@ -17,7 +17,8 @@ from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
 from paraminspect.page.parts import QUIET, Code, Paragraph, Table
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
-from paraminspect.report import Gradient, Init, Model, Parameter, Report, Values
+from paraminspect.page.signal_layers import signal_tables
+from paraminspect.report import Gradient, Init, Model, Parameter, Report, Signal, SignalLayer, SignalMoments, Values
 from paraminspect.text.escape import View
 from tests.render.expansion import expand
 
@@ -443,3 +444,58 @@ SHARES = [
 @pytest.mark.parametrize(("share", "wanted"), SHARES)
 def test_percent(share: tuple[int | None, int | None], wanted: str) -> None:
     assert columns.percent_of(*share) == wanted
+
+
+# --- layers of the signal ----------------------------------------------------------------------------------------
+
+
+def signal_layer(name: str, rms: float, depth: int | None = None, nonfinite: int = 0) -> SignalLayer:
+    return SignalLayer(0, name, "Linear", depth, pre=SignalMoments(0.0, rms), grad_norm=1 / rms, nonfinite=nonfinite)
+
+
+def signal(rms: Sequence[float], wrong: int | None = None) -> list[SignalLayer]:
+    """Return two layers and a sum in each block, as those of a transformer are."""
+    found = [signal_layer("emb", 1.0)]
+    for at, value in enumerate(rms):
+        found += [signal_layer(f"h.{at}.{name}", value) for name in ("a", "b")]
+        found.append(signal_layer(f"h.{at}", 2 * value, at + 1, 7 if at == wrong else 0))
+    return found
+
+
+EMB = ("       emb", "1")
+SIGNALS = {
+    "growing": (
+        signal((1, 2, 4, 8)),
+        [EMB, ("       h.{0..3}.a ×4", "1→8"), ("       h.{0..3}.b ×4", "1→8"), (" 1..4  h.{0..3} ×4", "2→16")],
+    ),
+    "one is not finite": (
+        signal((1, 1, 1, 1), wrong=2),
+        [
+            EMB,
+            ("       h.{0..3}.a ×4", "1"),
+            ("       h.{0..3}.b ×4", "1"),
+            (" 1..4  h.{0,1,3} ×3", "2"),
+            ("    3  h.2", "2"),
+        ],
+    ),
+    "a spike in between": (signal((1, 100, 1, 1)), None),
+    "layers one after another": ([signal_layer(f"{at}", 1.0, at) for at in range(0, 40, 2)], None),
+    "few": (signal((1, 2)), None),
+}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_blocks_of_the_signal_are_one_row_from_the_first_to_the_last(name: str) -> None:
+    """None: every layer has its row."""
+    layers, wanted = SIGNALS[name]
+    (table,) = signal_tables(Signal(1, layers=tuple(layers)), View())
+    rms = next(column for column in table.columns if column.full_head == "pre-activation rms")
+    shown = [(View().sentence(table.columns[0].cell(row)), rms.cell(row)) for row in table.rows]
+    if wanted is None:
+        assert (len(shown), table.note) == (len(layers), "")
+    else:
+        count = len(layers) - sum("×" not in text for text, _ in wanted)
+        assert shown == wanted
+        assert table.note == f"{count} layers of repeated blocks in 3 rows, from the first to the last"
+    (whole,) = signal_tables(Signal(1, layers=tuple(layers)), View(fold=False))
+    assert list(whole.rows) == layers
