@@ -123,6 +123,7 @@ def summary(
         forward=forward,
         backward=backward,
         statistics=False,
+        sharing=False,
         modules=(modules,) if isinstance(modules, str) else tuple(modules),
     )
     with collector_at_rest():

@@ -60,6 +60,6 @@ def summary(
     from paraminspect.experiments.summary import summary as experiment
 
     rows = Rows(layer=shown.layer, depth=shown.depth or None, no_fold=shown.no_fold)
-    asked = {"forward": not no_forward, "backward": not no_backward, "statistics": False}
+    asked = {"forward": not no_forward, "backward": not no_backward, "statistics": False, "sharing": False}
     request = session.request("summary", rows, modules=tuple(shown.modules or ()), **asked)
     return session.finish(experiment(subject, request, setup.rules), rows, printing, notes)

@@ -37,6 +37,7 @@ class Request:
     sort: str | None = None
     top: int | None = None
     modules: tuple[str, ...] = ()
+    sharing: bool = True
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""

@@ -23,7 +23,7 @@ from paraminspect.modules.subject import Subject
 from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, Totals, TreeLayer, Uncounted
 from paraminspect.text.escape import some_names
 
-_NOTHING, _NO_GRADIENT = LayerOut(), LayerGrad()
+_NOTHING, _NO_GRADIENT, _NOT_CALLED = LayerOut(), LayerGrad(), ModuleCalls()
 
 
 def summary(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
@@ -66,10 +66,12 @@ def _report(measured: Measured, request: Request, start: Start | None, run: Laye
     if start is None or run is None:
         return report
     passes = ForwardBackward(output=run.output, loss=run.loss, backward=run.ran_backward, error=run.error)
+    notes = (*report.notes, *filter(None, (run.note,)))
     return replace(
         report,
         forward=forward_of(measured, start, passes),
         uncounted=_uncounted(nodes, run),
+        notes=notes,
         errors=errors_of(start, passes),
     )
 
@@ -137,8 +139,12 @@ _SUMS = (
 def layers_of(nodes: Sequence[TreeNode], run: LayerRun | None) -> tuple[TreeLayer, ...]:
     """Return a row for every module, in the order of the tree."""
     uncounted = _uncounted_calls(run)
-    rows = [_own(index, node, run, uncounted[id(node.module)]) for index, node in enumerate(nodes)]
-    return tuple(_with_children(rows))
+    rows = [_own(node, run, uncounted[id(node.module)]) for node in nodes]
+    _add_children(nodes, rows)
+    return tuple(
+        TreeLayer(index, node.path, type(node.module).__name__, _NOTHING, _NO_GRADIENT, **row)
+        for index, (node, row) in enumerate(zip(nodes, rows, strict=True))
+    )
 
 
 def _uncounted_calls(run: LayerRun | None) -> Counter[int | None]:
@@ -149,41 +155,37 @@ def _uncounted_calls(run: LayerRun | None) -> Counter[int | None]:
     return found
 
 
-def _own(index: int, node: TreeNode, run: LayerRun | None, uncounted: int) -> TreeLayer:
-    """Return the row with what is the module's own; the sums are still to come."""
+def _own(node: TreeNode, run: LayerRun | None, uncounted: int) -> dict[str, Any]:
+    """Return the fields of a row with what is the module's own; what is below it is still to come."""
     key = id(node.module)
-    calls = run.calls.get(key, ModuleCalls()) if run else ModuleCalls()
+    calls = run.calls.get(key, _NOT_CALLED) if run else _NOT_CALLED
     flops = _flops(key, run, calls)
-    return TreeLayer(
-        index=index,
-        module=node.path,
-        type=type(node.module).__name__,
-        out=_NOTHING,
-        grad=_NO_GRADIENT,
-        parent=node.parent,
-        depth=node.depth,
-        aliases=tuple(node.aliases),
-        calls=calls.calls if run else None,
-        inputs=calls.inputs,
-        outputs=calls.outputs,
-        varied=calls.varied,
-        own_parameters=_sum(entry.numel for entry in node.parameters),
-        own_trainable=_sum(entry.numel for entry in node.parameters if entry.requires_grad),
-        own_bytes=_sum(entry.bytes for entry in node.parameters),
-        own_buffers=_sum(entry.numel for entry in node.buffers),
-        own_buffer_bytes=_sum(entry.bytes for entry in node.buffers),
-        elsewhere=tuple(OwnedElsewhere(name, entry.name, entry.numel) for name, entry in node.elsewhere),
-        own_macs=None if flops is None else flops // 2,
-        own_flops=flops,
-        own_flops_backward=run.backward.flops[key] if run and run.ran_backward else None,
-        uncounted=uncounted,
-        own_saved_bytes=run.saved.get(key, 0) if run and run.saved is not None else None,
-        forgotten=node.forgotten,
-        unregistered=sum(entry.numel or 0 for entry in node.unregistered),
-        failed=run is not None and run.failed == key,
-        used_elsewhere=not calls.calls and run is not None and run.ran_backward and _reached(node),
-        extra_repr=node.extra_repr,
-    )
+    return {
+        "parent": node.parent,
+        "depth": node.depth,
+        "aliases": tuple(node.aliases),
+        "extra_repr": node.extra_repr,
+        "calls": calls.calls if run else None,
+        "inputs": calls.inputs,
+        "outputs": calls.outputs,
+        "varied": calls.varied,
+        "own_parameters": _sum(entry.numel for entry in node.parameters),
+        "own_trainable": _sum(entry.numel for entry in node.parameters if entry.requires_grad),
+        "own_bytes": _sum(entry.bytes for entry in node.parameters),
+        "own_buffers": _sum(entry.numel for entry in node.buffers),
+        "own_buffer_bytes": _sum(entry.bytes for entry in node.buffers),
+        "elsewhere": tuple(OwnedElsewhere(name, entry.name, entry.numel) for name, entry in node.elsewhere),
+        "own_macs": None if flops is None else flops // 2,
+        "own_flops": flops,
+        "own_flops_backward": run.backward.flops[key] if run and run.ran_backward else None,
+        "uncounted": uncounted,
+        "own_saved_bytes": run.saved.get(key, 0) if run and run.saved is not None else None,
+        "forgotten": node.forgotten,
+        "unregistered": sum(entry.numel or 0 for entry in node.unregistered),
+        "failed": run is not None and run.failed == key,
+        "used_elsewhere": not calls.calls and run is not None and run.ran_backward and _reached(node),
+        "called_below": False,
+    }
 
 
 def _reached(node: TreeNode) -> bool:
@@ -193,33 +195,30 @@ def _reached(node: TreeNode) -> bool:
 
 def _flops(key: int, run: LayerRun | None, calls: ModuleCalls) -> int | None:
     """Return the work of a module in the forward; None where that did not come to its end."""
-    if run is None or (run.output is None and run.error is not None and calls.outputs is None):
+    if run is None or (not run.ran_forward and calls.outputs is None):
         return None
     return run.forward.flops[key]
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
-    known = list(counts)
-    return None if None in known else sum(filter(None, known))
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
 
 
-def _with_children(rows: Sequence[TreeLayer]) -> list[TreeLayer]:
+def _add_children(nodes: Sequence[TreeNode], rows: Sequence[dict[str, Any]]) -> None:
     """Add up every row and those below it: in the order of the tree these come after it."""
-    sums: dict[str, list[int | None]] = {name: [getattr(row, f"own_{name}") for row in rows] for name in _SUMS}
-    called = [False] * len(rows)
-    places = {row.module: at for at, row in enumerate(rows)}
-    for at in range(len(rows) - 1, -1, -1):
-        parent = rows[at].parent
-        if parent is not None:
-            above = places[parent]
-            called[above] |= called[at] or bool(rows[at].calls)
-            for counts in sums.values():
-                one, other = counts[above], counts[at]
-                counts[above] = None if one is None or other is None else one + other
-    return [
-        _with_sums(row, {name: counts[at] for name, counts in sums.items()}, called[at]) for at, row in enumerate(rows)
-    ]
-
-
-def _with_sums(row: TreeLayer, sums: dict[str, Any], called_below: bool) -> TreeLayer:
-    return TreeLayer(**{**vars(row), **sums, "called_below": called_below})
+    for row in rows:
+        for name in _SUMS:
+            row[name] = row[f"own_{name}"]
+    by_path = {node.path: row for node, row in zip(nodes, rows, strict=True)}
+    for row in reversed(rows):
+        above = by_path[row["parent"]] if row["parent"] is not None else None
+        if above is not None:
+            above["called_below"] |= row["called_below"] or bool(row["calls"])
+            for name in _SUMS:
+                one, other = above[name], row[name]
+                above[name] = None if one is None or other is None else one + other

@@ -28,6 +28,11 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave `__torch_dispatch__` as it is: what torch puts around it imports the compiler, which takes seconds."""
+        return False
+
     def __init__(self, calls: LayerCalls) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.forward, self.backward = Work(), Work()
@@ -39,11 +44,12 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
         if func not in self._counts:
             self._counts[func] = self._counter_of(func)
         count = self._counts[func]
-        return func(*args, **kwargs) if count is None else count(func, args, kwargs)
+        if count is not None:
+            return count(func, args, kwargs or {})
+        return func(*args, **kwargs) if kwargs else func(*args)
 
     def _counter_of(self, func: Any) -> Callable[..., Any] | None:
         """Return what counts an operation; None where there is nothing to count."""
@@ -58,19 +64,26 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
 
     def _counted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
-        packet = getattr(func, "_overloadpacket", func)
-        key = packet, tuple(map(_shape, args))
-        flops = self._known.get(key) if not kwargs else None
-        if flops is None:
-            try:
-                flops = int(self._formulas[packet](*args, **kwargs, out_val=output))
-            except Exception:  # a formula that torch has for other arguments than these
-                self._work.uncounted[str(packet), self._calls.module] += 1
-                return output
-            if not kwargs:
-                self._known[key] = flops
-        self._work.flops[self._calls.module] += flops
+        work = self.backward if self._calls.in_backward else self.forward
+        if kwargs:
+            flops = self._formula(func, args, kwargs, output)
+        else:
+            key = func, *[value.shape if isinstance(value, Tensor) else _shape(value) for value in args]
+            if key not in self._known:
+                self._known[key] = self._formula(func, args, kwargs, output)
+            flops = self._known[key]
+        if flops < 0:
+            work.uncounted[str(getattr(func, "_overloadpacket", func)), self._calls.module] += 1
+        else:
+            work.flops[self._calls.module] += flops
         return output
+
+    def _formula(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+        """Return the operations of one call; -1 where the formula raises, being one for other arguments."""
+        try:
+            return int(self._formulas[getattr(func, "_overloadpacket", func)](*args, **kwargs, out_val=output))
+        except Exception:
+            return -1
 
     def _composite(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with self:
@@ -78,12 +91,9 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         return func(*args, **kwargs) if output is NotImplemented else output
 
     def _named(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._work.uncounted[str(getattr(func, "_overloadpacket", func)), self._calls.module] += 1
+        work = self.backward if self._calls.in_backward else self.forward
+        work.uncounted[str(getattr(func, "_overloadpacket", func)), self._calls.module] += 1
         return func(*args, **kwargs)
-
-    @property
-    def _work(self) -> Work:
-        return self.backward if self._calls.in_backward else self.forward
 
 
 def _shape(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,17 @@ def _integer_product(one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
     return int(mm_flop(one.shape, other.shape))
 
 
+def _trilinear(one: Tensor, two: Tensor, three: Tensor, *places: Any, **_: Any) -> int:
+    """Multiply all that the three span together, as nn.Bilinear does: of samples, outputs and both inputs."""
+    shapes = []
+    for tensor, axes in zip((one, two, three), places, strict=False):
+        shape = list(tensor.shape)
+        for axis in sorted(axes):
+            shape.insert(axis, 1)
+        shapes.append(shape)
+    return 2 * math.prod(torch.broadcast_shapes(*shapes))
+
+
 def _recurrent(steps: Tensor, into: Tensor, across: Tensor, *_: Any, **__: Any) -> int:
     """Every step of every sequence goes through both matrices of a layer and direction."""
     return 2 * (steps.numel() // steps.shape[-1]) * (into.numel() + across.numel())
@@ -82,6 +94,7 @@ _OWN: dict[Any, Formula] = {
     _aten.addmv: _added_matrix_vector,
     _aten.addbmm: _added_batch,
     _aten._int_mm: _integer_product,
+    _aten._trilinear: _trilinear,
     _aten.mkldnn_rnn_layer: _recurrent,
     _aten.mkldnn_rnn_layer_backward: _recurrent_backward,
     _aten._cudnn_rnn: _cudnn_recurrent,
@@ -94,7 +107,7 @@ _MULTIPLIES = re.compile(
     r"mm$|_mm_|conv|attention|_multi_head|_transformer_|_rnn|^lstm|^gru|^linear|matmul|fft_|^_?linalg_|cdist|trilinear"
     r"|bilinear|cholesky|^lu_|triangular_solve|^_?(grouped|weight_int\w+)_mm"
 )
-_ELEMENTWISE = re.compile(r"upsample|_fused_\w+_cell|fft_\w*(freq|shift)")
+_ELEMENTWISE = re.compile(r"upsample|_fused_\w+_cell|fft_\w*(freq|shift)|linalg_(vector_|matrix_)?norm")
 _NO_WORK = frozenset({"prim", "prims", "profiler", "c10d", "_c10d_functional", "debugprims", "inductor", "autograd"})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,24 +29,6 @@ class ModuleCalls:
     varied: bool = False
 
 
-@dataclass
-class _Turns:
-    """From which sequence number of autograd on which module was running, by its id; None for none."""
-
-    numbers: list[int] = field(default_factory=list)
-    modules: list[int | None] = field(default_factory=list)
-
-    def note(self, module: int | None) -> None:
-        """Note that nodes which are made from now on are this module's."""
-        self.numbers.append(torch._C._autograd._get_sequence_nr())
-        self.modules.append(module)
-
-    def at(self, number: int) -> int | None:
-        """Return the module that ran when autograd made the node of that number."""
-        at = bisect_right(self.numbers, number) - 1
-        return self.modules[at] if at >= 0 else None
-
-
 class LayerCalls(Running):
     """Keep what each module took and returned, by its id.
 
@@ -57,7 +39,8 @@ class LayerCalls(Running):
         super().__init__(modules)
         self.of: dict[int, ModuleCalls] = {}
         self.in_backward = False
-        self._turns = _Turns()
+        self._numbers: list[int] = []  # from which sequence number of autograd on …
+        self._modules: list[int | None] = []  # … which module was running, by its id; None for none
 
     @property
     def module(self) -> int | None:
@@ -65,7 +48,10 @@ class LayerCalls(Running):
         if self.stack:
             return id(self.stack[-1].module)
         node = torch._C._current_autograd_node() if self.in_backward else None
-        return None if node is None else self._turns.at(node._sequence_nr())
+        if node is None:
+            return None
+        at = bisect_right(self._numbers, node._sequence_nr()) - 1
+        return self._modules[at] if at >= 0 else None
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -81,10 +67,14 @@ class LayerCalls(Running):
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         super()._enter(module, args)
-        if id(module) in self.names:
-            self._turns.note(id(module))
+        key = id(module)
+        if key in self.names:
+            self._turn(key)
             if not self.in_backward:
-                self.of.setdefault(id(module), ModuleCalls()).calls += 1
+                found = self.of.get(key)
+                if found is None:
+                    found = self.of[key] = ModuleCalls()
+                found.calls += 1
 
     def _exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
         """Take the module from the stack; after a forward that raised torch leaves the keyword arguments out."""
@@ -93,7 +83,12 @@ class LayerCalls(Running):
             if not self.in_backward:
                 self._note(self.of[id(module)], args, kwargs, output)
             self._leave(module, args, output)
-            self._turns.note(id(self.stack[-1].module) if self.stack else None)
+            self._turn(id(self.stack[-1].module) if self.stack else None)
+
+    def _turn(self, module: int | None) -> None:
+        """Note that the nodes which are made from now on are this module's."""
+        self._numbers.append(torch._C._autograd._get_sequence_nr())
+        self._modules.append(module)
 
     def _note(self, found: ModuleCalls, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         with torch._C.DisableTorchFunction():

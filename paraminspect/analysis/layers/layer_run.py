@@ -15,6 +15,7 @@ from paraminspect.analysis.layers.layer_calls import LayerCalls, ModuleCalls
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.isolation.torch_state import eager, recording, room
+from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, Loss
 from paraminspect.modules.walk import Walk
 from paraminspect.report import ForwardError
@@ -25,7 +26,7 @@ class LayerRun:
     """What the passes left behind, by the id of each module.
 
     `failed` is the module that raised, `error` what and in which phase. `saved` are the bytes that autograd keeps for
-    the backward, None where that was not measured.
+    the backward, None where that was not measured. `note` says why there was no backward though nothing failed.
     """
 
     calls: dict[int, ModuleCalls] = field(default_factory=dict)
@@ -33,10 +34,12 @@ class LayerRun:
     backward: Work = field(default_factory=Work)
     output: Any = None
     loss: Tensor | None = None
+    ran_forward: bool = False
     ran_backward: bool = False
     error: ForwardError | None = None
     failed: int | None = None
     saved: dict[int | None, int] | None = None
+    note: str = ""
 
 
 @recording()
@@ -61,9 +64,10 @@ def run_layers(
         with eager(), room(), calls.active():
             with contain(), counter:
                 run.output = module(*batch.args, **batch.kwargs)
+            run.ran_forward = True
             if backward:
                 phase = "loss"
-                run.loss = compute_loss(loss, run.output)
+                run.loss = _loss(loss, run)
             if run.loss is not None and run.loss.requires_grad:
                 phase = "backward"
                 calls.in_backward = True
@@ -79,3 +83,15 @@ def run_layers(
     finally:
         calls.forget()
     return run
+
+
+def _loss(loss: Loss, run: LayerRun) -> Tensor | None:
+    """Return the loss; None, with a note, where the output has nothing that torch's own sum or mean could take."""
+    floats = [one for one in tensors_in(run.output) if one.is_floating_point() or one.is_complex()]
+    if loss.function is None and not floats:
+        run.note = "no backward: the output holds no tensor of floating-point numbers"
+        return None
+    found = compute_loss(loss, run.output)
+    if not found.requires_grad:
+        run.note = "no backward: the loss depends on no parameter that requires grad"
+    return found

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from itertools import islice
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module, Parameter
 
-from paraminspect.modules.nested_tensors import dtype_name, tensors_in
+from paraminspect.modules.nested_tensors import dtype_name
 from paraminspect.modules.walk import attributes_of
 from paraminspect.report import LayerTensor
 
@@ -37,27 +41,26 @@ def layer_tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Lay
 
 def _within(place: str, value: Any) -> Iterator[LayerTensor]:
     """Yield the tensors that hang on a value, the first of very many."""
-    named = list(_named(place, value, 0))[:_MOST]
-    if not named:
-        named = [(f"{place}[{at}]", tensor) for at, tensor in enumerate(tensors_in(value)[:_MOST])]
-    for name, tensor in named:
+    named = list(islice(_named(place, value, 0, opaque=False), _MOST))
+    for name, tensor in named or islice(_named(place, value, 0, opaque=True), _MOST):
         yield _described(name, tensor)
 
 
-def _named(place: str, value: Any, depth: int) -> Iterator[tuple[str, Tensor]]:
+def _named(place: str, value: Any, depth: int, opaque: bool) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a value; those of `opaque` objects too where there are no others, see `tensors_in`."""
     if isinstance(value, Tensor):
         yield place, value
     elif depth < _DEEPEST and not isinstance(value, (str, bytes, int, float, type(None))):
-        for step, item in _items(value):
-            yield from _named(_joined(place, step), item, depth + 1)
+        for step, item in _items(value, opaque):
+            yield from _named(_joined(place, step), item, depth + 1, opaque)
 
 
 def _joined(place: str, step: str) -> str:
     return f"{place}.{step}" if place and not step.startswith("[") else place + step
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a container holds, and how it is reached, by Python's own methods; nothing of any other object.
+def _items(value: Any, opaque: bool) -> Iterator[tuple[str, Any]]:
+    """Yield what a container holds, and how it is reached, by Python's own methods; of another object its attributes.
 
     An attribute and a key that could be one go by their name, other keys and places stand in brackets.
     """
@@ -69,7 +72,10 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
     elif issubclass(type(value), tuple) and hasattr(type(value), "_fields"):
         yield from ((name, item) for name, item in zip(type(value)._fields, tuple.__iter__(value), strict=False))
     elif issubclass(type(value), (list, tuple)):
-        yield from ((f"[{at}]", item) for at, item in enumerate(list(value)[:_MOST]))
+        kind: Any = list if issubclass(type(value), list) else tuple
+        yield from ((f"[{at}]", item) for at, item in enumerate(islice(kind.__iter__(value), _MOST)))
+    elif opaque and not isinstance(value, (type, Module, ModuleType, FunctionType)):
+        yield from attributes_of(value).items()
 
 
 def _key(key: object) -> str:
@@ -77,6 +83,13 @@ def _key(key: object) -> str:
 
 
 def _described(name: str, tensor: Tensor) -> LayerTensor:
+    if type(tensor) in (Tensor, Parameter) and not tensor.is_nested:
+        return _described_once(name, tensor.shape, tensor.dtype)
     with torch._C.DisableTorchFunctionSubclass():
-        shape = () if tensor.is_nested else tuple(map(int, tensor.shape))
-        return LayerTensor(name, shape, dtype_name(tensor.dtype))
+        return _described_once(name, torch.Size() if tensor.is_nested else tensor.shape, tensor.dtype)
+
+
+@lru_cache(10_000)
+def _described_once(name: str, shape: torch.Size, dtype: torch.dtype) -> LayerTensor:
+    """Return the description of a tensor; most modules of a model take and return tensors like those of others."""
+    return LayerTensor(name, tuple(map(int, shape)), dtype_name(dtype))
