@@ -18,6 +18,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
+from paraminspect.experiments.summary import summary
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import Report, Source
 from tests.zoo import ZOO, Specimen
@@ -27,7 +28,7 @@ def look(specimen: Specimen, command: str = "show", **kwargs: Any) -> Report:
     given = (*map(Given, specimen.args), *(Given(value, name) for name, value in specimen.kwargs.items()))
     module = specimen.module
     subject = Subject(module, Source("module", "m"), None, lambda: Batch(given), loss=Loss(), foreign=True)
-    return show(subject, Request(command, **kwargs))
+    return (summary if command == "summary" else show)(subject, Request(command, **kwargs))
 
 
 def _tensor(tensor: Tensor | None) -> Any:
@@ -103,7 +104,7 @@ def fingerprint(specimen: Specimen) -> dict[str, Any]:
     return {"model": model, "inputs": inputs[1], **_process()}
 
 
-@pytest.mark.parametrize("command", ["show", "grad"])
+@pytest.mark.parametrize("command", ["show", "grad", "summary"])
 @pytest.mark.parametrize("name", ZOO)
 def test_looking_changes_nothing(name: str, command: str) -> None:
     torch.manual_seed(0)

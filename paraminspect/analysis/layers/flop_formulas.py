@@ -1,4 +1,4 @@
-"""How many floating-point operations an operation takes: torch's own formulas, and ours where torch has none."""
+"""How many floating-point operations an operation takes: torch's formulas, ours where it has none or a wrong one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry, mm_flop, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import conv_flop_count, flop_registry, mm_flop, sdpa_backward_flop_count, sdpa_flop_count
 
 Formula = Callable[..., int]
 _aten = torch.ops.aten
 
 
 def formulas() -> dict[Any, Formula]:
-    """Return the formula of every operation that has one, torch's before ours; each takes what the operation takes."""
-    return {**_OWN, **flop_registry}
+    """Return the formula of every operation that has one, torch's but for ours; each takes what the operation takes."""
+    return {**flop_registry, **_OWN}
 
 
-# --- ours: what torch has no formula for; multiply and add, 2 operations each, as torch counts -------------------
+# --- ours: what torch has no formula for, or one that is off; multiply and add, 2 operations, as torch counts ----
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
@@ -31,6 +31,16 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
 def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
     count: Formula = sdpa_backward_flop_count
     return count(grad.shape, query.shape, key.shape, value.shape)
+
+
+def _convolution_backward(grad: Tensor, inputs: Tensor, weight: Tensor, *others: Any, **_: Any) -> int:
+    """The gradients of the inputs and of the weight, those that are asked for, each take what the forward took.
+
+    Torch's formula takes the weight's of a convolution in groups for that of one without, so many times too large.
+    """
+    _bias, _stride, _padding, _dilation, transposed, _more, _groups, wanted = others
+    count: Formula = conv_flop_count
+    return count(inputs.shape, weight.shape, grad.shape, transposed=transposed) * sum(map(bool, wanted[:2]))
 
 
 def _dot(one: Tensor, *_: Any, **__: Any) -> int:
@@ -61,7 +71,8 @@ def _trilinear(one: Tensor, two: Tensor, three: Tensor, *places: Any, **_: Any) 
         for axis in sorted(axes):
             shape.insert(axis, 1)
         shapes.append(shape)
-    return 2 * math.prod(torch.broadcast_shapes(*shapes))
+    spanned: int = math.prod(max(sizes) for sizes in zip(*shapes, strict=True))
+    return 2 * spanned
 
 
 def _recurrent(steps: Tensor, into: Tensor, across: Tensor, *_: Any, **__: Any) -> int:
@@ -84,6 +95,7 @@ def _cudnn_recurrent_backward(steps: Tensor, weights: Any, *_: Any, **__: Any) -
 
 
 _OWN: dict[Any, Formula] = {
+    _aten.convolution_backward: _convolution_backward,
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
     _aten._scaled_dot_product_fused_attention_overrideable: _attention,
