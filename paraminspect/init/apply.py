@@ -94,9 +94,9 @@ def _check(planned: PlannedFill, plan: Sequence[PlannedFill]) -> None:
     if planned.rule.needs_batch and isinstance(target, SliceTarget):
         message = f"{planned.scheme.name} scales whole weights, by what their layers return; {name!r} is a slice"
         raise UserError(message, hint=f"leave {target.rows.label} out", code="slice-not-possible")
-    if planned.rule.needs_batch and isinstance(target, ComputedTarget):
-        message = f"{planned.scheme.name} scales what is stored; {name!r} is {target.note}"
-        raise UserError(message, hint="leave it out of the rule", code="not-invertible")
+    if planned.rule.needs_batch and isinstance(target, ComputedTarget) and not target.takes_any_size:
+        message = f"{planned.scheme.name} scales weights, and {target.how} fixes the size of {name!r}"
+        raise UserError(message, hint="name the others with --rule, and leave it out", code="not-invertible")
     try:
         planned.scheme.check(name, target.shape, target.dtype)
     except UserError as error:

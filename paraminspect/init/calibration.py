@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
+from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.expected_moments import scaled
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _INPUT = "draw the input from another distribution, e.g. --input 64,784:float32:normal, or give it more samples"
 _PARAMETRISED = ".parametrizations."
+_NOTABLE, _SAME = 0.04, 0.02  # of a std: what a division should change, and what the outputs may where it does not
 
 
 def scale_to_batch(
@@ -38,11 +40,15 @@ def scale_to_batch(
 
     `contain` is what the module's code runs inside. Raises UserError as `calibrate` does.
     """
-    chosen = {key: one for key, one in applied.items() if one.scheme and one.scheme.needs_batch}
+    chosen = {
+        key: one
+        for key, one in applied.items()
+        if one.scheme and one.scheme.needs_batch and key in (id(one.target), id(getattr(one.target, "parameter", None)))
+    }
     weights = [
-        (one.fills[-1].names[0], one.target.parameter, one.scheme)
+        (one.fills[-1].names[0], one.target, one.scheme)
         for one in chosen.values()
-        if isinstance(one.target, StoredTarget) and isinstance(one.scheme, BoundScheme)
+        if isinstance(one.target, StoredTarget | ComputedTarget) and isinstance(one.scheme, BoundScheme)
     ]
     done = calibrate(module, args, kwargs, weights, contain) if weights else ()
     return {**applied, **{key: _scaled(chosen[key], found) for key, found in zip(chosen, done, strict=True)}}
@@ -78,7 +84,7 @@ def calibrate(
     module: nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    chosen: Sequence[tuple[str, nn.Parameter, BoundScheme]],
+    chosen: Sequence[tuple[str, nn.Parameter | StoredTarget | ComputedTarget, BoundScheme]],
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> tuple[Calibration, ...]:
     """Divide each chosen weight by the std of what its layer returns, until |variance − 1| < tol; in that order.
@@ -88,7 +94,9 @@ def calibrate(
     `contain` wraps it. Of a layer that is called several times the first call counts. Afterwards everything else is as
     it was: buffers, hooks, what the modules keep, the random number generators.
 
-    Raises UserError when the forward fails, or the output of a layer has no variance, or one that is not finite.
+    A layer whose output does not vary, as behind a gain of zero, leaves its weight as it was drawn.
+
+    Raises UserError when the forward fails, when no layer's output varies, or when a variance is not finite.
     """
     from paraminspect.isolation.untouched import untouched
     from paraminspect.modules.walk import walk
@@ -97,6 +105,11 @@ def calibrate(
     modules = [child for _, child in walk(module).once()]
     with untouched(modules, _kept_tensors(module)) as watching, _fitting_hooks(module, weights):
         _forward(module, args, kwargs, contain, watching)
+    for weight in weights:
+        if isinstance(weight.target, ComputedTarget):
+            weight.target.refresh()
+    if weights and all(weight.is_still for weight in weights):
+        raise weights[0].fault("no variance")
     return tuple(weight.result() for weight in weights)
 
 
@@ -105,19 +118,32 @@ class _Weight:
     """A weight being scaled; `stds` are the standard deviations that its layer's output had so far, in order."""
 
     name: str
-    parameter: nn.Parameter
+    target: nn.Parameter | StoredTarget | ComputedTarget
     tol: float
     max_steps: int
     stds: list[float | None] = field(default_factory=list)
     calls: int = 0
+    why_still: str = ""
+    is_fixed: bool = False
+
+    @property
+    def is_still(self) -> bool:
+        """Tell whether the output of its layer does not vary, so that there is nothing to divide by."""
+        return bool(self.stds) and self.stds[-1] == 0.0
 
     def fit(self, output: Any, again: Callable[[], Any]) -> Any:
         """Divide until the variance is near 1; return what the layer gives now. `again` runs its forward once more."""
         self.stds.append(_std(output))
+        drawn = _elements(self.target) if self._divisor() is not None else None
         while (std := self._divisor()) is not None and len(self.stds) <= self.max_steps:
-            _divide(self.parameter, std)
+            earlier = output
+            _divide(self.target, std)
             output = again()
             self.stds.append(_std(output))
+            if abs(std - 1.0) > _NOTABLE and _is_same(earlier, output, std):
+                _put_back(self.target, drawn)
+                self.is_fixed = True
+                return again()
         return output
 
     def _divisor(self) -> float | None:
@@ -129,16 +155,25 @@ class _Weight:
     def result(self) -> Calibration:
         """Return how the weight was scaled; raises UserError when its output had no std to divide by."""
         last = self.stds[-1] if self.stds else None
-        if last is not None and not 0.0 < last < math.inf:
-            variance = "no variance" if last == 0.0 else "a variance that is not finite"
-            message = f"lsuv cannot scale {self.name!r}: what its layer returns on this input has {variance}"
-            raise UserError(message, hint=_INPUT, code="no-variance")
+        if last is not None and not last < math.inf:
+            raise self.fault("a variance that is not finite")
+        if self.is_still or self.is_fixed:
+            return Calibration(self.name, None, None, 1.0, 0, self._note())
         divisors = [std for std in self.stds[:-1] if std is not None]
         before = self.stds[0] if self.stds else None
         return Calibration(self.name, before, last, 1.0 / math.prod(divisors), len(divisors), self._note())
 
+    def fault(self, variance: str) -> UserError:
+        """Return the error for a weight whose layer gives no variance to go by."""
+        message = f"lsuv cannot scale {self.name!r}: what its layer returns on this input has {variance}"
+        return UserError(message, hint=_INPUT, code="no-variance")
+
     def _note(self) -> str:
         """Return a note on what the figures alone do not show, or an empty text."""
+        if self.is_fixed:
+            return f"what its layer returns takes no notice of the size of the weight{self.why_still}: not scaled"
+        if self.is_still:
+            return f"what its layer returns does not vary{self.why_still}: not scaled"
         if not self.calls:
             return "its layer was not called: not scaled"
         if self.stds[-1] is None:
@@ -161,12 +196,57 @@ def _std(output: Any) -> float | None:
         return float(first.detach().double().std(correction=0)) if first.numel() else 0.0
 
 
-def _divide(parameter: torch.Tensor, std: float) -> None:
+def _divide(target: torch.Tensor | StoredTarget | ComputedTarget, std: float) -> None:
     """Divide in place; the write is ours, and no mode that watches for the forward's own writes is to undo it."""
     import torch
 
     with torch._C.DisableTorchFunction(), torch.no_grad():
-        parameter.div_(std)
+        if isinstance(target, ComputedTarget):
+            target.divide(std)
+        else:
+            (target.parameter if isinstance(target, StoredTarget) else target).div_(std)
+
+
+def _is_same(earlier: Any, now: Any, std: float) -> bool:
+    """Tell whether a division changed nothing: a layer that standardises its weight takes no notice of its size."""
+    import torch
+
+    from paraminspect.modules.nested_tensors import tensors_in
+
+    one, other = (next(iter(tensors_in(output)), None) for output in (earlier, now))
+    if one is None or other is None or one.shape != other.shape or one is other:
+        return False
+    with torch._C.DisableTorchFunction():
+        return bool((one.detach() - other.detach()).abs().max() < _SAME * std)
+
+
+def _elements(target: torch.Tensor | StoredTarget | ComputedTarget) -> torch.Tensor | None:
+    """Return a copy of the elements of a Parameter; None for a weight whose size is known to show."""
+    import torch
+
+    if isinstance(target, ComputedTarget):
+        return None
+    with torch._C.DisableTorchFunction():
+        return (target.parameter if isinstance(target, StoredTarget) else target).detach().clone()
+
+
+def _put_back(target: torch.Tensor | StoredTarget | ComputedTarget, elements: torch.Tensor | None) -> None:
+    import torch
+
+    if elements is not None and not isinstance(target, ComputedTarget):
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            (target.parameter if isinstance(target, StoredTarget) else target).copy_(elements)
+
+
+def _why_still(owner: nn.Module, name: str, args: Sequence[Any]) -> str:
+    """Say why the output of a layer does not vary: its input does not, or a parameter beside the weight is zero."""
+    from paraminspect.modules.walk import registered
+
+    if _std(args) == 0.0:
+        return ", for its input is the same everywhere"
+    leaf = name.rpartition(".")[2]
+    zeros = [key for key, one in registered(owner, "_parameters") if key not in (leaf, "bias") and not one.any()]
+    return f", for its {zeros[0]!r} is zero" if zeros else ""
 
 
 @contextlib.contextmanager
@@ -184,6 +264,7 @@ def _fitting_hooks(module: nn.Module, weights: Sequence[_Weight]) -> Iterator[No
             weight.calls += 1
             if weight.calls == 1:
                 output = weight.fit(output, lambda: owner.forward(*args, **kwargs))
+                weight.why_still = _why_still(owner, weight.name, args) if weight.is_still or weight.is_fixed else ""
         return output
 
     # before the hooks of the user's, which may change what the layer returned

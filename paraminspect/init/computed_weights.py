@@ -93,6 +93,24 @@ class ComputedTarget:
             raise UserError(message, hint=hint, code="not-invertible")
         return self._outcome(drawn, now)
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Tell whether the computation gives a weight of any size back: spectral_norm and orthogonal fix it."""
+        return False
+
+    def refresh(self) -> None:
+        """Set the attribute that a hook sets before every forward; a parametrisation has none."""
+        hook = getattr(self, "hook", None)
+        if hook is not None:
+            import torch
+
+            with torch.enable_grad():
+                hook(self.owners[0][0], ())
+
+    def divide(self, by: float) -> None:
+        """Store what a weight that much smaller is computed from."""
+        self._store(self.compute() / by, self.names[0])
+
     def _store(self, drawn: torch.Tensor, name: str) -> None:
         raise NotImplementedError
 
@@ -110,6 +128,11 @@ class Parametrised(ComputedTarget):
     """A weight computed by the modules of a ``ParametrizationList``."""
 
     steps: Any
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Tell whether every step is a weight_norm, which keeps the size apart."""
+        return all(type(step).__name__ == "_WeightNorm" for step in self.steps)
 
     def refuse(self) -> None:
         """Raise UserError naming a parametrisation without a right inverse."""
@@ -166,6 +189,7 @@ class WeightNormed(ComputedTarget):
     """A weight of torch's older ``nn.utils.weight_norm``: a hook sets it before every forward."""
 
     hook: Any
+    takes_any_size = True
 
     def compute(self) -> torch.Tensor:
         """Return g·v/‖v‖, g and v being what is stored."""
@@ -181,8 +205,7 @@ class WeightNormed(ComputedTarget):
         norm, direction = self.stored
         norm.copy_(torch.norm_except_dim(drawn, 2, self.hook.dim))
         direction.copy_(drawn)
-        with torch.enable_grad():
-            self.hook(self.owners[0][0], ())
+        self.refresh()
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +238,7 @@ class Pruned(ComputedTarget):
     """A weight of ``nn.utils.prune``: a mask times what is stored."""
 
     hook: Any
+    takes_any_size = True
 
     def compute(self) -> torch.Tensor:
         """Return the stored weight with the mask's zeros in it."""
@@ -225,11 +249,9 @@ class Pruned(ComputedTarget):
             return weight
 
     def _store(self, drawn: torch.Tensor, name: str) -> None:
-        import torch
 
         self.stored[0].copy_(drawn)
-        with torch.enable_grad():
-            self.hook(self.owners[0][0], ())
+        self.refresh()
 
     def _outcome(self, drawn: torch.Tensor, now: torch.Tensor) -> Outcome:
         owner, leaf = self.owners[0]

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.init.calibration import Calibration, calibrate
+from paraminspect.init.apply import apply_rules
+from paraminspect.init.calibration import Calibration, calibrate, scale_to_batch
+from paraminspect.init.rules import bind_rules, option_rules
 from paraminspect.init.schemes.registry import bind
 from paraminspect.modules.demo import Residual
 
@@ -256,3 +258,53 @@ def test_a_parametrised_weight_counts_by_its_layer():
     nn.utils.parametrize.register_parametrization(net[0], "weight", Twice())
     (found,) = calibrate(net, (torch.randn(64, 8),), {}, fill(net, ["0.parametrizations.weight.original"], tol=1e-4))
     assert (found.steps, found.after) == (1, pytest.approx(1.0, abs=1e-4))
+
+
+# --- weights whose size is not the layer's own ----------------------------------------------------------------------
+
+
+class Standardised(nn.Linear):
+    """A layer that divides its weight by the weight's own std, times a gain, as timm's ScaledStdConv2d."""
+
+    def __init__(self, gain):
+        super().__init__(30, 20)
+        self.gain = nn.Parameter(torch.full((20, 1), gain))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.gain * self.weight / self.weight.std(1, keepdim=True), self.bias)
+
+
+def test_what_scaling_cannot_change_is_left_as_drawn_and_said():
+    torch.manual_seed(0)
+    net = nn.Sequential(Standardised(1.0), nn.Linear(20, 30), Standardised(0.0), nn.Linear(20, 5))
+    net[2].bias.data.zero_()
+    names = [f"{layer}.weight" for layer in range(4)]
+    chosen = fill(net, names)
+    before = {name: parameter.detach().clone() for name, parameter, _ in chosen}
+    found = {one.name: one for one in calibrate(net, (torch.randn(64, 30),), {}, chosen)}
+    assert [found[name].note for name in names] == [
+        "what its layer returns takes no notice of the size of the weight: not scaled",
+        "",
+        "what its layer returns does not vary, for its 'gain' is zero: not scaled",
+        "what its layer returns takes no notice of the size of the weight, for its input is the same everywhere: "
+        "not scaled",
+    ]
+    for layer, name in enumerate(names):
+        assert torch.equal(net[layer].weight, before[name]) == (name != "1.weight")
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_weight_normed_layer_is_scaled_like_the_plain_one(norm):
+    torch.manual_seed(0)
+    plain, x = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 9)), torch.randn(64, 30)
+    normed = copy.deepcopy(plain)
+    for layer in (0, 2):
+        norm(normed[layer])
+    for net in (plain, normed):
+        torch.manual_seed(1)
+        rules = bind_rules(option_rules("lsuv", None, ()), allow_code=False)
+        scale_to_batch(net, (x,), {}, apply_rules(net, rules))
+    for layer in (0, 2):
+        torch.testing.assert_close(normed[layer].weight, plain[layer].weight)
+    assert normed(x).std().item() == pytest.approx(1.0, abs=0.1)

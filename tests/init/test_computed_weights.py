@@ -258,11 +258,10 @@ REFUSED = {
         "a norm of zero cannot be divided by; name what is stored: '0.weight_g', '0.weight_v'",
     ),
     "a scheme that scales": (
-        EXACT["weight_norm"],
+        lambda: parametrizations.spectral_norm(nn.Linear(6, 5)),
         "lsuv",
-        "lsuv scales what is stored; '0.weight' is computed by weight_norm from "
-        "'0.parametrizations.weight.original0', '0.parametrizations.weight.original1'",
-        "leave it out of the rule",
+        "lsuv scales weights, and spectral_norm fixes the size of '0.weight'",
+        "name the others with --rule, and leave it out",
     ),
 }
 
