@@ -171,7 +171,7 @@ class _Weight:
     def _note(self) -> str:
         """Return a note on what the figures alone do not show, or an empty text."""
         if self.is_fixed:
-            return f"what its layer returns takes no notice of the size of the weight{self.why_still}: not scaled"
+            return f"what its layer returns stops changing with the size of the weight{self.why_still}: not scaled"
         if self.is_still:
             return f"what its layer returns does not vary{self.why_still}: not scaled"
         if not self.calls:

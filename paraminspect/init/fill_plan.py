@@ -43,7 +43,7 @@ class PlannedFill:
 
         For example ``orthogonal takes the 4 gates for one matrix, whose std is smaller than that of each by itself``.
         """
-        if isinstance(self.target, SliceTarget) or not isinstance(self.scheme, BoundScheme):
+        if isinstance(self.target, SliceTarget) or not isinstance(self.scheme, BoundScheme) or self.scheme.needs_batch:
             return ""
         shape, owners = self.target.shape, self.target.owners
         parts = next(filter(None, (self.slices.stacked(*owner, shape) for owner in owners)), ())

@@ -283,10 +283,10 @@ def test_what_scaling_cannot_change_is_left_as_drawn_and_said():
     before = {name: parameter.detach().clone() for name, parameter, _ in chosen}
     found = {one.name: one for one in calibrate(net, (torch.randn(64, 30),), {}, chosen)}
     assert [found[name].note for name in names] == [
-        "what its layer returns takes no notice of the size of the weight: not scaled",
+        "what its layer returns stops changing with the size of the weight: not scaled",
         "",
         "what its layer returns does not vary, for its 'gain' is zero: not scaled",
-        "what its layer returns takes no notice of the size of the weight, for its input is the same everywhere: "
+        "what its layer returns stops changing with the size of the weight, for its input is the same everywhere: "
         "not scaled",
     ]
     for layer, name in enumerate(names):
