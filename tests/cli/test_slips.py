@@ -116,13 +116,15 @@ def test_the_message_says_what_to_type(run: Run, tmp_path: Path, monkeypatch: py
     (tmp_path / "model.py").write_text(NET, encoding="utf-8")
     for name in ("nb.ipynb", "model.onnx"):
         (tmp_path / name).touch()
+    works = set()
     for line, instead in INSTEAD.items():
         ran = run(*shlex.split(line))
         assert (ran.code, ran.out) == (2, ""), line
         assert instead is None or instead in ran.err, (line, ran.err)
         if instead and not line.startswith(TEXTS):
-            right = corrected(line, instead)
-            assert right is None or run(*shlex.split(right)).code == 0, right
+            works.add(corrected(line, instead))
+    for right in sorted(works - {None}):
+        assert run(*shlex.split(right)).code == 0, right
 
 
 def corrected(line: str, instead: str) -> str | None:
@@ -189,11 +191,11 @@ INPUTS = {
 
 
 def test_schemes_in_other_words_are_understood(run: Run) -> None:
+    """What is meant has been bound already: it is a scheme that runs."""
     assert {text: " ".join(meant_scheme(text)) for text in SCHEMES} == SCHEMES
     for text, meant in SCHEMES.items():
         if meant:
             assert f"did you mean {' or '.join(map(repr, meant.split()))}?" in run("init", "mlp", "--scheme", text).err
-            assert run("init", "mlp", "--scheme", meant.split()[0]).code == 0
 
 
 def test_inputs_in_other_words_are_understood(run: Run) -> None:
