@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from paraminspect.experiments.summary import summary as layer_tree
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
-from paraminspect.modules.subject import Batch, Loss, Subject
+from paraminspect.modules.subject import Batch, InputFound, Loss, Subject
 from paraminspect.render import render
 from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
@@ -136,23 +137,35 @@ def _subject(
     """Return a module in hand as a subject; raises TypeError for what is none, UserError for a loss nobody knows."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"{function} takes a torch.nn.Module, got {type(model).__name__}")
-    make, why = _input(model, inputs) if forward else (None, "")
+    make, search = _input(model, inputs, seed) if forward else (None, None)
     return Subject(
         module=model,
         source=Source("module", type(model).__name__),
         seed=seed,
-        make_input=None if make is None else _seeded(make, seed),
-        why_no_input=why,
+        make_input=make,
+        find_input=search,
         loss=_loss(loss),
         ties=declared_ties(model),
     )
 
 
-def _input(model: nn.Module, inputs: Any) -> tuple[Callable[[], Batch] | None, str]:
+def _input(
+    model: nn.Module, inputs: Any, seed: int
+) -> tuple[Callable[[], Batch] | None, Callable[[], InputFound] | None]:
     if inputs is not None:
-        return lambda: batch_of(inputs), ""
+        return _seeded(lambda: batch_of(inputs), seed), None
     with process_kept():  # the model's own example may draw from any generator
-        return example_maker(model, "inputs")
+        make, search = example_maker(model, "inputs", foreign=False)
+    if search is None:
+        return None if make is None else _seeded(make, seed), None
+    find = search
+
+    def seeded_search() -> InputFound:
+        with process_kept():
+            found = find()
+        return replace(found, make_input=None if found.make_input is None else _seeded(found.make_input, seed))
+
+    return None, seeded_search
 
 
 def _loss(loss: str | Callable[[Any], Any]) -> Loss:

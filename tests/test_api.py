@@ -27,6 +27,13 @@ class Pair(nn.Module):
         return self.left(a) + self.right(b)
 
 
+class Narrow(Pair):
+    """A model that is wrong itself, whatever it is given."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.right(self.left(a)) + b
+
+
 def twice() -> nn.Module:
     """The textbook's case: one layer of weight 3 used twice on the input 1."""
     layer = nn.Linear(1, 1, bias=False)
@@ -69,9 +76,18 @@ def test_without_inputs_the_first_layer_says_what_fits() -> None:
 
 
 def test_without_inputs_a_note_says_what_to_pass() -> None:
-    report = paraminspect.inspect(Pair())
-    note = "no forward: forward(a: Tensor, b: Tensor) needs 2 inputs; pass inputs={'a': …, 'b': …}"
-    assert report.notes == (note,)
+    report = paraminspect.inspect(Narrow())
+    (note,) = report.notes
+    assert re.fullmatch(
+        r"no forward: the first of \d+ inputs that were tried, a \(2, 2\) float32 uniform, b \(2, 2\) float32 uniform, "
+        r"fails in layer 'right': Linear expects \(…, 2\) of float32, got \(2, 3\) float32 .*; "
+        r"forward\(a: Tensor, b: Tensor\) needs 2 inputs; pass inputs=\{'a': …, 'b': …\}",
+        note,
+    )
+    assert (report.errors, report.forward) == ((), None)
+    first = report.to_dict()["attempts"][0]
+    assert first["error"]["module"] == "right"
+    assert [one["shape"] for one in first["input"]] == [[2, 2], [2, 2]]
     assert {row.gradient.status for row in report.parameters} == {"not-run"}
     assert str(report).endswith(f"note: {note}")
 

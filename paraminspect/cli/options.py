@@ -55,7 +55,8 @@ Inputs = Annotated[
     typer.Option(
         "--input",
         metavar="INPUT",
-        help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable.",
+        help="[NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or 2,4:float64:normal or ids=2,8:int64:0..99. Repeatable. "
+        "Or your own: file.py:func.",
         rich_help_panel="Input",
     ),
 ]

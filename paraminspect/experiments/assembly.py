@@ -66,6 +66,7 @@ def report_of(
         verdicts=verdicts,
         notes=tuple(_notes(measured, passes, request)),
         initialisation=measured.initialisation,
+        attempts=measured.subject.attempts,
     )
     if start is None or passes is None:
         return report
@@ -104,7 +105,7 @@ def _notes(measured: Measured, passes: ForwardBackward | None, request: Request)
         yield from passes.notes
     if any(one.tensor.is_meta and id(one.tensor) in measured.applied for one in parameters):
         yield "nothing was drawn on the meta device: its tensors hold no numbers"
-    if request.forward and subject.make_input is None:
+    if request.forward and subject.make_input is None and subject.why_no_input:
         yield subject.why_no_input
     if passes is not None and passes.constant:
         yield passes.constant

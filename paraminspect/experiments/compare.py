@@ -48,7 +48,7 @@ def compare(
 
 def _described(subject: Subject) -> Report:
     """Return what is compared on as it is built, before any rule: the rows without values."""
-    name = subject.source.name
+    name, subject = subject.source.name, subject.settled()
     if subject.make_input is None:
         raise UserError(subject.why_no_input, where=name, code="no-input")
     if any(parameter.is_meta for parameter in subject.module.parameters()):

@@ -59,6 +59,7 @@ def edit(subject: Subject, request: Request, rules: tuple[BoundRule, ...], opera
 def _edited(subject: Subject, request: Request, rules: tuple[BoundRule, ...], operation: str, value: float) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
+    subject = subject.settled()
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)

@@ -59,6 +59,7 @@ def _first(
     """Run the passes of the first seed, and follow the signal; no trace where that cannot be."""
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
+    subject = subject.settled()
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
@@ -84,7 +85,8 @@ def _over_seeds(
     """Follow the signal of the later seeds as well; the report has the figures of all of them."""
     notes = []
     for later in range(1, seeds):
-        with looking_at(rebuild(later)) as other:
+        with looking_at(rebuild(later)) as built:
+            other = built.settled()
             assert other.make_input is not None
             if other.module is subject.module:
                 notes = [BUILT]

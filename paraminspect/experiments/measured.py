@@ -137,6 +137,7 @@ def initialise(subject: Subject, rules: Sequence[BoundRule]) -> tuple[dict[int, 
     Keyed by the id of the Parameter, see `apply_rules`. Raises UserError when a batch is needed and no input is known.
     """
     needs = next((rule for rule in rules if rule.needs_batch), None)
+    subject = subject.settled() if needs else subject
     if needs and subject.make_input is None:
         message = f"{needs.scheme.name} needs an input to run the network on"
         raise UserError(message, where=needs.rule.where, hint="pass --input, e.g. --input 64,784", code="no-input")

@@ -27,6 +27,7 @@ def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> 
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:  # none of the module's code runs but its repr
         return with_headline(report_of(apply_and_measure(subject, scope, rules, request), request))
+    subject = subject.settled()
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)

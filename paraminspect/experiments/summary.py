@@ -35,6 +35,7 @@ def summary(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = (
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:
         return _report(apply_and_measure(subject, scope, rules, request), request, None, None)
+    subject = subject.settled()
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)

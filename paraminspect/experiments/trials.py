@@ -56,7 +56,7 @@ class Bench:
         """
         traces: list[Trace] = []
         for later in range(self.seeds):
-            subject = size.rebuild(later)
+            subject = size.rebuild(later).settled()
             if later and self.previous() is subject.module:
                 self.notes["built"] = BUILT
             self.previous = weakref.ref(subject.module)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
-from paraminspect.report import Source
+from paraminspect.report import Attempt, Source
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,21 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class InputFound:
+    """What a search for an input came to: what draws one, else why not; `attempts` are the inputs that did not fit."""
+
+    make_input: Callable[[], Batch] | None
+    why_no_input: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True)
 class Subject:
     """A module to inspect.
 
     `make_input` draws the inputs; it is None when no input is known, and `why_no_input` then says which option to
-    pass. `foreign` says that the module's code is the user's: it runs contained, see
+    pass. `find_input` looks for one that the forward takes, by trials, see `settled`; `attempts` are those that failed.
+    `foreign` says that the module's code is the user's: it runs contained, see
     `paraminspect.isolation.user_code`. `training` is the mode that is wanted for the run, None for the one it is in;
     `strip` the prefix to leave out of names, see `modules.wrapping`, `prefix` what was left out. `notes` are about how
     it came to be.
@@ -90,6 +100,8 @@ class Subject:
     loss: Loss = field(default_factory=Loss)
     ties: Ties = field(default_factory=Ties)
     foreign: bool = False
+    find_input: Callable[[], InputFound] | None = None
+    attempts: tuple[Attempt, ...] = ()
     training: bool | None = None
     strip: str = "auto"
     prefix: str = ""
@@ -100,3 +112,13 @@ class Subject:
     def kind(self) -> str:
         """Return what the values come from: ``spec`` if constructors alone made them, ``checkpoint``, ``module``."""
         return self.source.kind if self.loading is None else "checkpoint"
+
+    def settled(self) -> Subject:
+        """Return this with an input that the forward takes, if one has to be looked for and is found.
+
+        It runs the forward; module and process are afterwards as they were.
+        """
+        if self.find_input is None:
+            return self
+        found = self.find_input()
+        return replace(self, find_input=None, **vars(found))

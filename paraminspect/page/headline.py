@@ -91,7 +91,7 @@ def _limits(report: Report) -> Iterator[str]:
     elif report.command == "share":
         yield "what is shared"
     elif report.forward is None:
-        yield "what was read; nothing was run"
+        yield f"what was read; {'it fails on every input tried' if report.attempts else 'nothing was run'}"
     elif any(row.gradient and row.gradient.status == "unknown" for row in report.parameters):
         yield "names and shapes; tensors on the meta device hold no numbers"
     elif not report.forward.backward:

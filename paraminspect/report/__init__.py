@@ -8,6 +8,7 @@ from paraminspect.report.comparison import Comparison as Comparison, Slope as Sl
 from paraminspect.report.envelope import (
     SCHEMA as SCHEMA,
     VERSION as VERSION,
+    Attempt as Attempt,
     Edit as Edit,
     Environment as Environment,
     Failure as Failure,

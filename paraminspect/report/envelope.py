@@ -30,7 +30,8 @@ class Forward:
     """Record the one forward pass: what went in, what came out, the loss.
 
     `loss` is null where it is not finite or not known; `loss_finite` tells the two apart. `origin` says who chose the
-    input: ``--input``, ``example_input_array``, ``dummy_inputs``, ``inferred``, ``given``; null for a spec's own.
+    input: ``--input``, ``given``, null for a spec's own; what the model says of it, as ``example_input_array``,
+    ``dummy_inputs``, ``config``, ``pretrained_cfg``; ``inferred`` from the first layer.
     """
 
     input: tuple[TensorInfo, ...]
@@ -41,6 +42,15 @@ class Forward:
     error: ForwardError | None = None
     loss_finite: bool | None = None
     origin: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Record an input that nobody gave and that did not fit: where it came from, and how the forward failed on it."""
+
+    origin: str
+    input: tuple[TensorInfo, ...]
+    error: ForwardError
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,7 @@ class Report:
     initialisation: Initialisation | None = None
     uncounted: tuple[Uncounted, ...] = ()
     headline: Headline | None = None
+    attempts: tuple[Attempt, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

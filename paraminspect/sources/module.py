@@ -16,11 +16,13 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import load_attribute, names_of
 from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.declared_ties import declared_ties
-from paraminspect.modules.subject import Batch, Loss, Subject
+from paraminspect.modules.subject import Batch, InputFound, Loss, Subject
 from paraminspect.modules.walk import attributes_of, walk
 from paraminspect.modules.wrapping import wrapping
 from paraminspect.report import Source
-from paraminspect.sources.examples import example_maker, input_maker
+from paraminspect.sources.examples import example_maker
+from paraminspect.sources.given_input import input_completer, input_maker
+from paraminspect.sources.input_search import FoundBefore
 from paraminspect.sources.locate import Reference
 from paraminspect.sources.signature import annotation, enumeration, signature_of
 from paraminspect.spec.model import Input
@@ -36,6 +38,7 @@ def load(
     device: str | None = None,
     inputs: tuple[Input, ...] = (),
     loss: Loss | None = None,
+    memory: FoundBefore | None = None,
 ) -> Subject:
     """Import what `reference` names, call it unless it is a module, move it; say how its input is made.
 
@@ -47,6 +50,9 @@ def load(
         _check_device(device)
     torch.manual_seed(seed)  # for what is built while the file is imported
     found = load_attribute(reference.text)
+    for one in inputs:
+        if one.function is not None:
+            load_attribute(one.function)
     torch.manual_seed(seed)  # a file that was imported already, for its loss or its scheme, drew nothing just now
     if isinstance(found, nn.Module):
         if reference.args:
@@ -59,29 +65,31 @@ def load(
         _check_built(module, reference.text)
         if device is not None:
             _move(module, device, reference.text)
-        make_input, why = input_of(module, inputs)
+        make_input, search = inputs_of(module, inputs, memory)
         ties = declared_ties(module)
     return Subject(
         module=module,
         source=Source("module", reference.text, reference.path),
         seed=seed,
         make_input=make_input,
-        why_no_input=why,
         loss=loss or Loss(),
         ties=ties,
         foreign=True,
+        find_input=search,
     )
 
 
-def input_of(module: nn.Module, inputs: tuple[Input, ...]) -> tuple[Callable[[], Batch] | None, str]:
-    """Return what draws the input of a module, None with the option to pass where it is not known.
+def inputs_of(
+    module: nn.Module, inputs: tuple[Input, ...], memory: FoundBefore | None
+) -> tuple[Callable[[], Batch] | None, Callable[[], InputFound] | None]:
+    """Return what draws the input of a module, and what looks for one as far as it is not given.
 
     A wrapper, which passes on whatever it gets, takes what the model in it takes.
     """
     if inputs:
-        return input_maker(module, inputs), ""
+        return input_maker(module, inputs), input_completer(module, inputs, foreign=True)
     prefix = wrapping(module).prefix
-    return example_maker(dict(walk(module).paths)[prefix.removesuffix(".")])
+    return example_maker(dict(walk(module).paths)[prefix.removesuffix(".")], memory=memory)
 
 
 # --- the call --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from paraminspect.errors import UserError, did_you_mean
@@ -22,6 +22,7 @@ from paraminspect.spec.model import LOSSES, Input, Spec, resolve_references
 if TYPE_CHECKING:
     from paraminspect.modules.subject import Loss, Subject
     from paraminspect.sources.checkpoint.stored_tensors import StoredTensors
+    from paraminspect.sources.input_search import FoundBefore
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Setup:
     """What to inspect: a spec that is known to be right, or Python code; the command line's choices.
 
     `own_rules` are the spec's, `given_rules` those of the command line, which come after them. A spec has the other
-    choices in it already. `size_option` is the option that gave Python code the last of its arguments.
+    choices in it already. `size_option` is the option that gave Python code the last of its arguments. `memories` are
+    of the inputs that were found for the model, by its arguments.
     """
 
     source: Spec | Reference
@@ -44,6 +46,7 @@ class Setup:
     training: bool | None = None
     strip: str = "auto"
     weights: StoredTensors | None = None
+    memories: dict[str, FoundBefore] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def rules(self) -> tuple[BoundRule, ...]:
@@ -56,12 +59,12 @@ class Setup:
         if self.weights is None:
             return subject
         from paraminspect.sources.load_weights import with_weights
-        from paraminspect.sources.module import input_of
+        from paraminspect.sources.module import inputs_of
 
         subject = with_weights(subject, self.weights)
         if isinstance(self.source, Reference):  # the input goes where the weights are, which were on meta perhaps
-            make_input, why = input_of(subject.module, self.inputs)
-            return replace(subject, make_input=make_input, why_no_input=why)
+            make_input, search = inputs_of(subject.module, self.inputs, self._memory())
+            return replace(subject, make_input=make_input, find_input=search)
         return subject
 
     def _built(self, later: int) -> Subject:
@@ -73,11 +76,19 @@ class Setup:
             spec = replace(self.source, seed=(self.source.seed + later) % SEEDS)
             return replace(sequential.load(spec), loss=self.loss)
         try:
-            return module.load(self.source, (self.seed + later) % SEEDS, self.device, self.inputs, self.loss)
+            seed = (self.seed + later) % SEEDS
+            return module.load(self.source, seed, self.device, self.inputs, self.loss, self._memory())
         except UserError as error:
             if error.where != "--arg":
                 raise
             raise UserError(error.message, where=self.size_option, hint=error.hint, code=error.code) from error
+
+    def _memory(self) -> FoundBefore:
+        """Return what is known of the input of the model that these arguments make."""
+        from paraminspect.sources.input_search import FoundBefore
+
+        assert isinstance(self.source, Reference)
+        return self.memories.setdefault(repr(self.source.args), FoundBefore())
 
     def resized(self, what: Literal["width", "depth"], number: int) -> Setup:
         """Return this with another width or depth: another spec, or an argument of the user's code."""
@@ -122,6 +133,9 @@ def prepare(
     _check_loss(loss)
     _check_file(weights)
     inputs = parse_inputs(input or ())
+    for one in inputs:
+        if one.function is not None:
+            check_target(one.function)
     keywords = parse_keywords(arg or ())
     own_rules: tuple[BoundRule, ...] = ()
     if isinstance(found, Reference):
@@ -266,6 +280,10 @@ def _only(parsed: Sequence[Input], given: Sequence[str]) -> Input | None:
     if len(parsed) > 1:
         message = f"the network of a spec takes one input, got {len(parsed)}"
         raise UserError(message, where="--input", hint=f"give it once: --input {given[0]}", code="bad-option")
+    if parsed[0].function is not None:
+        hint = "give its shape, e.g. --input 2,4; a function is for a model in Python"
+        message = "the input of a spec's network is drawn from its shape"
+        raise UserError(message, where=parsed[0].where, hint=hint, code="bad-option")
     if parsed[0].name is not None:
         shape = given[0].partition("=")[2]
         message = f"the input of a spec's network has no name, got {parsed[0].name!r}"

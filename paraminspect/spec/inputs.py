@@ -17,6 +17,7 @@ from paraminspect.spec.syntax import read_yaml
 from paraminspect.spec.tree import Node, Sequence, plain, shown
 
 _RANGE = re.compile(r"-?\d{1,18}\.\.-?\d{1,18}")
+_FUNCTION = re.compile(r"(?P<target>.+\.py|[^\W\d]\w*(?:\.[^\W\d]\w*)*):[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _FORM = "SHAPE[:DTYPE][:SAMPLE], e.g. 2,4 or 2,4:float32:normal or ids=2,128:int64:0..50256"
 _KEYS = ("shape", "dtype", "sample")
 _BATCH = 2
@@ -66,12 +67,17 @@ def _parse_or_explain(text: str) -> Input:
 def parse_input(text: str) -> Input:
     """Parse one ``--input`` value: SHAPE is sizes, or ``scalar``; a bool tensor is drawn from 0..1.
 
+    In the place of SHAPE and what follows may stand ``file.py:func`` or ``pkg.mod:func``, which is not run here.
+
     Raises UserError naming the option and the part that is wrong.
     """
     where = f"--input {text}"
     name, equals, rest = text.rpartition("=")
     if equals and not name.isidentifier():
         raise UserError(f"{name!r} is not an argument name", where=where, hint=_FORM, code="bad-option")
+    function = _FUNCTION.fullmatch(rest)
+    if function and function["target"] != "scalar":
+        return Input((), name=name or None, where=where, function=rest)
     shape, *parts = rest.split(":")
     if len(parts) > 2:
         raise UserError("too many ':'", where=where, hint=_FORM, code="bad-option")
@@ -82,7 +88,7 @@ def parse_input(text: str) -> Input:
             raise UserError(f"two {kind}s: {' and '.join(found)}", where=where, hint=_FORM, code="bad-option")
     dtype = [*dtypes, None][0]
     sample = [*samples, "0..1" if dtype == "bool" else "uniform"][0]
-    return _checked(Input(_shape(shape, where), sample, dtype, name or None, where))
+    return _checked(Input(_shape(shape, where), sample, dtype, name or None, where, only_shape=not parts))
 
 
 def _shape(text: str, where: str) -> tuple[int, ...]:

@@ -79,13 +79,19 @@ class Tie:
 
 @dataclass(frozen=True)
 class Input:
-    """Describe one tensor to draw: shape, dtype (None: the model's), and how it is sampled."""
+    """Describe one tensor to draw: shape, dtype (None: the model's), and how it is sampled.
+
+    `only_shape` tells that nothing else was said of it. A `function` of the user's, as ``file.py:func``, draws what it
+    will instead: one argument where there is a name, else what it returns by position and by name.
+    """
 
     shape: tuple[int, ...]
     sample: str = "uniform"
     dtype: str | None = None
     name: str | None = None
     where: str = ""
+    only_shape: bool = field(default=False, compare=False)
+    function: str | None = None
 
     @property
     def bounds(self) -> tuple[int, int] | None:

@@ -1,6 +1,10 @@
 """Verdicts on networks that train, on public ones and on broken ones, over seeds, in train and in eval mode.
 
 python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
+python -m tests.benchmarks.zoo --inputs [PREFIX …]
+
+The second tells of 82 public models whether they run without being told what they take, and on what; where not, whether
+the static table was printed in its place (a fallback), and why.
 
 Each line says first whether the total and the ties are those of torch. Public packages (timm, torchvision, transformers) are taken where they are installed, and named where they are not. Each
 line has the words of all seeds with how often they fell, and the time of following the signal over that of a bare
@@ -26,6 +30,7 @@ from paraminspect.analysis.signal import follow, signal_over_seeds
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.sources.examples import batch_of
 from tests.analysis.signal.networks import BROKEN, HEALTHY, input_of
+from tests.public_models import Build, builders
 
 TIMM = [
     "resnet18",
@@ -72,7 +77,6 @@ TRANSFORMERS = {
     "T5EncoderModel": ("T5Config", {}),
 }
 
-Build = Callable[[], nn.Module]
 Draw = Callable[[], Any]
 
 
@@ -151,11 +155,40 @@ def line(name: str, build: Build, draw: Draw, seeds: int, mode: bool | None) -> 
     return f"{name:44} {known} {how:5} {told:44} {spent / alone:5.1f} ×  {'; '.join(sorted(reasons))[:60]}"
 
 
+def ran_without_input(build: Build) -> tuple[str, str]:
+    """Return ``yes`` and the input, ``fallback`` and the reason, or ``no`` and the error."""
+    torch.manual_seed(0)
+    module = build()
+    start = time.perf_counter()
+    report = paraminspect.inspect(module, statistics=False)
+    spent = f"{time.perf_counter() - start:5.1f} s, {len(report.attempts)} tried before"
+    if report.errors:
+        return "no", f"{spent}; {report.errors[0].message}"
+    if report.forward is None:
+        return "fallback", f"{spent}; {next(note for note in report.notes if note.startswith('no forward'))}"
+    shown = ", ".join(" ".join(filter(None, (one.name, str(one.shape), one.dtype))) for one in report.forward.input)
+    return "yes", f"{spent}; {shown}; {report.forward.origin}"
+
+
+def inputs_table(prefixes: tuple[str, ...]) -> None:
+    """Print one line a model, and how many of them ran."""
+    counts: Counter[str] = Counter()
+    for name, build in builders().items():
+        if name.startswith(prefixes):
+            word, more = ran_without_input(build)
+            counts[word] += 1
+            print(f"{name:48} {word:8} {more}", flush=True)
+    print(f"ran without --input: {', '.join(f'{word} {counts[word]}' for word in ('yes', 'fallback', 'no'))}")
+
+
 def main(argv: list[str]) -> None:
     seeds = int(argv[argv.index("--seeds") + 1]) if "--seeds" in argv else 20
     prefixes = tuple(word for word in argv if not word.startswith("--") and not word.isdigit()) or ("",)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    if "--inputs" in argv:
+        inputs_table(prefixes)
+        return
     for title, cases in (("known to train", HEALTHY), ("broken on purpose", BROKEN)):
         print(f"== {title}")
         for name, case in cases.items():

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 from paraminspect.errors import UserError
-from paraminspect.modules.subject import Batch
-from paraminspect.sources.examples import batch_of, doubt, example_maker, input_maker
+from paraminspect.modules.subject import Batch, InputFound
+from paraminspect.sources.examples import batch_of, doubt, example_maker
+from paraminspect.sources.given_input import input_maker
 from paraminspect.spec.inputs import parse_input
 
 
@@ -28,11 +29,16 @@ class Wants(nn.Module):
         self.forward = forward
 
 
+def found(module: nn.Module, option: str = "--input") -> InputFound:
+    make, search = example_maker(module, option)
+    return InputFound(make) if search is None else search()
+
+
 def made(module: nn.Module) -> Batch:
-    make, why = example_maker(module)
+    make, why, _ = vars(found(module)).values()
     assert why == ""
     assert make is not None
-    return make()
+    return make()  # type: ignore[no-any-return]  # it is a Batch
 
 
 def shapes(batch: Batch) -> list[Any]:
@@ -85,7 +91,7 @@ def test_what_a_module_brings_along(name: str) -> None:
 
 
 def test_every_call_makes_a_copy_of_its_own() -> None:
-    make, _ = example_maker(Wants(lambda x: x, example_input_array=X))
+    make = found(Wants(lambda x: x, example_input_array=X)).make_input
     assert make is not None
     first = make().args[0]
     first.zero_()
@@ -113,14 +119,13 @@ class Raises(Wants):
 def test_dummies_that_raise_print_and_draw_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
     module = Raises(lambda x: x)
     before = torch.get_rng_state()
-    example_maker(module)
+    found(module)
     assert torch.equal(torch.get_rng_state(), before)
     batch = made(module)
     assert (shapes(batch), batch.origin) == ([(None, (2, 3))], "inferred")
-    make, why = example_maker(Raises(lambda a, b: a))
-    assert make is None
-    assert why == (
-        "no forward: forward(a, b) needs 2 inputs; pass --input a=SHAPE --input b=SHAPE; "
+    why = found(Raises(lambda a, b: refuse())).why_no_input
+    assert why.endswith(
+        "; forward(a, b) needs 2 inputs; pass --input a=SHAPE --input b=SHAPE; "
         "dummy_inputs of Raises raised NotImplementedError: not here"
     )
     assert capfd.readouterr().out == ""
@@ -180,9 +185,15 @@ def test_a_guess_is_on_the_device_of_the_model() -> None:
 
 
 NET = nn.Linear(3, 2)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise ValueError("nothing fits")
+
+
 UNKNOWN: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "two inputs": (
-        lambda: Wants(lambda src, tgt, mask=None: src),
+        lambda: Wants(lambda src, tgt, mask=None: refuse()),
         "forward(src, tgt, mask=None) needs 2 inputs; pass --input src=SHAPE --input tgt=SHAPE",
     ),
     "annotated": (
@@ -190,27 +201,31 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], str]] = {
         ("forward(input1: Tensor, input2: Tensor) needs 2 inputs; pass --input input1=SHAPE --input input2=SHAPE"),
     ),
     "all have defaults": (
-        lambda: Wants(lambda ids=None, flag=False, size=(3,): ids),
+        lambda: Wants(lambda ids=None, flag=False, size=(3,): refuse()),
         "forward(ids=None, flag=False, size=…) names no input it needs; pass --input ids=SHAPE",
     ),
-    "anything": (lambda: Wants(lambda *x, **k: x), "forward(*x, **k) names no input it needs; pass --input SHAPE"),
-    "only by name": (lambda: Wants(lambda *, x: x), "forward(x) needs 1 input; pass --input x=SHAPE"),
+    "anything": (
+        lambda: Wants(lambda *x, **k: refuse()),
+        "forward(*x, **k) names no input it needs; pass --input SHAPE",
+    ),
+    "only by name": (lambda: Wants(lambda *, x: refuse()), "forward(x) needs 1 input; pass --input x=SHAPE"),
     "many": (
-        lambda: Wants(lambda a=1, b=1, c=1, d=1, e=1, f=1, g=1, h=1, i=1, j=1, k=1, m=1, n=1: a),
+        lambda: Wants(lambda a=1, b=1, c=1, d=1, e=1, f=1, g=1, h=1, i=1, j=1, k=1, m=1, n=1: refuse()),
         "forward(a=1, b=1, c=1, d=1, e=1, f=1, g=1, h=1, i=1, j=1, k=1, m=1, n=1) names no input it needs; "
         "pass --input a=SHAPE",
     ),
-    "a first layer of another kind": (
-        lambda: nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 2)),
+    "no parameters": (nn.ReLU, "forward(input: Tensor) needs 1 input; pass --input input=SHAPE"),
+    "a lazy layer": (
+        lambda: nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2)),
         "forward(input) needs 1 input; pass --input input=SHAPE",
     ),
-    "no parameters": (lambda: nn.ReLU(), "forward(input: Tensor) needs 1 input; pass --input input=SHAPE"),
-    "a lazy layer": (lambda: nn.LazyLinear(3), "forward(input: Tensor) needs 1 input; pass --input input=SHAPE"),
     "nothing to embed": (lambda: nn.Embedding(0, 3), "forward(input: Tensor) needs 1 input; pass --input input=SHAPE"),
     "no features": (
         lambda: nn.Linear(0, 3, bias=False),
         "forward(input: Tensor) needs 1 input; pass --input input=SHAPE",
     ),
+    "no signature": (lambda: Wants(getattr), "the input is not known; pass --input SHAPE"),
+    "no forward": (lambda: nn.ModuleList([NET]), "ModuleList defines none"),
 }
 
 
@@ -218,17 +233,10 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning", "ignore:Initializing zero-element:UserWarning")
 def test_what_to_pass(name: str) -> None:
     build, wanted = UNKNOWN[name]
-    make, why = example_maker(build())
-    assert make is None
-    assert why.removeprefix("no forward: ").replace("torch.", "") == wanted
-
-
-def test_a_module_without_forward_says_so() -> None:
-    assert example_maker(nn.ModuleList([NET])) == (None, "no forward: ModuleList defines none")
-
-
-def test_a_signature_that_cannot_be_read() -> None:
-    assert example_maker(Wants(max)) == (None, "no forward: the input is not known; pass --input SHAPE")
+    result = found(build())
+    assert result.make_input is None
+    tried, _, said = result.why_no_input.removeprefix("no forward: ").replace("torch.", "").rpartition(f"; {wanted}")
+    assert (tried + said == wanted) if not result.attempts else ("tried" in tried and said == "")
 
 
 # --- what was given --------------------------------------------------------------------------------------------
@@ -338,7 +346,6 @@ def test_what_cannot_be_copied_is_handed_over() -> None:
 
 
 def test_a_doubt_names_where_the_input_came_from() -> None:
-    assert doubt(made(nn.Linear(3, 2))) == "the input was a guess from the first layer; pass --input"
     batch = made(Wants(lambda x: x, example_input_array=X))
     assert doubt(batch) == "the input was the model's example_input_array; pass --input"
 
@@ -349,8 +356,7 @@ def test_the_models_of_transformers() -> None:
     batch = made(transformers.GPT2Model(config))
     assert (shapes(batch), batch.origin) == ([("input_ids", (3, 5))], "dummy_inputs")
     vision = transformers.ViTModel(transformers.ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2))
-    make, why = example_maker(vision)
-    assert make is None
-    assert "pass --input pixel_values=SHAPE" in why
+    batch = made(vision)
+    assert (shapes(batch), batch.origin) == ([("pixel_values", (2, 3, 224, 224))], "config")
     given = batch_of(transformers.BatchEncoding({"input_ids": torch.ones(1, 2, dtype=torch.long)}))
     assert shapes(given) == [("input_ids", (1, 2))]

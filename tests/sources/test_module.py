@@ -169,7 +169,7 @@ def test_on_meta_what_was_one_object_still_is(attribute: str, code: Code) -> Non
 
 def test_a_class_is_built_on_meta_without_memory(code: Code) -> None:
     code("def make(): return nn.Linear(10**6, 10**6)\n")
-    subject = load(Reference("m.py:make"), device="meta")
+    subject = load(Reference("m.py:make"), device="meta").settled()
     assert subject.module.weight.is_meta
     assert subject.make_input is not None
     assert subject.make_input().args[0].is_meta
