@@ -8,6 +8,7 @@ from dataclasses import replace
 from paraminspect.errors import UserError
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.coordinate_check import slopes_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.ranking import steadiest, verdicts_of
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
@@ -48,9 +49,11 @@ def compare(
 
 def _described(subject: Subject) -> Report:
     """Return what is compared on as it is built, before any rule: the rows without values."""
-    name, subject = subject.source.name, subject.settled()
-    if subject.make_input is None:
-        raise UserError(subject.why_no_input, where=name, code="no-input")
+    name = subject.source.name
+    with looking_at(subject) as seen:
+        settled = seen.settled()
+    if settled.make_input is None:
+        raise UserError(settled.why_no_input, where=name, code="no-input")
     if any(parameter.is_meta for parameter in subject.module.parameters()):
         message = "on the meta device there are no numbers to compare"
         raise UserError(message, where=name, hint="for example: --device cpu", code="no-numbers")

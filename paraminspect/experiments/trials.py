@@ -56,13 +56,13 @@ class Bench:
         """
         traces: list[Trace] = []
         for later in range(self.seeds):
-            subject = size.rebuild(later).settled()
+            subject = size.rebuild(later)
             if later and self.previous() is subject.module:
                 self.notes["built"] = BUILT
             self.previous = weakref.ref(subject.module)
             try:
                 with looking_at(subject) as seen:
-                    traces.append(self._run(seen, contender, first=later == 0))
+                    traces.append(self._run(seen.settled(), contender, first=later == 0))
             except UserError as error:
                 if contender.optional:
                     self.notes[contender.name] = f"{contender.name} is left out: {_on_one_line(error)}"

@@ -105,7 +105,7 @@ Model:
 Input:
   --input INPUT          [NAME=]SHAPE[:DTYPE][:SAMPLE], as 2,4 or
                          2,4:float64:normal or ids=2,8:int64:0..99.
-                         Repeatable.
+                         Repeatable. Or your own: file.py:func.
   --loss NAME            sum, mean, mse, cross_entropy or random. Or your own:
                          file.py:func.
 
