@@ -88,10 +88,14 @@ class Running:
             return
         error = sys.exc_info()[1] if output is None else None
         if error is not None and error is not running.handled:
-            if self.failed is None or self.failed[0] is not error:
+            if self.failed is None or self.failed[0] is not error or self._repeats(running, error):
                 self.failed = (error, running)
         else:
             self.returned(running, output)
+
+    def _repeats(self, running: Frame, error: BaseException) -> bool:
+        """Tell whether a module calls itself without end: the limit may be reached in a module that it calls."""
+        return isinstance(error, RecursionError) and any(frame.module is running.module for frame in self.stack)
 
     def returned(self, running: Frame, output: Any) -> None:
         """Note what a module returned; for subclasses to override, the stack itself needs nothing of it."""
