@@ -9,7 +9,19 @@ import typer
 
 from paraminspect import output
 from paraminspect.cli import session
-from paraminspect.cli.options import Call, Notes, Output, Passes, Plot, Rows, Rules, Setting, Source, check_seeds
+from paraminspect.cli.options import (
+    Call,
+    Notes,
+    Output,
+    Passes,
+    Plot,
+    Rows,
+    Rules,
+    Setting,
+    Source,
+    Theory,
+    check_seeds,
+)
 from paraminspect.errors import UserError
 
 _DIGITS = 18
@@ -72,6 +84,7 @@ def compare(
     call: Call,
     printing: Output,
     notes: Notes,
+    theory: Theory = False,
 ) -> int:
     """Set initialisation schemes side by side on one model and input: which of them keeps the signal steady?"""
     from paraminspect.experiments.contenders import contenders_of, scheme_rules, sizes_of
@@ -87,7 +100,7 @@ def compare(
     runs = len(contenders) * len(sizes) * trials.seeds
     with output.progress(runs, "runs", wanted=session.shows_progress(printing, notes)) as advance:
         report = experiment(contenders, sizes, trials.seeds, advance)
-    return session.finish(session.with_picture(report, file), Rows(), printing, notes)
+    return session.finish(session.with_picture(report, file), Rows(), printing, notes, theory=theory)
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...]:

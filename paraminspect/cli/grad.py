@@ -20,6 +20,7 @@ from paraminspect.cli.options import (
     Rules,
     Setting,
     Source,
+    Theory,
     Values,
     check_seeds,
 )
@@ -53,6 +54,7 @@ def grad(
     notes: Notes,
     values: Values = False,
     gates: Gates = False,
+    theory: Theory = False,
 ) -> int:
     """Show what gradient reaches every parameter, use by use, and the signal through every layer."""
     file = session.picture_file(depth.plot)
@@ -64,4 +66,4 @@ def grad(
     with output.progress(depth.seeds, "seeds", wanted=session.shows_progress(printing, notes)) as advance:
         report = experiment(subject, request, setup.rules, setup.subject, depth.seeds, depth.histograms, advance)
     report = session.with_picture(report, file, depth.histograms)
-    return session.finish(report, rows, printing, notes, values, depth.histograms)
+    return session.finish(report, rows, printing, notes, values, depth.histograms, theory=theory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,54 +15,84 @@ from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError, did_you_mean
 
-TOPICS: Final = ("spec", "modules", "init", "gradients", "signal", "sharing", "python", "scripts")
+TOPICS: Final = ("spec", "modules", "init", "gradients", "signal", "sharing", "python", "scripts", "words")
 """The pages under paraminspect/help/, in the order in which a reader needs them."""
 
 PAGES: Final = Path(__file__).resolve().parent.parent / "help"
 _COMMENT: Final = re.compile(r"<!-- .* -->\n")
 _INDENT: Final = "  "
-_FOOT: Final = "paraminspect help TOPIC prints a page, paraminspect COMMAND --help the options."
+_FOOT: Final = (
+    "paraminspect help TOPIC prints a page, paraminspect help WORD what a word on the\n"
+    "screen means, paraminspect COMMAND --help the options."
+)
+_MORE: Final = {
+    "What there is": "modules",
+    "Initialisation": "init",
+    "Gradient": "gradients",
+    "Signal": "signal",
+    "Theory": "signal",
+    "Sharing": "sharing",
+}
+"""The page that goes on about what a section of the words is about."""
+_WIDTH: Final = 80
 
 
 def _topics(context: typer.Context, incomplete: str) -> list[str]:
+    from paraminspect.cli.words import glossary
+
     root: Any = context.parent
-    commands = root.command.commands if root else ()
-    return [name for name in dict.fromkeys([*TOPICS, *commands]) if name.startswith(incomplete)]
+    known = [*TOPICS, *(root.command.commands if root else ())]
+    words = glossary(_page("words")) if incomplete else ()
+    return [name for name in dict.fromkeys([*known, *words]) if name.startswith(incomplete)]
 
 
 def help(
     context: typer.Context,
     topic: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            metavar="TOPIC", help=f"One of {', '.join(TOPICS)}; or another command.", autocompletion=_topics
+            metavar="TOPIC",
+            help=f"One of {', '.join(TOPICS)}; another command; or a word that one of them printed.",
+            autocompletion=_topics,
         ),
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Print a page of the manual, or without TOPIC what pages there are."""
-    if topic is None:
+    """Print a page of the manual, or what a word means; without TOPIC what pages there are."""
+    wanted = " ".join(topic or ())
+    root: Any = context.parent
+    if not wanted:
         output.emit([*_contents(), f"\n{_FOOT}\n"])
-    elif topic in TOPICS:
-        output.emit(_plain(_page(topic)))
+    elif wanted in TOPICS:
+        output.emit(_plain(_page(wanted)))
+    elif wanted in root.command.commands:
+        output.emit([_options_of(wanted, root)])
     else:
-        output.emit([_options_of(topic, context)])
+        output.emit([_meaning_of(wanted, [*TOPICS, *root.command.commands])])
     return DONE
 
 
-def _options_of(command: str, context: typer.Context) -> str:
-    """Return what ``paraminspect COMMAND --help`` prints; raises UserError for a text that names no command."""
+def _options_of(command: str, root: Any) -> str:
+    """Return what ``paraminspect COMMAND --help`` prints."""
+    found = root.command.commands[command]
+    return f"{found.make_context(command, [], root, resilient_parsing=True).get_help()}\n"
+
+
+def _meaning_of(word: str, others: list[str]) -> str:
+    """Return what the page of words says of one, and where there is more; raises UserError for one it does not have."""
+    from paraminspect.cli.words import glossary, meaning_of
     from paraminspect.sources.locate import builtin_names
 
-    root: Any = context.parent
-    commands = root.command.commands
-    if command not in commands:
-        hint = did_you_mean(command, [*TOPICS, *commands]) or f"known: {', '.join(TOPICS)}, and every command"
-        if command in builtin_names():
-            hint = f"a built-in spec: paraminspect show {command}"
-        raise UserError(f"no help on {command!r}", where="TOPIC", hint=hint, code="no-such-topic")
-    found = commands[command]
-    return f"{found.make_context(command, [], root, resilient_parsing=True).get_help()}\n"
+    page = _page("words")
+    found = meaning_of(word, page)
+    if found is None:
+        hint = did_you_mean(word, [*others, *glossary(page)]) or f"known: {', '.join(TOPICS)}, and every command"
+        if word in builtin_names():
+            hint = f"a built-in spec: paraminspect show {word}"
+        raise UserError(f"no help on {word!r}", where="TOPIC", hint=hint, code="no-such-topic")
+    lines = textwrap.wrap(f"{', '.join(found.spellings)}: {found.text}", _WIDTH, subsequent_indent=_INDENT)
+    more = _MORE.get(found.section, "words")
+    return "\n".join([*lines, f"{_INDENT}more: paraminspect help {more}\n"])
 
 
 def _page(topic: str) -> str:
@@ -82,5 +113,5 @@ def _plain(page: str) -> Iterator[str]:
         if line.startswith("```"):
             fenced = not fenced
         else:
-            shown = f"{_INDENT}{line}" if fenced else line.removeprefix("# ")
+            shown = f"{_INDENT}{line}" if fenced else line.removeprefix("## ").removeprefix("# ")
             yield f"{shown.rstrip()}\n"

@@ -50,6 +50,12 @@ Plot = Annotated[
         "--plot", metavar="FILE", help="Draw the signal through depth: .png or .svg.", rich_help_panel="Output"
     ),
 ]
+Theory = Annotated[
+    bool,
+    typer.Option(
+        "--theory", help="Add what mean-field theory says: help signal explains it.", rich_help_panel="Output"
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -91,6 +91,7 @@ def finish(
     histograms: bool = False,
     buffers: bool = False,
     whole_repr: bool = False,
+    theory: bool = False,
 ) -> int:
     """Print the report in the form asked for, then what went wrong; return the exit code."""
     from paraminspect.render import render
@@ -105,6 +106,7 @@ def finish(
         fold=not rows.no_fold,
         buffers=buffers or bool(rows.params or rows.top),
         whole_repr=whole_repr,
+        theory=theory,
     )
     output.emit(render(report, chosen.value, view))
     if not notes.quiet:

@@ -96,10 +96,10 @@ def _columns(report: Report, found: Comparison, view: View) -> list[Column[Trial
         Column("depth", lambda trial: "" if trial.depth is None else f"{trial.depth:,}", "right", 1),
         *_course("forward", forward_steps, found, view, 2),
         *_course("backward", backward_steps, found, view, 4),
-        _figure("q last", lambda trial: trial.q_last, 8),
+        *([_figure("q last", lambda trial: trial.q_last, 8)] if view.theory else ()),
         _figure("first/last", lambda trial: trial.gradient_ratio, 7, "gradient"),
         _share("found", lambda trial: trial.dead, 6, "dead"),
-        _share("theory", lambda trial: trial.expected_dead, 6, "dead"),
+        _share("expected", lambda trial: trial.expected_dead, 6, "dead"),
         _share("saturated", lambda trial: trial.saturated, 9),
         _figure("at init", lambda trial: trial.loss, 5, loss),
         _figure("ln C", lambda trial: trial.expected_loss, 5, loss),
@@ -132,7 +132,7 @@ def _course(
 
     return [
         Column("factor", lambda trial: figure(course(trial, about).factor, _DIGITS), "right", 1, about),
-        Column("theory", lambda trial: _rounded(course(trial, about).expected), "right", 3, about),
+        Column("expected", lambda trial: _rounded(course(trial, about).expected), "right", 3, about),
         Column(
             "verdict",
             lambda trial: word(judgement(trial, about)),
@@ -223,6 +223,6 @@ def _slopes_one_by_one(slopes: Sequence[Slope]) -> Table[Slope]:
         Column("of ln rms", lambda slope: word(slope.figure)),
         Column("slope", lambda slope: _rounded(slope.slope), "right", tone=_off),
         Column("tolerance", lambda slope: _rounded(slope.tolerance), "right"),
-        Column("theory", lambda slope: _rounded(slope.expected), "right"),
+        Column("expected", lambda slope: _rounded(slope.expected), "right"),
     ]
     return Table(columns, slopes, field=".comparison.slopes")

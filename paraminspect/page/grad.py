@@ -186,4 +186,4 @@ def _summary(report: Report, uses: UsesByParameter, view: View) -> Iterator[Line
         yield from forgotten(report)
     yield from left_alone(report)
     if report.signal:
-        yield from signal_lines(report.signal)
+        yield from signal_lines(report.signal, view.theory)

@@ -183,7 +183,10 @@ def _without_gradient(names: Sequence[str], everything: bool, report: Report) ->
 
 
 def _unused(names: Sequence[str], everything: bool, report: Report) -> Found:
+    mode = report.environment.mode
     text = f"{_without_gradient(names, everything, report)}: the forward never reads it"
+    if mode in ("eval", "mixed"):
+        return Found("note", "unused", f"{text} in {mode} mode", "--train, where that is meant for training alone")
     hint = "use it in forward, give the input that it is for, or leave it out of the model"
     return Found("warning", "unused", text, hint)
 

@@ -86,17 +86,21 @@ def _steadier(report: Report) -> str:
 
 
 def units(report: Report) -> Iterator[Found]:
-    """Yield layers whose units are off, flat, or copies of one another."""
+    """Yield layers whose units are copies of one another; of those that every path runs through, off or flat ones.
+
+    The gates of a side path (squeeze and excitation) are often all off or all flat at first, and learn.
+    """
     layers = report.signal.layers if report.signal else ()
     same = [layer for layer in layers if layer.symmetric]
     if same:
         count = sum(layer.symmetric or 0 for layer in same)
         text = f"{plural(count, 'unit')} in {names_of([one.module for one in same])} have the weights of another unit"
         yield Found("error", "symmetric", f"{text}, and will learn the same", "initialise the weights at random")
-    dead = [layer for layer in layers if (layer.dead or 0) >= _MOST]
+    deep = [layer for layer in layers if layer.depth is not None]
+    dead = [layer for layer in deep if (layer.dead or 0) >= _MOST]
     if dead:
         yield Found("warning", "dead", _layers("units are 0 for every sample", dead, dead[0].dead), _ALIVE)
-    flat = [layer for layer in layers if (layer.saturated or 0) >= _MOST]
+    flat = [layer for layer in deep if (layer.saturated or 0) >= _MOST]
     if flat:
         what = "activations lie where the slope is next to 0"
         yield Found("warning", "saturated", _layers(what, flat, flat[0].saturated), _SMALLER)

@@ -25,20 +25,20 @@ def conditions(signal: Signal) -> str:
     """Say what went through the layers, forward and backward, and how often."""
     rms = "" if signal.input_rms is None else f" of rms {digits(signal.input_rms)}"
     samples = "the input" if signal.samples is None else plural(signal.samples, "sample")
-    return f"forward: {samples}{rms}; backward: a random cotangent of norm 1; {plural(signal.seeds, 'seed')}"
+    return f"forward: {samples}{rms}; backward: a random output gradient of norm 1; {plural(signal.seeds, 'seed')}"
 
 
-def signal_lines(signal: Signal) -> Iterator[Line]:
-    """Yield the verdicts, forward and backward, and what stands out in the layers."""
+def signal_lines(signal: Signal, theory: bool = True) -> Iterator[Line]:
+    """Yield the verdicts, forward and backward, and what stands out in the layers; with `theory` what that says."""
     yield "forward", _course(signal.forward, signal, backward=False)
     yield "backward", _course(signal.backward, signal, backward=True)
-    yield from _regime(signal)
+    yield from _regime(signal) if theory else ()
     yield from _shares(signal)
     yield from _samples(signal.layers, signal.samples)
     yield from _symmetric(signal.layers)
     yield from _nonfinite(signal.layers)
     yield from _strays(signal.layers)
-    yield from _notes(signal)
+    yield from _notes(signal, theory)
 
 
 # --- the verdicts ------------------------------------------------------------------------------------------
@@ -198,9 +198,11 @@ def _strays(layers: Sequence[SignalLayer]) -> Iterator[Line]:
         yield "off", f"factors that chance does not explain: {some_of(found, _MOST, '; ')}"
 
 
-def _notes(signal: Signal) -> Iterator[Line]:
+def _notes(signal: Signal, theory: bool) -> Iterator[Line]:
+    """Yield what could not be followed; with `theory` also where that does not reach, and what it then goes by."""
     for note in signal.notes:
-        yield "note", code(note)
+        if theory or "theory" not in note:
+            yield "note", code(note)
     layers: dict[str, list[str]] = {}
     for layer in signal.layers:
         if layer.note:

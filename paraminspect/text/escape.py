@@ -149,7 +149,8 @@ class View:
     numbers of small tensors. `decoration` allows rules and pictures. `fold` lets a table print repeated blocks once;
     `depth` sums up what lies deeper than so many components of a name, None shows every tensor. `histograms` asks for
     those of every layer. `buffers` asks for every buffer and not one line a kind of them, `whole_repr` for the repr of
-    the module however long. `on_paper` is a page that is not made of lines of fixed width, and has no stderr beside it.
+    the module however long, `theory` for what theory says in its own words. `on_paper` is a page that is not made of
+    lines of fixed width, and has no stderr beside it.
     """
 
     width: int | None = None
@@ -163,6 +164,7 @@ class View:
     on_paper: bool = False
     buffers: bool = False
     whole_repr: bool = False
+    theory: bool = False
 
     def text(self, text: str) -> str:
         """Return a text from an input on one line, harmless, in characters the output has; cut only on a terminal."""

@@ -153,8 +153,10 @@ signal     does it survive its way through the layers?
 sharing    who is one object with whom, and what that does
 python     the same from Python
 scripts    formats, exit codes, the JSON report
+words      what the words on the screen mean
 
-paraminspect help TOPIC prints a page, paraminspect COMMAND --help the options.
+paraminspect help TOPIC prints a page, paraminspect help WORD what a word on the
+screen means, paraminspect COMMAND --help the options.
 """
 
 
@@ -164,6 +166,13 @@ def test_the_pages_of_the_manual(run: Run) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "error: TOPIC: no help on 'shraing'\n  did you mean 'sharing'?\n"
     assert "known: spec, modules, " in run("help", "xyz").err
+
+
+def test_a_word_is_explained_in_any_spelling(run: Run) -> None:
+    said = "vanishing: it shrinks from layer to layer until little is left\n  more: paraminspect help signal\n"
+    assert run("help", "Vanishing:") == Ran(0, said, "")
+    assert run("help", "fan", "in") == run("help", "fan_in")
+    assert run("help", "vanishng").err == "error: TOPIC: no help on 'vanishng'\n  did you mean 'vanishing'?\n"
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in TOPICS])
@@ -306,7 +315,7 @@ COMPLETED = {
     "init --lo": [],
     "schema ": ["spec", "report"],
     "help si": ["signal"],
-    "help sh": ["sharing", "show", "share"],
+    "help sh": ["sharing", "show", "share", "shape", "shared"],
     "theory ge": ["gelu"],
     "show cnn --params co": ["conv1.weight", "conv2.weight"],
     "grad --params 2": ["2.weight", "2.bias"],
@@ -315,6 +324,7 @@ COMPLETED = {
     "show model.py:": ["model.py:Net", "model.py:Data", "model.py:make"],
     "grad ./model.py:N": ["./model.py:Net"],
     "show no.py:N": [],
+    "help van": ["vanishing"],
     "--show-completion ": ["bash", "zsh", "fish", "powershell"],
 }
 

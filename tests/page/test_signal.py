@@ -198,9 +198,12 @@ def test_a_factor_strays_by_its_logarithm(
 @pytest.mark.parametrize(
     ("signal", "text"),
     [
-        (Signal(5, 64, 0.5773), "forward: 64 samples of rms 0.577; backward: a random cotangent of norm 1; 5 seeds"),
-        (Signal(1, 1, 0.0), "forward: 1 sample of rms 0; backward: a random cotangent of norm 1; 1 seed"),
-        (Signal(1), "forward: the input; backward: a random cotangent of norm 1; 1 seed"),
+        (
+            Signal(5, 64, 0.5773),
+            "forward: 64 samples of rms 0.577; backward: a random output gradient of norm 1; 5 seeds",
+        ),
+        (Signal(1, 1, 0.0), "forward: 1 sample of rms 0; backward: a random output gradient of norm 1; 1 seed"),
+        (Signal(1), "forward: the input; backward: a random output gradient of norm 1; 1 seed"),
     ],
 )
 def test_the_conditions_say_what_went_through(signal: Signal, text: str) -> None:

@@ -160,7 +160,7 @@ def _groups(columns: Sequence[Column[Row]], widths: list[int], view: View) -> st
     for group, members in groupby(zip(columns, widths, strict=True), key=lambda pair: pair[0].group):
         pairs = list(members)
         span = sum(width for _, width in pairs) + GAP * (len(pairs) - 1)
-        if group and len(pairs) > 1 and view.decoration:
+        if group and len(pairs) > 1 and view.decoration and len(group) + 2 <= span:
             parts.append(f" {group} ".center(span, view.glyphs.rule))
         elif len(pairs) > 1:
             parts.append(group.center(span))
