@@ -33,7 +33,7 @@ class Depth:
     panel: ClassVar[str] = "Signal"
 
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="K", help="Follow the signal from K seeds on end, and take the mean.")
+        int, typer.Option("--seeds", metavar="K", help="Run from K seeds on end: the signal's mean, statuses of all.")
     ] = 1
     histograms: Annotated[bool, typer.Option("--histograms", help="Show how each layer's values are spread.")] = False
     plot: Plot = None

@@ -19,15 +19,14 @@ from paraminspect.experiments.measured import (
     with_new_tensors,
 )
 from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.experiments.status_over_seeds import BUILT, Gradients, gradients_of, with_statuses
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.phases import enter
-from paraminspect.isolation.torch_state import around, draw_batch
+from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.page.headline import with_headline
-from paraminspect.report import Layer, LayerExpected, Report, Signal, Verdict
-
-BUILT = "the model is built already: only the input, and what a rule draws, differ from seed to seed"
+from paraminspect.report import Failure, Layer, LayerExpected, Report, Signal, Verdict
 
 
 def grad(
@@ -49,7 +48,7 @@ def grad(
         report, traces = _first(seen, request, rules, histograms)
     if traces:
         advance()
-        report = _over_seeds(report, traces, subject, rules, rebuild, seeds, advance)
+        report = _over_seeds(report, traces, subject, rules, rebuild, seeds, request.layer, advance)
     return with_headline(report)
 
 
@@ -80,10 +79,12 @@ def _over_seeds(
     rules: tuple[BoundRule, ...],
     rebuild: Callable[[int], Subject],
     seeds: int,
+    layer: str | None,
     advance: Callable[[], None],
 ) -> Report:
     """Follow the signal of the later seeds as well; the report has the figures of all of them."""
     notes = []
+    later_ones: list[Gradients] = []
     for later in range(1, seeds):
         with looking_at(rebuild(later)) as built:
             other = built.settled()
@@ -92,8 +93,13 @@ def _over_seeds(
                 notes = [BUILT]
             applied, batch = initialise(other, rules)
             batch = batch or draw_batch(other.make_input)
+            rewind = torch_generators()
+            gradients = gradients_of(other, batch, layer)
+            later_ones += [] if isinstance(gradients, Failure) else [gradients]
+            rewind()
             traces.append(_followed(other, take_inventory(other.module), batch, applied))
         advance()
+    report = with_statuses(report, later_ones)
     signal = signal_over_seeds(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
     layers = _with_expectations(report.layers, traces[0])

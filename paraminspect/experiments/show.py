@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.experiments.status_over_seeds import with_later_seeds
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
 from paraminspect.page.headline import with_headline
 from paraminspect.report import Report
 
 
-def show(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
+def show(
+    subject: Subject,
+    request: Request,
+    rules: tuple[BoundRule, ...] = (),
+    rebuild: Callable[[int], Subject] | None = None,
+    seeds: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> Report:
     """Apply the rules, measure, run the passes; afterwards the module is as it was, save for the rules.
 
-    Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
+    With several `seeds` the statuses of gradients are of all of them, see `status_over_seeds`; `rebuild` makes the
+    subject of a seed that is so much later. Raises UserError for whatever the user can put right; a forward that fails
+    is part of the Report.
     """
     with looking_at(subject) as seen:
-        return _shown(seen, request, rules)
+        report = _shown(seen, request, rules)
+    if rebuild is not None and seeds > 1:
+        advance()
+        report = with_later_seeds(report, subject, rules, request.layer, rebuild, seeds, advance)
+    return with_headline(report)
 
 
 def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:  # none of the module's code runs but its repr
-        return with_headline(report_of(apply_and_measure(subject, scope, rules, request), request))
+        return report_of(apply_and_measure(subject, scope, rules, request), request)
     subject = subject.settled()
     with guarded(inventory) as mode:
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         passes = run_from(start, measured, request, mode)
-        return with_headline(report_of(with_new_tensors(measured, passes, request), request, start, passes))
+        return report_of(with_new_tensors(measured, passes, request), request, start, passes)

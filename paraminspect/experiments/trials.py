@@ -16,10 +16,10 @@ from paraminspect.analysis.signal import Trace, follow, signal_over_seeds
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of
 from paraminspect.experiments.contenders import Contender, Size
-from paraminspect.experiments.grad import BUILT
 from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import guarded, moments_of
 from paraminspect.experiments.ranking import trial_of
+from paraminspect.experiments.status_over_seeds import BUILT
 from paraminspect.init.apply import accounts, apply_rules
 from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.fill_record import FillRecord

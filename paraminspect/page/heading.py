@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from paraminspect.page.headline import COMMANDS, headline
 from paraminspect.page.parts import Entries, Page, Part
-from paraminspect.report import Forward, Report, TensorInfo
+from paraminspect.report import Environment, Forward, Report, TensorInfo
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural, size
 
@@ -63,7 +63,7 @@ def totals(report: Report, view: View) -> str:
 def experiment(report: Report, view: View) -> list[str]:
     """Say in a few parts what was run: seed, input, loss, device, version."""
     environment = report.environment
-    parts = [f"seed {environment.seed}" if environment.seed is not None else ""]
+    parts = [_seeds(environment)]
     if report.forward:
         parts += _forward(report.forward)
     elif report.command != "init":
@@ -73,6 +73,13 @@ def experiment(report: Report, view: View) -> list[str]:
     parts.append(f"torch {word(environment.torch)}" if environment.torch else "")
     parts.append(f"paraminspect {word(environment.paraminspect)}" if view.on_paper else "")
     return list(filter(None, parts))
+
+
+def _seeds(environment: Environment) -> str:
+    first, count = environment.seed, environment.seeds or 1
+    if first is None:
+        return ""
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
 
 
 def _mode(report: Report) -> str:

@@ -123,7 +123,8 @@ class Environment:
 
     `mode` is ``train`` or ``eval`` where all modules are in it, else ``mixed``; `modules_training` and `modules_eval`
     count them. `mode_origin` is the option that set it, ``as given`` where none did. `weights` is the file whose
-    tensors were loaded into the model before anything else.
+    tensors were loaded into the model before anything else. `seeds` is how many followed each other, from `seed` on,
+    where there were several.
     """
 
     paraminspect: str
@@ -137,6 +138,7 @@ class Environment:
     modules_training: int | None = None
     modules_eval: int | None = None
     weights: str | None = None
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ class Gradient:
     tensor holds no numbers). `cause` is why a parameter that was read is not reached, where that was found.
     `reason` is why a ``zero`` is none to worry about: ``behind a zero weight``, for every path to the loss multiplies
     by a weight that is 0 so far and gets a gradient itself.
+
+    `seeds` is null unless there were several: then it counts them by their status, ``{"ok": 2, "unused": 3}``. `status`
+    is ``ok`` if it is in any of them and ``nonfinite`` in none; the figures are of the first seed that has it.
     """
 
     status: str
@@ -68,6 +71,7 @@ class Gradient:
     cause: Cause | None = None
     rounding: float | None = None
     reason: str | None = None
+    seeds: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
@@ -20,6 +22,9 @@ _BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "QInt32": 4, "Half": 2, 
 _BYTES |= {"ComplexDouble": 16, "ComplexFloat": 8}
 _DAMAGED = "fetch or save it again"
 _STATE_DICT = "save tensors alone: torch.save(model.state_dict(), FILE)"
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, RuntimeError, ValueError)
+"""What zipfile raises for a damaged archive."""
+
 _LEGACY_PICKLES = 5  # a magic number, a version, sizes of types, the objects, the keys of their memory
 
 
@@ -43,7 +48,7 @@ def read_zip(path: str) -> Any:
                 walk_pickle(stream, facts)
     except BadPickle as error:
         raise refusal(path, f"the pickle in it {error}", _DAMAGED) from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+    except _BAD_ARCHIVE:
         raise refusal(
             path, "is cut short or damaged: it begins as a zip archive and does not end as one", _DAMAGED
         ) from None
