@@ -43,7 +43,8 @@ def with_later_seeds(
     failures: list[Failure] = []
     notes: list[str] = []
     for later in range(1, seeds):
-        with looking_at(rebuild(later)) as other:
+        with looking_at(rebuild(later)) as seen:
+            other = seen.settled()
             notes = [BUILT] if other.module is subject.module else []
             assert other.make_input is not None
             _, batch = initialise(other, rules)
