@@ -14,12 +14,14 @@ from paraminspect.analysis.layers.module_tree import TreeNode, module_tree, modu
 from paraminspect.analysis.passes.forward_backward import ForwardBackward
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.assembly import errors_of, forward_of, report_of
+from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, Start, apply_and_measure, guarded, start_of, with_new_tensors
 from paraminspect.experiments.selection import Request, matches, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.subject import Subject
+from paraminspect.modules.walk import without_prefix
 from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, Totals, TreeLayer, Uncounted
 from paraminspect.text.escape import some_names
 
@@ -31,6 +33,11 @@ def summary(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = (
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
+    with looking_at(subject) as seen:
+        return _summed_up(seen, request, rules)
+
+
+def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:
@@ -85,7 +92,8 @@ def _selected(report: Report, nodes: Sequence[TreeNode], request: Request) -> Re
     if not request.modules:
         return report
     names = {node.path: [node.path, *node.aliases, *_parameter_names(node)] for node in nodes}
-    chosen = {path for path, known in names.items() if matches(known, request.modules)}
+    globs = [spelling for glob in request.modules for spelling in (glob, without_prefix(glob))]
+    chosen = {path for path, known in names.items() if matches(known, globs)}
     if not chosen:
         known = [node.path for node in nodes if node.path]
         hint = did_you_mean(request.modules[0], known) or f"modules: {some_names(known)}"

@@ -12,6 +12,7 @@ from paraminspect.errors import UserError
 from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
+from paraminspect.experiments.summary import summary
 from paraminspect.modules.subject import Batch, Given, Subject
 from paraminspect.modules.wrapping import wrapping
 from paraminspect.report import Source
@@ -76,6 +77,13 @@ def test_names_are_those_of_the_model_in_its_wrappers() -> None:
         for glob in ("layers.1.*", f"{prefix}layers.1.*"):
             shown = show(subject_of(module), Request("show", (glob,))).parameters
             assert [row.name for row in shown] == ["layers.1.weight", "layers.1.bias"]
+        trees = []
+        for one in (module, Net()):
+            torch.manual_seed(1)  # the same layers are left out
+            trees.append(summary(subject_of(one, training=False), Request("summary")))
+        tree, plain = trees
+        assert (tree.layers, tree.totals) == (plain.layers, plain.totals)
+        assert tree.environment.mode == "eval"
         inside = [show(subject_of(module), Request("show", layer=f"{typed}norm")) for typed in ("", prefix)]
         assert [row.name for row in inside[0].parameters] == [row.name for row in inside[1].parameters]
         assert inside[0].parameters[0].name == "weight"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import dropwhile
 
 from torch import nn
 
@@ -40,10 +41,13 @@ def modules_of(inventory: Inventory) -> Walk:
 
 
 def module_tree(inventory: Inventory) -> tuple[TreeNode, ...]:
-    """Return every module once, a parent before its children: one that nothing registers below the one it hangs on."""
+    """Return every module once, a parent before its children: one that nothing registers below the one it hangs on.
+
+    The root is what is at ``""``: wrappers whose prefix is left out of names stand before it, and in no tree.
+    """
     nodes: dict[int, TreeNode] = {}
     by_path: dict[str, TreeNode] = {}
-    for path, module in inventory.modules.items():
+    for path, module in dropwhile(lambda item: item[0], inventory.modules.items()):
         node = nodes.get(id(module))
         if node is None:
             above = _parent(path, by_path)
