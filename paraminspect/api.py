@@ -13,6 +13,7 @@ from torch import nn
 
 from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.experiments.memory_of_step import training_with
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.experiments.summary import summary as layer_tree
@@ -107,16 +108,21 @@ def summary(
     layer: str | None = None,
     forward: bool = True,
     backward: bool = True,
+    optimizer: str = "adamw",
+    master_weights: bool = False,
 ) -> Inspection:
     """Summarise the modules of a model: what each holds, takes, returns and computes, as the command ``summary``.
 
     One forward is run and, unless `backward` is False, one backward. `modules` are globs, which rows: they match the
-    name of a module or that of a parameter it holds. The other arguments are those of `inspect`. `layers` of the
+    name of a module or that of a parameter it holds. `optimizer` is ``sgd``, ``momentum``, ``adam``, ``adamw``,
+    ``adafactor`` or ``muon``: what its state takes is part of `memory`, and with `master_weights` float32 copies of
+    the weights of less precision. The other arguments are those of `inspect`. `layers` of the
     Report has a `TreeLayer` for every module, `totals` the sums; own figures (``own_parameters``) add up to them.
 
     The model is afterwards as it was. A forward that raises does not raise here: the Report says so in `errors`, and
     still has what ran up to there. Raises UserError for an argument that is wrong.
     """
+    training = training_with(optimizer, master_weights)
     subject = _subject("summary", model, inputs, loss, seed, forward)
     request = Request(
         "summary",
@@ -128,7 +134,7 @@ def summary(
         modules=(modules,) if isinstance(modules, str) else tuple(modules),
     )
     with collector_at_rest():
-        return Inspection(**vars(layer_tree(subject, request)))
+        return Inspection(**vars(layer_tree(subject, request, training=training)))
 
 
 def _subject(

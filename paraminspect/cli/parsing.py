@@ -16,7 +16,19 @@ from typer.core import TyperCommand, TyperGroup
 
 from paraminspect.errors import did_you_mean
 
-PANELS = ("Arguments", "Model", "Options", "Change", "Trials", "Input", "Rows", "Initialisation", "Signal", "Output")
+PANELS = (
+    "Arguments",
+    "Model",
+    "Options",
+    "Change",
+    "Trials",
+    "Input",
+    "Memory",
+    "Rows",
+    "Initialisation",
+    "Signal",
+    "Output",
+)
 """The groups of options, in the order of the help; each option says where it is declared to which it belongs."""
 
 _INSTALLERS = ("install_completion", "show_completion")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from paraminspect.cli import session
 from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source
 from paraminspect.errors import UserError
+from paraminspect.text.byte_size import parse_bytes
+
+NONE_FITS = 1
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,53 @@ class Modules:
             raise UserError(f"at least 0 is needed, got {self.depth}", where="--depth", hint=hint, code="bad-option")
 
 
+class Optimizer(StrEnum):
+    """The optimizers whose memory is known."""
+
+    sgd = "sgd"
+    momentum = "momentum"
+    adam = "adam"
+    adamw = "adamw"
+    adafactor = "adafactor"
+    muon = "muon"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training step is made with, and what it has to fit into."""
+
+    panel: ClassVar[str] = "Memory"
+    optimizer: Annotated[
+        Optimizer,
+        typer.Option("--optimizer", metavar="NAME", help="sgd, momentum, adam, adamw, adafactor or muon."),
+    ] = Optimizer.adamw
+    master_weights: Annotated[
+        bool, typer.Option("--master-weights", help="It works on float32 copies of weights of less precision.")
+    ] = False
+    fits: Annotated[
+        str | None,
+        typer.Option("--fits", metavar="SIZE", help="The largest batch whose step fits: 80GiB, 24GB, 16e9."),
+    ] = None
+
+    @property
+    def limit(self) -> int | None:
+        """Return the bytes that a step has to fit into. Raises UserError for what is no size."""
+        if self.fits is None:
+            return None
+        found = parse_bytes(self.fits)
+        if found is None:
+            hint = "for example: --fits 80GiB, --fits 24GB or --fits 16e9"
+            raise UserError(f"{self.fits!r} is no size in bytes", where="--fits", hint=hint, code="bad-option")
+        return found
+
+
 def summary(
     source: Source,
     call: Call,
     shown: Modules,
     setting: Setting,
     passes: Passes,
+    step: Step,
     printing: Output,
     notes: Notes,
     no_forward: NoForward = False,
@@ -54,12 +99,32 @@ def summary(
     ] = False,
 ) -> int:
     """Show the tree of layers: shapes, parameters, multiply-adds, and what one forward and backward take."""
-    backward = not (no_forward or no_backward)
+    backward, limit = not (no_forward or no_backward), step.limit
+    if limit is not None:
+        setting = _on_meta(setting, no_forward)
     setup = session.prepare(source, call, Rules(), setting, notes, passes, backward)
     subject = setup.subject()
+    from paraminspect.experiments.memory_of_step import Training
     from paraminspect.experiments.summary import summary as experiment
 
     rows = Rows(layer=shown.layer, depth=shown.depth or None, no_fold=shown.no_fold)
     asked = {"forward": not no_forward, "backward": not no_backward, "statistics": False, "sharing": False}
     request = session.request("summary", rows, modules=tuple(shown.modules or ()), **asked)
-    return session.finish(experiment(subject, request, setup.rules), rows, printing, notes)
+    training = Training(step.optimizer.value, step.master_weights)
+    if limit is None:
+        return session.finish(experiment(subject, request, setup.rules, training), rows, printing, notes)
+    from paraminspect.experiments.fits import summary_that_fits
+
+    report = summary_that_fits(subject, request, setup.rules, training, limit)
+    code = session.finish(report, rows, printing, notes)
+    return code if report.fits is None or report.fits.batch else NONE_FITS
+
+
+def _on_meta(setting: Setting, no_forward: bool) -> Setting:
+    """Have the model built on the meta device, where any batch has room. Raises UserError for what goes not with it."""
+    if no_forward:
+        raise UserError("needs a forward", where="--fits", hint="leave --no-forward out", code="bad-option")
+    if setting.device not in (None, "meta"):
+        hint = "leave --device out: sizes are the same everywhere, and take no memory there"
+        raise UserError("is looked for on the meta device", where="--fits", hint=hint, code="bad-option")
+    return replace(setting, device="meta")

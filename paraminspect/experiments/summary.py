@@ -16,28 +16,31 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.assembly import errors_of, forward_of, report_of
 from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, Start, apply_and_measure, guarded, start_of, with_new_tensors
+from paraminspect.experiments.memory_of_step import Training, memory_of_step, tensors_there
 from paraminspect.experiments.selection import Request, matches, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.subject import Subject
 from paraminspect.modules.walk import without_prefix
-from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, Totals, TreeLayer, Uncounted
+from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, StepMemory, Totals, TreeLayer, Uncounted
 from paraminspect.text.escape import some_names
 
-_NOTHING, _NO_GRADIENT, _NOT_CALLED = LayerOut(), LayerGrad(), ModuleCalls()
+_NOTHING, _NO_GRADIENT, _NOT_CALLED, _TRAINING = LayerOut(), LayerGrad(), ModuleCalls(), Training()
 
 
-def summary(subject: Subject, request: Request, rules: tuple[BoundRule, ...] = ()) -> Report:
+def summary(
+    subject: Subject, request: Request, rules: tuple[BoundRule, ...] = (), training: Training = _TRAINING
+) -> Report:
     """Apply the rules, run the passes and return the tree; afterwards the module is as it was, save for the rules.
 
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
     with looking_at(subject) as seen:
-        return _summed_up(seen, request, rules)
+        return _summed_up(seen, request, rules, training)
 
 
-def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:
+def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...], training: Training) -> Report:
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:
@@ -47,7 +50,12 @@ def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...])
         measured = apply_and_measure(subject, scope, rules, request)
         start = start_of(measured)
         run = _run(start, measured, request, mode)
-        return _report(with_new_tensors(measured, None, request), request, start, run)
+        measured = with_new_tensors(measured, None, request)
+        report = _report(measured, request, start, run)
+        if start is None or run is None:
+            return report
+        memory = memory_of_step(run, measured, start.batch, training, lambda: around(subject.foreign, mode))
+        return _with_memory(report, memory)
 
 
 def _run(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> LayerRun | None:
@@ -59,9 +67,17 @@ def _run(start: Start | None, measured: Measured, request: Request, mode: CopyOn
         modules_of(measured.scope.whole),
         start.batch,
         subject.loss,
+        tensors_there(measured, start.batch),
         backward=request.backward,
         contain=lambda: around(subject.foreign, mode),
     )
+
+
+def _with_memory(report: Report, memory: StepMemory | None) -> Report:
+    if memory is None:
+        return report
+    step = memory.step.total if memory.step else None
+    return replace(report, memory=memory, totals=replace(report.totals, step_bytes=step))
 
 
 def _report(measured: Measured, request: Request, start: Start | None, run: LayerRun | None) -> Report:

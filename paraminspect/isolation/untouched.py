@@ -263,10 +263,11 @@ class CopyOnWrite(TorchFunctionMode):
     def _copy(self, tensor: Tensor) -> None:
         """Copy everything that lies in the storage of `tensor`, the first time it is written to."""
         key = storage_of(tensor)
-        if key is None:
+        if key is None or key not in self._by_storage:
             return
-        with torch._C.DisableTorchFunction(), torch.no_grad():
-            for held in self._by_storage.pop(key, ()):
+        # A mode that counts what the forward allocates has no business with this copy.
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+            for held in self._by_storage.pop(key):
                 self.copies.append((held, held.data, held.detach().clone()))
 
     def changed(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,6 +9,7 @@ from paraminspect.page.braces import pattern
 from paraminspect.page.columns import percent_of
 from paraminspect.page.heading import page_of
 from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of
+from paraminspect.page.memory_lines import fits_lines, memory_lines
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Table
 from paraminspect.page.remarks import forgotten
 from paraminspect.report import LayerTensor, Report, TreeLayer
@@ -22,7 +23,9 @@ _PREFIXES = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "
 
 
 def summary(report: Report, view: View) -> Page:
-    """Return the tree, then what there is to say of the whole."""
+    """Return the tree, then what there is to say of the whole; of a batch that was looked for, what it takes."""
+    if report.fits is not None:
+        return page_of(report, view, [Entries([*fits_lines(report.fits), *memory_lines(report.memory)])])
     rows = placed_rows(report, view)
     table = Table(
         _columns(report, rows, view),
@@ -179,6 +182,7 @@ def _lines(report: Report) -> Iterator[Line]:
     for one in report.uncounted:
         modules = _names(one.modules)
         yield "uncounted", f"{plural(one.calls, 'call')} of {code(one.op)} in {modules}: there is no formula for it"
+    yield from memory_lines(report.memory)
     yield from _modules(report)
     if totals.buffers:
         yield "buffers", f"{plural(totals.buffers, 'element')}, {size(totals.buffer_bytes)}"

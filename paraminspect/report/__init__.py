@@ -39,6 +39,7 @@ from paraminspect.report.layer_tree import (
     TreeLayer as TreeLayer,
     Uncounted as Uncounted,
 )
+from paraminspect.report.step_memory import Fits as Fits, MemoryPeak as MemoryPeak, StepMemory as StepMemory
 from paraminspect.report.tensors import (
     Cause as Cause,
     Gradient as Gradient,

@@ -10,6 +10,7 @@ from paraminspect.report.comparison import Comparison
 from paraminspect.report.first_line import Headline
 from paraminspect.report.layer_signal import Layer, Signal
 from paraminspect.report.layer_tree import TreeLayer, Uncounted
+from paraminspect.report.step_memory import Fits, StepMemory
 from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
 
 SCHEMA = "paraminspect.report"
@@ -176,6 +177,8 @@ class Report:
     comparison: Comparison | None = None
     initialisation: Initialisation | None = None
     uncounted: tuple[Uncounted, ...] = ()
+    memory: StepMemory | None = None
+    fits: Fits | None = None
     headline: Headline | None = None
     attempts: tuple[Attempt, ...] = ()
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
+from torch.utils.checkpoint import _StopRecomputationError
 
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.issued_warnings import attributed
@@ -87,6 +88,8 @@ class Running:
         if running is None:
             return
         error = sys.exc_info()[1] if output is None else None
+        if isinstance(error, _StopRecomputationError):  # a checkpoint has recomputed enough; its frames hold tensors
+            return
         if error is not None and error is not running.handled:
             if self.failed is None or self.failed[0] is not error or self._repeats(running, error):
                 self.failed = (error, running)

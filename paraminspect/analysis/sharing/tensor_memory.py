@@ -51,7 +51,7 @@ class Memory:
 def memory_of(tensor: Tensor) -> Memory | None:
     """Return the bytes of `tensor`, those of its parts if it is a wrapper; None where it has none or hides them."""
     try:
-        parts = list(_parts(tensor))
+        parts = list(strided_parts(tensor))
         found = [(part, piece) for part in parts if (piece := _piece(part))]
         view = (tensor.dtype, _shape(tensor), tuple(map(_view, parts)))
     except Exception:  # a subclass answers with code of its own, and may raise anything
@@ -62,7 +62,7 @@ def memory_of(tensor: Tensor) -> Memory | None:
     return Memory(pieces, view, sum(part.numel() * part.element_size() for part in held), held)
 
 
-def _parts(tensor: Tensor) -> Iterator[Tensor]:
+def strided_parts(tensor: Tensor) -> Iterator[Tensor]:
     """Yield the strided tensors that hold the elements: the local one of a DTensor, indices and values of a sparse."""
     if is_lazy(tensor):
         return
@@ -71,7 +71,7 @@ def _parts(tensor: Tensor) -> Iterator[Tensor]:
         inner = (getattr(tensor, name) for name in names)
         for part in inner:
             if isinstance(part, Tensor):  # a DTensor names its mesh, too
-                yield from _parts(part)
+                yield from strided_parts(part)
     elif tensor.layout is torch.sparse_coo:
         yield from (tensor._indices(), tensor._values())
     elif tensor.layout in _COMPRESSED_ROWS:
