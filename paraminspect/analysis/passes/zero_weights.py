@@ -67,7 +67,7 @@ def _explained(value: Tensor, zero: Sequence[Tensor], weights: Sequence[Tensor],
     while True:
         reached = _reached(value, _crossings(graph, saved))
         asked = [one for one in zero if id(one) in connected - reached - set(found)]
-        new = {id(one): one for one in asked if _gets_gradient(value, one, saved)}
+        new = {id(one): one for one in _with_gradient(value, asked, saved)}
         found |= new
         later = {key for key in new if key in saved.keys} - saved.moving
         if not later:
@@ -75,10 +75,14 @@ def _explained(value: Tensor, zero: Sequence[Tensor], weights: Sequence[Tensor],
         saved.moving |= later
 
 
-def _gets_gradient(value: Tensor, parameter: Tensor, saved: _Saved) -> bool:
-    with saved.replaced():
-        (grad,) = torch.autograd.grad(value, parameter, retain_graph=True, allow_unused=True)
-    return grad is not None and bool(grad.any())
+def _with_gradient(value: Tensor, parameters: Sequence[Tensor], saved: _Saved) -> list[Tensor]:
+    """Return the parameters whose gradient is not 0 once random numbers are in the weights' place."""
+    if not parameters:
+        return []
+    with saved.replaced():  # one backward for all of them: a model has as many as it has layers
+        grads = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    pairs = zip(parameters, grads, strict=True)
+    return [one for one, grad in pairs if grad is not None and bool(grad.any())]
 
 
 class _ZeroWeight(NamedTuple):
