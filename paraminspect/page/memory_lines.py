@@ -18,13 +18,12 @@ _ACCELERATOR = (
 def fits_lines(fits: Fits) -> Iterator[Line]:
     """Yield the largest batch, and what it takes beside what there is."""
     what = "inference" if fits.inference else "a training step"
-    limit = format_bytes(fits.limit)
     if fits.batch:
-        yield "fits", f"batch {fits.batch:,}: {what} takes {format_bytes(fits.bytes or 0)} of {limit}"
+        yield "fits", f"batch {fits.batch:,}: {what} takes {fits.bytes or 0:,} of {size(fits.limit)}"
     else:
-        yield "fits", f"no batch: {what} does not fit into {limit}"
+        yield "fits", f"no batch: {what} does not fit into {size(fits.limit)}"
     if fits.next_batch is not None and fits.next_bytes is not None:
-        yield "fits", f"batch {fits.next_batch:,} would take {format_bytes(fits.next_bytes)}"
+        yield "fits", f"batch {fits.next_batch:,} would take {size(fits.next_bytes)}"
 
 
 def memory_lines(memory: StepMemory | None) -> Iterator[Line]:

@@ -86,7 +86,10 @@ def test_the_words_and_exit_codes(run: Callable[..., Ran], tmp_path: Path) -> No
     found = run("summary", f"{file}:net", "--input", "4,64", "--fits", "1MiB", "-q")
     assert (found.code, "fits      batch " in found.out) == (0, True)
     found = run("summary", f"{file}:net", "--input", "4,64", "--fits", "9kB", "-q")
-    assert (found.code, "fits      no batch: a training step does not fit into 8.8 KiB" in found.out) == (1, True)
+    assert (found.code, "fits      no batch: a training step does not fit into 9,000 bytes (8.8 KiB)" in found.out) == (
+        1,
+        True,
+    )
     found = run("summary", f"{file}:net", "--input", "4,64", "--fits", "many")
     assert (found.code, found.out) == (2, "")
     assert found.err.splitlines()[0] == "error: --fits: 'many' is no size in bytes"
