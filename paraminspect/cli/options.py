@@ -43,6 +43,10 @@ Gates = Annotated[
 NoForward = Annotated[
     bool, typer.Option("--no-forward", help="Build and measure, run nothing.", rich_help_panel="Input")
 ]
+Stats = Annotated[
+    bool,
+    typer.Option("--stats", help="Of a checkpoint: read every tensor and measure it.", rich_help_panel="Rows"),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output")]
 Plot = Annotated[
     str | None,

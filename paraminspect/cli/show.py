@@ -8,6 +8,7 @@ import typer
 
 from paraminspect import output
 from paraminspect.cli import session
+from paraminspect.cli.checkpoint_source import is_checkpoint, show_checkpoint
 from paraminspect.cli.options import (
     Call,
     Gates,
@@ -19,6 +20,7 @@ from paraminspect.cli.options import (
     Rules,
     Setting,
     Source,
+    Stats,
     Values,
     check_seeds,
 )
@@ -62,8 +64,11 @@ def show(
             "--repr", help="Print the module's repr also where it is longer than the table.", rich_help_panel="Output"
         ),
     ] = False,
+    stats: Stats = False,
 ) -> int:
     """Show parameters, values, one forward and backward, gradients and sharing: the whole picture."""
+    if is_checkpoint(source):
+        return show_checkpoint(source, (call, setting, passes, rules), rows, printing, notes, stats)
     check_seeds(seeds)
     backward = not (no_forward or before_backward)
     if seeds > 1 and not backward:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
-from paraminspect.report import SCHEMA, VERSION, Report
+from paraminspect.report import SCHEMA, VERSION, Report, TensorRows
 
 _BATCH = 500
 
@@ -27,14 +27,14 @@ def pieces(value: Mapping[str, Any]) -> Iterator[str]:
     for key, item in value.items():
         yield f"{before}  {_encode(key)}: "
         before = ",\n"
-        if isinstance(item, (list, tuple)) and item:
+        if isinstance(item, (list, tuple, TensorRows)) and len(item):
             yield from _lines(item)
         else:
             yield _encode(item)
     yield "\n}\n"
 
 
-def _lines(items: list[Any] | tuple[Any, ...]) -> Iterator[str]:
+def _lines(items: Sequence[Any]) -> Iterator[str]:
     for start in range(0, len(items), _BATCH):
         yield "[\n    " if start == 0 else ",\n    "
         yield ",\n    ".join(map(_encode, items[start : start + _BATCH]))

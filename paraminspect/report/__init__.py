@@ -4,6 +4,17 @@ The field names and their order are the JSON report, version 1. Within a version
 none is renamed, removed or given another type.
 """
 
+from paraminspect.report.checkpoint_contents import (
+    Checkpoint as Checkpoint,
+    CheckpointFiles as CheckpointFiles,
+    Chunk as Chunk,
+    Fault as Fault,
+    Part as Part,
+    Portion as Portion,
+    Shape as Shape,
+    TensorHeader as TensorHeader,
+    TensorRows as TensorRows,
+)
 from paraminspect.report.comparison import Comparison as Comparison, Slope as Slope, Trial as Trial
 from paraminspect.report.envelope import (
     SCHEMA as SCHEMA,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from paraminspect.report.checkpoint_contents import CheckpointFiles, TensorRows
 from paraminspect.report.comparison import Comparison
 from paraminspect.report.first_line import Headline
 from paraminspect.report.layer_signal import Layer, Signal
@@ -162,7 +164,7 @@ class Report:
     source: Source
     environment: Environment
     model: Model | None = None
-    parameters: tuple[Parameter, ...] = ()
+    parameters: Sequence[Parameter] = ()
     totals: Totals = field(default_factory=Totals)
     sharing: tuple[Sharing, ...] = ()
     forward: Forward | None = None
@@ -181,6 +183,7 @@ class Report:
     fits: Fits | None = None
     headline: Headline | None = None
     attempts: tuple[Attempt, ...] = ()
+    checkpoint: CheckpointFiles | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""
@@ -193,7 +196,7 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int)):
         return value
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list, TensorRows)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

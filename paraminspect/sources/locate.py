@@ -13,7 +13,7 @@ from paraminspect.isolation.user_code import forget
 from paraminspect.sources.source_slips import defined_in, hint_for, meant, other_format
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
-from paraminspect.spec.text import SUFFIXES, read_source
+from paraminspect.spec.text import SUFFIXES, names_in, read_source
 
 DEFAULT = "mlp"
 _CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
@@ -33,8 +33,15 @@ class Reference:
         return target if target.endswith(".py") else None
 
 
-def find(source: str) -> Spec | Reference:
-    """Return what SOURCE is: a spec, read and validated, or a reference to Python code, not yet run.
+@dataclass(frozen=True)
+class CheckpointPath:
+    """A checkpoint: a file, a folder, or a URL."""
+
+    text: str
+
+
+def find(source: str) -> Spec | Reference | CheckpointPath:
+    """Return what SOURCE is: a spec, read and validated, a reference to Python code, not yet run, or a checkpoint.
 
     A spec is a file, ``-``, or a built-in name (a file of that name wins). Raises UserError when there is no such
     thing, or it is of a kind that cannot be read.
@@ -43,7 +50,17 @@ def find(source: str) -> Spec | Reference:
     if is_reference(source) and not os.path.lexists(source) and not source.endswith(SUFFIXES) and "://" not in source:
         _check_target(source)
         return Reference(source)
+    if is_checkpoint(source):
+        return CheckpointPath(source)
     return _load_spec(source)
+
+
+def is_checkpoint(source: str) -> bool:
+    """Tell whether SOURCE names a checkpoint: by its suffix, as a URL, or as a folder."""
+    if source.endswith(_CHECKPOINTS) or ("://" in source and not os.path.lexists(source)):
+        return True
+    names = names_in(source) if source and Path(source).is_dir() else []
+    return any(name.endswith(_CHECKPOINTS) or name in (".metadata", ".metadata.tmp") for name in names)
 
 
 def _load_spec(source: str) -> Spec:

@@ -14,7 +14,7 @@ from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.isolation.importing import check_target, is_reference, load_attribute
 from paraminspect.isolation.phases import enter
 from paraminspect.isolation.process import collector_at_rest
-from paraminspect.sources.locate import Reference, find
+from paraminspect.sources.locate import CheckpointPath, Reference, find
 from paraminspect.spec.dtypes import SEEDS, check_device
 from paraminspect.spec.inputs import parse_inputs, parse_keywords
 from paraminspect.spec.model import LOSSES, Input, Spec, resolve_references
@@ -129,6 +129,10 @@ def prepare(
     UserError for whatever the user can put right.
     """
     found = find(source)
+    if isinstance(found, CheckpointPath):
+        message = "a checkpoint holds tensors, and no network that could be run"
+        hint = "show, share and diff read it; to run it name its model: SOURCE.py:NAME --weights FILE"
+        raise UserError(message, where=source, hint=hint, code="unsupported-source")
     _check_seed(seed)
     _check_loss(loss)
     _check_file(weights)
@@ -223,9 +227,9 @@ def _check_seed(seed: int | None) -> None:
 def _check_file(weights: str | None) -> None:
     """Refuse, before torch is imported, a file of weights that is none."""
     if weights is not None:
-        from paraminspect.sources.checkpoint.file_kinds import kind_of
+        from paraminspect.sources.checkpoint.listing import list_checkpoint
 
-        kind_of(weights)
+        list_checkpoint(weights)
 
 
 def _stored(weights: str | None, source: Spec | Reference, device: str | None) -> StoredTensors | None:

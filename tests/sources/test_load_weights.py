@@ -143,23 +143,29 @@ def test_hostile_files_are_one_message_and_run_nothing(tmp_path: Path, monkeypat
         b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     )
     files = {
-        "plain.pkl": (pickle.dumps({"w": Code()}), "is a pickle, but not one that torch.save wrote"),
-        "short.pt": (archive(short, b"\0" * 16), "memory of 1,000 bytes that a tensor needs has 16 bytes there"),
-        "deep.pt": (archive(deep()), "the pickle in it nests tuples more than 100 deep"),
-        "deep.pkl": (deep(), "is a pickle that nests tuples more than 100 deep"),
-        "packed.pt": (archive(short, b"\0" * 1000, zipfile.ZIP_DEFLATED), "its records are compressed"),
-        "other.zip": (archive(b"")[:0] or _zip("x.txt"), "is a zip archive, but not one that torch.save wrote"),
+        "plain.pkl": (pickle.dumps({"w": Code()}), "is a pickle that torch.save did not write"),
+        "short.pt": (
+            archive(short, b"\0" * 16),
+            "is not sound: 'w' needs 1,000 bytes of its storage '0', which has 16",
+        ),
+        "deep.pt": (archive(deep()), "it nests tuples more than 100 deep"),
+        "deep.pkl": (deep(), "is a pickle that torch.save did not write"),
+        "packed.pt": (archive(short, b"\0" * 1000, zipfile.ZIP_DEFLATED), "are compressed"),
+        "other.zip": (archive(b"")[:0] or _zip("x.txt"), "is a zip that torch.save did not write"),
         "lfs.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
         "page.bin": (b"\n<!DOCTYPE html>", "is a web page"),
         "empty.pt": (b"", "is empty"),
-        "big.safetensors": (struct.pack("<Q", 2**31) + b'{"', "its header would have 2,147,483,648 bytes"),
-        "cut.safetensors": (struct.pack("<Q", 9000) + b'{"', "its header has 9,000 bytes, the file 10"),
-        "twice.safetensors": (struct.pack("<Q", len(header)) + header + b"\0" * 4, "its header has 'w' twice"),
+        "big.safetensors": (struct.pack("<Q", 2**31) + b'{"', "says that its header is 2,147,483,648 bytes long"),
+        "cut.safetensors": (struct.pack("<Q", 9000) + b'{"', "says that its header is 9,000 bytes long; only 2 follow"),
+        "twice.safetensors": (
+            struct.pack("<Q", len(header)) + header + b"\0" * 4,
+            "is not sound: 'w' stands 2 times in the header",
+        ),
         "tensor.pt": (None, "holds one tensor without a name"),
-        "code.pt": (None, "which could run code; nothing in it was run"),
+        "code.pt": (None, "nothing in it was run"),
         "old.pt": (None, "which could run code; nothing in it was run"),
-        "net.py": (b"import torch", "is no checkpoint"),
-        "folder": (None, "is a folder, not a file"),
+        "net.py": (b"import torch", "is no checkpoint that is known here"),
+        "folder": (None, "has no checkpoint in it"),
         "gone.pt": (None, "no such file"),
     }
     torch.save(torch.ones(2), "tensor.pt")

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,37 @@ def blocks(shape: Sequence[int], limit: int) -> list[Index]:
 Array = npt.NDArray[Any]
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Readable(Protocol):
+    """Numbers that are read a block at a time, from memory or from a file; see `Elements`."""
+
+    @property
+    def size(self) -> int:
+        """Return how many elements there are to read."""
+        ...
+
+    @property
+    def repeat(self) -> int:
+        """Return how many equal ones each stands for."""
+        ...
+
+    @property
+    def visits(self) -> npt.NDArray[np.int64] | None:
+        """Return how often each is visited, None where that is once."""
+        ...
+
+    def read(self, index: Index) -> Array:
+        """Return one block, flat."""
+        ...
+
+    def blocks(self, limit: int) -> list[Index]:
+        """Return the indices of blocks of at most `limit` elements each that make up the whole."""
+        ...
+
+    def sample(self, most: int) -> Array:
+        """Return at most `most` elements from all over."""
+        ...
 
 
 class Elements:

@@ -22,7 +22,7 @@ from paraminspect.analysis.statistics.block_figures import (
     histogram_of,
     weighted_moments_of,
 )
-from paraminspect.analysis.statistics.elements import Draw, Elements, open_elements, share
+from paraminspect.analysis.statistics.elements import Draw, Readable, open_elements, share
 from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat, values_of_moments
 from paraminspect.analysis.statistics.number_formats import (
     COUNTABLE,
@@ -99,6 +99,14 @@ def _scratch(count: int) -> Floats:
     return room
 
 
+def measure_elements(elements: Readable, dtype: torch.dtype, *, histogram: bool = True) -> Values:
+    """Return the figures of numbers that are read a block at a time, from a file for example; see `measure`."""
+    with np.errstate(all="ignore"):
+        found = _sweep(elements, dtype)
+        words = elements.sample(SAMPLE) if histogram else None
+        return _figures(found, dtype, None if words is None else _histogram(found, words, dtype))
+
+
 def _measure_sparse(tensor: torch.Tensor) -> Values | None:
     if tensor.layout is torch.sparse_coo:
         stored = tensor.detach().coalesce().values()
@@ -116,7 +124,7 @@ def _measure_sparse(tensor: torch.Tensor) -> Values | None:
     return _figures(merge(found, zeros), tensor.dtype, None)
 
 
-def _sweep(elements: Elements, dtype: torch.dtype) -> Moments:
+def _sweep(elements: Readable, dtype: torch.dtype) -> Moments:
     """Measure all elements, block by block."""
     if elements.visits is not None:
         once = _visited(elements, elements.visits, dtype)
@@ -127,7 +135,7 @@ def _sweep(elements: Elements, dtype: torch.dtype) -> Moments:
     return repeat(once, elements.repeat)
 
 
-def _count(elements: Elements, kinds: int) -> Counts:
+def _count(elements: Readable, kinds: int) -> Counts:
     def worker(draw: Draw) -> Counts:
         counts = np.zeros(kinds, np.int64)
         for _, index in draw:
@@ -138,7 +146,7 @@ def _count(elements: Elements, kinds: int) -> Counts:
     return sum(others, start=first)
 
 
-def _summed(elements: Elements, dtype: torch.dtype) -> Moments:
+def _summed(elements: Readable, dtype: torch.dtype) -> Moments:
     origin = 0.0 if dtype.is_complex else _guess(elements, dtype)
 
     def worker(draw: Draw) -> list[tuple[int, Moments]]:
@@ -150,14 +158,14 @@ def _summed(elements: Elements, dtype: torch.dtype) -> Moments:
     return merge_all(part for _, part in parts)
 
 
-def _guess(elements: Elements, dtype: torch.dtype) -> float:
+def _guess(elements: Readable, dtype: torch.dtype) -> float:
     """Return a mean to sum deviations from: 0, which costs nothing, where the mean is not large beside the std."""
     found = measure_words(elements.sample(_GUESS), dtype)
     far = found.mean**2 * found.n > CANCELLATION * found.m2
     return math.ldexp(found.mean, found.exponent) if far else 0.0
 
 
-def _visited(elements: Elements, visits: Counts, dtype: torch.dtype) -> Moments:
+def _visited(elements: Readable, visits: Counts, dtype: torch.dtype) -> Moments:
     parts = []
     for index in elements.blocks(BLOCK):
         numbers, exponent = decode(elements.read(index), dtype), 0

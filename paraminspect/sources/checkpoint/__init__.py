@@ -1,1 +1,1 @@
-"""Checkpoint files: what kind each is, and what it holds, read as data. Nothing that a file names is ever called."""
+"""Checkpoint files: one reader a format, from bytes to the headers of tensors. Nothing here runs what a file says."""

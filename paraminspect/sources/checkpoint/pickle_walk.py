@@ -1,136 +1,318 @@
-"""What a pickle would make, told from its opcodes: nothing is imported, nothing is called, no object is made.
+"""A pickle read as data: its opcodes build plain values and named records; nothing is imported, nothing is called.
 
-``torch.load(weights_only=True)`` refuses code, but believes what a pickle says of sizes, and a tuple in a tuple in a
-tuple, deep enough, ends the process. So the pickle is walked first, on a stack of texts, numbers, tuples and names.
+A global is a record of its two names, a call a record of what would have been called and with what. The opcodes are
+those of Python's ``pickletools``, all protocols.
 """
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-_MOST_STEPS = 10_000_000
-_DEEPEST = 100
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
-_GETS = ("GET", "BINGET", "LONG_BINGET")
-_TUPLES = ("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE")
-_LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_MARK = object()
+LONGEST: Final = 512_000_000
+"""How many bytes of a pickle are read."""
 
-
-class Name(str):
-    """What a pickle would import, as ``module.name``."""
-
-
-class StoredStorage(NamedTuple):
-    """The memory of tensors, as a pickle of torch names it: the class of the storage, its key, its elements."""
-
-    kind: str
-    key: str
-    numel: int
+_MOST_STEPS: Final = 100_000_000
+_DEEPEST: Final = 100
 
 
 class BadPickle(Exception):
-    """Say what is wrong with a pickle, as the rest of a sentence about it."""
+    """Say why bytes are no pickle that can be read; `at` is the position of the opcode."""
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.message, self.at = message, at
 
 
-@dataclass
-class PickleFacts:
-    """What a pickle names: what it would import, and the storages it refers to."""
+class Global(NamedTuple):
+    """A class or function that the pickle names."""
 
-    names: dict[str, None] = field(default_factory=dict)
-    storages: list[StoredStorage] = field(default_factory=list)
+    module: str
+    name: str
 
-
-def walk_pickle(stream: IO[bytes], facts: PickleFacts) -> None:
-    """Walk one pickle to its end and add to `facts`.
-
-    Raises BadPickle for what is no pickle, has too many steps, or nests tuples too deep.
-    """
-    machine = _Machine(facts)
-    for count, (opcode, argument) in enumerate(_steps(stream)):
-        if count > _MOST_STEPS:
-            raise BadPickle(f"has more than {_MOST_STEPS:,} steps")
-        try:
-            machine.step(opcode, argument)
-        except (IndexError, KeyError):
-            raise BadPickle("is damaged: its steps do not fit together") from None
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
 
 
-def _steps(stream: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            yield opcode, argument
-    except (ValueError, OverflowError, MemoryError, UnicodeError):
-        raise BadPickle("is cut short or damaged") from None
+class Persistent(NamedTuple):
+    """What stands outside of the pickle, by its persistent id."""
+
+    id: Any
 
 
-class _Value(NamedTuple):
-    """A value on the stack, None for what is of no interest, and how deep tuples nest in it."""
+@dataclass(eq=False, slots=True)
+class Called:
+    """What a call would have made: `function` of `args`; then `state`, and the items put into it."""
+
+    function: Any
+    args: Any
+    kwargs: Any = None
+    state: Any = None
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class PickledDict:
+    """A dict, by its pairs: a key of a hostile file is never hashed."""
+
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+class Walked(NamedTuple):
+    """What a pickle holds, the globals that it names in order, and where it ends."""
 
     value: Any
-    depth: int = 0
+    globals: tuple[Global, ...]
+    end: int
+
+
+_MARK: Final = object()
+
+
+def walk(data: bytes, start: int = 0) -> Walked:
+    """Read the pickle that begins at `start`. Raises BadPickle where it breaks off or makes no sense."""
+    machine = _Machine(data, start)
+    try:
+        return machine.run()
+    except BadPickle:
+        raise
+    except (IndexError, ValueError, TypeError, KeyError, AttributeError, struct.error, RecursionError, OverflowError):
+        raise BadPickle("its opcodes make no sense", machine.at) from None
 
 
 class _Machine:
-    """A stack and a memo, as a pickle's steps use them."""
-
-    def __init__(self, facts: PickleFacts) -> None:
-        self.facts = facts
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data, self.at = data, start
         self.stack: list[Any] = []
-        self.memo: dict[int, _Value] = {}
+        self.memo: dict[int, Any] = {}
+        self.named: dict[Global, None] = {}
+        self.depths: dict[int, int] = {}  # of the tuples in tuples, which are kept so that no other has their id
+        self.kept: list[Any] = []
 
-    def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
-        name = opcode.name
-        if name in _PUTS:
-            self.memo[len(self.memo) if name == "MEMOIZE" else int(argument)] = self.stack[-1]
-        elif name in _GETS:
-            self.stack.append(self.memo[int(argument)])
-        elif name == "MARK":
-            self.stack.append(_MARK)
-        elif name == "DUP":
-            self.stack.append(self.stack[-1])
+    def run(self) -> Walked:
+        data, size = self.data, len(self.data)
+        for _ in range(_MOST_STEPS):
+            if self.at >= size:
+                raise BadPickle("it breaks off", self.at)
+            code = data[self.at]
+            self.at += 1
+            if code == 0x2E:  # STOP
+                return Walked(self.stack.pop(), tuple(self.named), self.at)
+            step = _STEPS[code]
+            if step is None:
+                raise BadPickle(f"byte 0x{code:02x} is no opcode", self.at - 1)
+            step(self)
+        raise BadPickle("it has too many opcodes", self.at)
+
+    # What the opcodes have in common.
+
+    def take(self, count: int) -> bytes:
+        piece = self.data[self.at : self.at + count]
+        if count < 0 or len(piece) < count:
+            raise BadPickle("it breaks off", self.at)
+        self.at += count
+        return piece
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            raise BadPickle("it breaks off", self.at)
+        piece = self.data[self.at : end]
+        self.at = end + 1
+        return piece
+
+    def number(self, form: str) -> int:
+        found: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        return found
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def to_mark(self) -> list[Any]:
+        at = len(self.stack) - 1
+        while self.stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise BadPickle("a mark is missing", self.at)
+        items = self.stack[at + 1 :]
+        del self.stack[at:]
+        return items
+
+    def name(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise BadPickle("a global has no name", self.at)
+        found = Global(module, name)
+        self.named[found] = None
+        self.push(found)
+
+    def call(self, function: Any, args: Any, kwargs: Any = None) -> None:
+        self.push(Called(function, args, kwargs))
+
+    def put_pairs(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, (PickledDict, Called)):
+            raise BadPickle("an item is put into what holds none", self.at)
+        target.pairs.extend(zip(items[::2], items[1::2], strict=True))
+
+    def put_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif isinstance(target, Called):
+            target.items.extend(items)
         else:
-            self.stack += [self._result(name, argument, self._taken(opcode))] * len(opcode.stack_after)
+            raise BadPickle("an item is put into what holds none", self.at)
 
-    def _taken(self, opcode: pickletools.OpcodeInfo) -> list[_Value]:
-        """Take off the stack what a step takes: so many values, or all down to the last mark and what lies below it."""
-        before = opcode.stack_before
-        if pickletools.markobject not in before:
-            return [self.stack.pop() for _ in before][::-1]
-        taken: list[_Value] = []
-        while (top := self.stack.pop()) is not _MARK:
-            taken.append(top)
-        below = [self.stack.pop() for _ in range(before.index(pickletools.markobject))]
-        return [*below[::-1], *taken[::-1]]
+    def build(self) -> None:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Called):
+            self.stack[-1].state = state
 
-    def _result(self, name: str, argument: Any, taken: list[_Value]) -> _Value:
-        """Return what a step leaves on the stack; note what it would import, and the storage it refers to."""
-        if name in _TUPLES:
-            depth = 1 + max((one.depth for one in taken), default=0)
-            if depth > _DEEPEST:
-                raise BadPickle(f"nests tuples more than {_DEEPEST} deep")
-            return _Value(tuple(one.value for one in taken), depth)
-        if name in ("GLOBAL", "INST"):
-            return _Value(self._named(*argument.split(" ", 1)))
-        if name == "STACK_GLOBAL":
-            return _Value(self._named(*(one.value for one in taken)))
-        if name == "BINPERSID":
-            self._storage(taken[0].value)
-        if name in _LITERALS:
-            return _Value(_LITERALS[name])
-        return _Value(argument if isinstance(argument, (str, int)) and not taken else None)
+    def newobj(self, with_keywords: bool) -> None:
+        kwargs = self.stack.pop() if with_keywords else None
+        args = self.stack.pop()
+        self.call(self.stack.pop(), args, kwargs)
 
-    def _named(self, module: Any, attribute: Any) -> Name:
-        name = Name(f"{module}.{attribute}")
-        self.facts.names[name] = None
-        return name
+    def reduce(self) -> None:
+        args = self.stack.pop()
+        self.call(self.stack.pop(), args)
 
-    def _storage(self, reference: Any) -> None:
-        match reference:
-            case ("storage", Name() as kind, str() as key, _, int() as numel, *_) if numel >= 0:
-                self.facts.storages.append(StoredStorage(kind.rpartition(".")[2], key, numel))
-            case _:
-                raise BadPickle("refers to memory in a way that torch.save does not")
+    def instance(self) -> None:
+        items = self.to_mark()
+        self.call(items[0], tuple(items[1:]))
+
+    def inst(self) -> None:
+        module, name = self.line().decode(), self.line().decode()
+        items = self.to_mark()
+        self.name(module, name)
+        self.call(self.stack.pop(), tuple(items))
+
+    def stack_global(self) -> None:
+        name = self.stack.pop()
+        self.name(self.stack.pop(), name)
+
+    def text_global(self) -> None:
+        module = self.line().decode()
+        self.name(module, self.line().decode())
+
+    def persistent(self) -> None:
+        self.push(Persistent(self.stack.pop()))
+
+    def tuple_of(self, count: int) -> None:
+        items = tuple(self.stack[-count:])
+        if _MARK in items or len(items) < count:
+            raise BadPickle("a mark is in the way", self.at)
+        del self.stack[-count:]
+        self.push_tuple(items)
+
+    def push_tuple(self, items: tuple[Any, ...]) -> None:
+        """Push a tuple; refuse one so deep that whoever compares or frees it may come to the end of the C stack."""
+        depth = 1 + max((self.depths.get(id(item), 0) for item in items if type(item) is tuple), default=-1)
+        if depth > _DEEPEST:
+            raise BadPickle(f"it nests tuples more than {_DEEPEST} deep", self.at)
+        if depth:
+            self.depths[id(items)] = depth
+            self.kept.append(items)
+        self.push(items)
+
+    def integer(self) -> None:
+        text = self.line()
+        self.push({b"00": False, b"01": True}.get(text) if text in (b"00", b"01") else int(text))
+
+
+def _long(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _quoted(data: bytes) -> str:
+    if len(data) < 2 or data[:1] != data[-1:] or data[:1] not in (b"'", b'"'):
+        raise ValueError
+    return data[1:-1].decode("latin-1")
+
+
+def _single(machine: _Machine, count: int) -> None:
+    items = [machine.stack.pop() for _ in range(count)][::-1]
+    machine.put_pairs(items) if count == 2 else machine.put_items(items)
+
+
+_Step = Callable[[_Machine], object]
+
+_NAMED_STEPS: Final[dict[bytes, _Step]] = {
+    # marks, the stack, the memo
+    b"(": lambda m: m.push(_MARK),
+    b"0": lambda m: m.stack.pop(),
+    b"1": lambda m: m.to_mark(),
+    b"2": lambda m: m.push(m.stack[-1]),
+    b"p": lambda m: m.memo.__setitem__(int(m.line()), m.stack[-1]),
+    b"q": lambda m: m.memo.__setitem__(m.number("<B"), m.stack[-1]),
+    b"r": lambda m: m.memo.__setitem__(m.number("<I"), m.stack[-1]),
+    b"\x94": lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    b"g": lambda m: m.push(m.memo[int(m.line())]),
+    b"h": lambda m: m.push(m.memo[m.number("<B")]),
+    b"j": lambda m: m.push(m.memo[m.number("<I")]),
+    # numbers
+    b"N": lambda m: m.push(None),
+    b"\x88": lambda m: m.push(True),
+    b"\x89": lambda m: m.push(False),
+    b"I": lambda m: m.integer(),
+    b"J": lambda m: m.push(m.number("<i")),
+    b"K": lambda m: m.push(m.number("<B")),
+    b"M": lambda m: m.push(m.number("<H")),
+    b"L": lambda m: m.push(int(m.line().removesuffix(b"L"))),
+    b"\x8a": lambda m: m.push(_long(m.take(m.number("<B")))),
+    b"\x8b": lambda m: m.push(_long(m.take(m.number("<i")))),
+    b"F": lambda m: m.push(float(m.line())),
+    b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
+    # texts and bytes
+    b"S": lambda m: m.push(_quoted(m.line())),
+    b"T": lambda m: m.push(m.take(m.number("<i")).decode("latin-1")),
+    b"U": lambda m: m.push(m.take(m.number("<B")).decode("latin-1")),
+    b"V": lambda m: m.push(m.line().decode("raw-unicode-escape")),
+    b"X": lambda m: m.push(_text(m.take(m.number("<I")))),
+    b"\x8c": lambda m: m.push(_text(m.take(m.number("<B")))),
+    b"\x8d": lambda m: m.push(_text(m.take(m.number("<Q")))),
+    b"B": lambda m: m.push(m.take(m.number("<I"))),
+    b"C": lambda m: m.push(m.take(m.number("<B"))),
+    b"\x8e": lambda m: m.push(m.take(m.number("<Q"))),
+    b"\x96": lambda m: m.push(m.take(m.number("<Q"))),
+    # containers
+    b")": lambda m: m.push(()),
+    b"t": lambda m: m.push_tuple(tuple(m.to_mark())),
+    b"\x85": lambda m: m.tuple_of(1),
+    b"\x86": lambda m: m.tuple_of(2),
+    b"\x87": lambda m: m.tuple_of(3),
+    b"]": lambda m: m.push([]),
+    b"l": lambda m: m.push(m.to_mark()),
+    b"a": lambda m: _single(m, 1),
+    b"e": lambda m: m.put_items(m.to_mark()),
+    b"}": lambda m: m.push(PickledDict()),
+    b"d": lambda m: m.push(PickledDict([*zip(*[iter(m.to_mark())] * 2, strict=True)])),
+    b"s": lambda m: _single(m, 2),
+    b"u": lambda m: m.put_pairs(m.to_mark()),
+    b"\x8f": lambda m: m.push([]),
+    b"\x90": lambda m: m.put_items(m.to_mark()),
+    b"\x91": lambda m: m.push(m.to_mark()),
+    # what would be named, called, built
+    b"c": lambda m: m.text_global(),
+    b"\x93": lambda m: m.stack_global(),
+    b"R": lambda m: m.reduce(),
+    b"\x81": lambda m: m.newobj(with_keywords=False),
+    b"\x92": lambda m: m.newobj(with_keywords=True),
+    b"o": lambda m: m.instance(),
+    b"i": lambda m: m.inst(),
+    b"b": lambda m: m.build(),
+    b"P": lambda m: m.push(Persistent(m.line().decode("latin-1"))),
+    b"Q": lambda m: m.persistent(),
+    # the protocol, its frames
+    b"\x80": lambda m: m.take(1),
+    b"\x95": lambda m: m.take(8),
+}
+
+_STEPS: Final[list[_Step | None]] = [_NAMED_STEPS.get(bytes([code])) for code in range(256)]

@@ -1,53 +1,206 @@
-"""Safetensors files: a header of names, dtypes, shapes and places, then the numbers."""
+"""The header of a safetensors file: JSON that says where each tensor lies. The tensors themselves are not read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from paraminspect.errors import UserError
+from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.element_types import SAFETENSORS
+from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.text.numbers import plural
 
-from paraminspect.sources.checkpoint.file_kinds import reason_of, refusal
-from paraminspect.text.escape import clean
+LIMIT: Final = 100_000_000
+"""The longest header, in bytes, that the reference reader accepts."""
 
-_AGAIN = "fetch or save it again"
+_MOST: Final = 512_000_000
+"""The longest header, in bytes, that is read here."""
 
 
-def read_safetensors(path: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Return the tensors of a file and its metadata. Raises UserError where file and header do not fit together."""
+class HeaderEntry(NamedTuple):
+    """One tensor of a header; `begin` and `end` count from the first byte behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class SafetensorsHeader(NamedTuple):
+    """What one file says: its tensors in the order of their bytes, its metadata, what is unsound."""
+
+    tensors: list[TensorHeader]
+    metadata: dict[str, str]
+    faults: list[Fault]
+
+
+def read_header(file: Bytes, number: int = 0) -> SafetensorsHeader:
+    """Read the header of a safetensors file, the one of `number` in its checkpoint.
+
+    Raises UserError where no header can be made out; whatever is wrong with a single tensor is a fault.
+    """
+    pairs, start = _pairs(file)
+    faults: list[Fault] = []
+    entries, metadata = _sorted_out(pairs, file.name, faults)
+    if start - 8 > LIMIT:
+        message = f"a header of {start - 8:,} bytes: the safetensors library reads at most {LIMIT:,}"
+        faults.append(Fault("header-too-large", "warning", file.name, message))
+    entries.sort(key=_place)
+    faults += _layout_faults(entries, file, start)
+    tensors = [_header(name, entry, number, start, file.size) for name, entry in entries]
+    return SafetensorsHeader(tensors, metadata, faults)
+
+
+# --- the JSON --------------------------------------------------------------------------------------------------
+
+
+def _pairs(file: Bytes) -> tuple[list[tuple[str, Any]], int]:
+    """Return the entries of the header as they stand there, and where the tensors begin."""
+    if file.size < 8:
+        raise _bad(file, f"is {plural(file.size, 'byte')} long: too short for a safetensors file", "truncated")
+    length = int.from_bytes(file.read(0, 8), "little")
+    if length > file.size - 8:
+        message = f"says that its header is {length:,} bytes long; only {file.size - 8:,} follow"
+        raise _bad(file, message, "truncated")
+    if length > _MOST:
+        raise _bad(file, f"has a header of {length:,} bytes; at most {_MOST:,} are read", "header-too-large")
     try:
-        _check_header(path)
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no dict
-    except (SafetensorError, ValueError, TypeError, AttributeError, KeyError) as error:
-        reason = str(error).rpartition(": ")[2][:200]
-        raise refusal(path, f"its header is damaged: {reason}", _AGAIN) from None
-    except (MemoryError, RecursionError):
-        raise refusal(path, "its header does not fit into memory", _AGAIN) from None
-    except OSError as error:
-        raise refusal(path, f"cannot be read: {reason_of(error)}") from None
+        found = json.loads(file.read(8, length).decode(), object_pairs_hook=_object, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # also what is not UTF-8
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _bad(file, f"its header is no JSON: {reason}", "bad-header") from None
+    if not isinstance(found, _Pairs):
+        raise _bad(file, "its header is no JSON object", "bad-header")
+    return found, 8 + length
 
 
-def _check_header(path: str) -> None:
-    """Refuse a name that stands twice, of which readers keep the last, and a file that ends before its tensors do."""
-    with Path(path).open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length), object_pairs_hook=lambda pairs: _once(path, pairs))
-        there = file.seek(0, 2) - 8 - length
-    places = [entry.get("data_offsets") for name, entry in header.items() if name != "__metadata__"]
-    declared = max((place[1] for place in places if place), default=0)
-    if there != declared:
-        what = "is cut short" if there < declared else "is longer than its header says"
-        raise refusal(path, f"{what}: its tensors take {declared:,} bytes, {there:,} are there", _AGAIN)
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as its pairs, so that a name that stands there twice is seen."""
 
 
-def _once(path: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise refusal(path, f"its header has {clean(twice)!r} twice", _AGAIN)
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """Return an entry where an object is one: half the memory of a dict, which counts where there are a million."""
+    if len(pairs) == 3:
+        (a, dtype), (b, shape), (c, offsets) = pairs
+        if (a, b, c) == ("dtype", "shape", "data_offsets"):
+            return _entry(dtype, shape, offsets) or _Pairs(pairs)
+    return _Pairs(pairs)
+
+
+def _entry(dtype: Any, shape: Any, offsets: Any) -> HeaderEntry | None:
+    if type(dtype) is not str or type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
+        return None
+    begin, end = offsets
+    if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+        return None
+    if any(type(size) is not int or size < 0 for size in shape):
+        return None
+    return HeaderEntry(dtype, tuple(shape), begin, end)
+
+
+def _entry_of(value: Any) -> HeaderEntry | None:
+    """Return an entry with its fields in another order, or with more of them."""
+    fields = dict(value) if isinstance(value, _Pairs) else {}
+    return _entry(fields.get("dtype"), fields.get("shape"), fields.get("data_offsets"))
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _sorted_out(
+    pairs: list[tuple[str, Any]], name: str, faults: list[Fault]
+) -> tuple[list[tuple[str, HeaderEntry]], dict[str, str]]:
+    """Return the tensors and the metadata; what is neither is a fault."""
+    entries: list[tuple[str, HeaderEntry]] = []
+    metadata: dict[str, str] = {}
+    for key, value in pairs:
+        if key == "__metadata__":
+            metadata |= _metadata(value, name, faults)
+            continue
+        entry = value if isinstance(value, HeaderEntry) else _entry_of(value)
+        if entry is None:
+            faults.append(Fault("bad-entry", "error", key, "its entry has no dtype, shape and data_offsets"))
+        else:
+            entries.append((key, entry))
+    if len({key for key, _ in entries}) < len(entries):
+        for key, times in Counter(key for key, _ in entries).items():
+            if times > 1:
+                message = f"stands {times} times in the header; the safetensors library keeps the last, unsaid"
+                faults.append(Fault("duplicate-name", "error", key, message))
+    return entries, metadata
+
+
+def _metadata(value: Any, name: str, faults: list[Fault]) -> dict[str, str]:
+    if value is None:
+        return {}
+    pairs = value if isinstance(value, _Pairs) else []
+    found = {key: text for key, text in pairs if type(text) is str}
+    if not isinstance(value, _Pairs) or len(found) < len(pairs):
+        faults.append(Fault("bad-metadata", "error", name, "__metadata__ must map texts to texts"))
     return found
+
+
+# --- where the tensors lie -------------------------------------------------------------------------------------
+
+
+def _place(named: tuple[str, HeaderEntry]) -> tuple[int, int]:
+    return named[1].begin, named[1].end
+
+
+def _header(name: str, entry: HeaderEntry, number: int, start: int, size: int) -> TensorHeader:
+    dtype, shape, begin, end = entry
+    known = SAFETENSORS.get(dtype)
+    at = start + begin
+    why = "" if at + end - begin <= size else "the file ends before it"
+    kept = end - begin
+    return TensorHeader(
+        name, known[0] if known else dtype, shape, kept, number, at, None, (number, at, kept), kept, why
+    )
+
+
+def _layout_faults(entries: list[tuple[str, HeaderEntry]], file: Bytes, start: int) -> Iterable[Fault]:
+    """Yield what is wrong with how the tensors, in order, fill the file: they must tile it."""
+    faults: list[Fault] = []
+    end = 0
+    room = file.size - start
+    complete = 0
+    first_cut = ""
+    for name, (dtype, shape, begin, stop) in entries:
+        known = SAFETENSORS.get(dtype)
+        if known is None:
+            faults.append(Fault("unknown-dtype", "warning", name, f"its dtype {dtype!r} is not known here"))
+        else:
+            bits = math.prod(shape) * known[1]
+            if bits != 8 * (stop - begin):
+                message = (
+                    f"shape {shape} of {dtype} takes {-(-bits // 8):,} bytes; its data_offsets give {stop - begin:,}"
+                )
+                faults.append(Fault("lying-size", "error", name, message))
+        if begin > end:
+            faults.append(Fault("hole", "error", name, f"{begin - end:,} bytes before it belong to no tensor"))
+        elif begin < end:
+            faults.append(Fault("overlap", "error", name, f"its first {min(end, stop) - begin:,} bytes are another's"))
+        end = max(end, stop)
+        if stop <= room:
+            complete += 1
+        elif not first_cut:
+            first_cut = name
+    if end > room:
+        message = (
+            f"is cut off: {start + end:,} bytes declared, {file.size:,} found; "
+            f"{complete:,} of {plural(len(entries), 'tensor')} are complete, {first_cut!r} is the first that is not"
+        )
+        faults.append(Fault("truncated", "error", file.name, message))
+    elif end < room:
+        message = f"has {room - end:,} bytes behind its last tensor that belong to none"
+        faults.append(Fault("trailing-bytes", "error", file.name, message))
+    return faults
+
+
+def _bad(file: Bytes, message: str, code: str) -> UserError:
+    return UserError(message, where=file.name, code=code)

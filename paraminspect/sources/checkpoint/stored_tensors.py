@@ -1,19 +1,29 @@
-"""The tensors of a checkpoint by their names; where a training checkpoint nests them, every place that has some."""
+"""The tensors of a checkpoint by their names; where a training checkpoint nests them, every place that has some.
+
+The files are listed first, as data, and the tensors then made of the bytes that the listing found sound: no pickle is
+ever loaded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from paraminspect.sources.checkpoint.file_kinds import kind_of, refusal
-from paraminspect.sources.checkpoint.safetensors_file import read_safetensors
-from paraminspect.sources.checkpoint.torch_file import read_pickle, read_zip
+from paraminspect.errors import UserError
+from paraminspect.report import Checkpoint, TensorHeader
+from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
 from paraminspect.text.escape import some_names
 
-_DEEPEST = 4
+_STATE_DICT = "save tensors alone: torch.save(model.state_dict(), FILE)"
 
 
 @dataclass(frozen=True)
@@ -29,39 +39,123 @@ class StoredTensors:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_weights(path: str) -> Checkpoint:
+    """List a checkpoint that is to be loaded. Raises UserError where it is none, is unsound, or holds code."""
+    found = list_checkpoint(path)
+    for fault in found.faults:
+        if fault.code == "unsafe-global":
+            message = f"holds more than tensors, which could run code: {fault.message}; nothing in it was run"
+            raise _refusal(path, message, _STATE_DICT)
+        if fault.severity == "error":
+            place = "" if fault.where in (path, os.path.basename(path)) else f"{fault.where!r} "  # noqa: PTH119  # a URL too
+            raise _refusal(path, f"is not sound: {place}{fault.message}", "fetch or save it again")
+    if [tensor.name for tensor in found.tensors] == [""]:
+        raise _refusal(path, "holds one tensor without a name, not a state_dict", _STATE_DICT)
+    if not any(tensor.inside is not None for tensor in found.tensors):
+        keys = dict.fromkeys(name.partition(".")[0] for name in found.other)
+        what = f"holds no tensors by name: {some_names(list(keys))}" if keys else "holds nothing"
+        raise _refusal(path, what, _STATE_DICT)
+    return found
+
+
 def read_tensors(path: str) -> StoredTensors:
-    """Read a checkpoint as data, onto the CPU. Raises UserError for whatever is none, or holds no tensors by name."""
-    kind = kind_of(path)
-    if kind == "safetensors":
-        tensors, metadata = read_safetensors(path)
-        aliases = {name: kept for name, kept in metadata.items() if name not in tensors and kept in tensors}
-        return StoredTensors(path, {"": tensors}, aliases=aliases)
-    content = read_zip(path) if kind == "zip" else read_pickle(path)
-    if not isinstance(content, Mapping):
-        what = "one tensor without a name" if isinstance(content, Tensor) else f"a {type(content).__name__}"
-        raise refusal(path, f"holds {what}, not a state_dict", "save it as torch.save(model.state_dict(), FILE)")
-    every = dict(_mappings(content))
-    trees = {key: tree for key, tree in every.items() if _is_state_dict(tree)} or {
-        key: tree for key, tree in every.items() if any(isinstance(value, Tensor) for value in tree.values())
-    }
-    keys = [str(key) for key in content]
-    if not trees:
-        what = f"holds no tensors by name: {some_names(keys)}" if keys else "holds nothing"
-        raise refusal(path, what, "save it as torch.save(model.state_dict(), FILE)")
-    return StoredTensors(path, trees, tuple(keys))
+    """Read the tensors of a checkpoint onto the CPU. Raises UserError for whatever is none, see `check_weights`."""
+    found = check_weights(path)
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_bytes(one)) for one in found.paths]
+        tensors = _read_all(found.tensors, files, path)
+    every: dict[str, OrderedDict[str, Any]] = {}
+    for header, tensor in zip(found.tensors, tensors, strict=True):
+        if header.inside is not None:
+            less = f"{header.inside}." if header.inside else ""
+            every.setdefault(header.inside, OrderedDict())[header.name.removeprefix(less)] = tensor
+    for inside, versions in found.versions.items():
+        if inside in every:
+            every[inside]._metadata = versions  # type: ignore[attr-defined]  # torch keeps versions of modules there
+    whole = {inside: tree for inside, tree in every.items() if not _beside(inside, found.other)}
+    top = dict.fromkeys(name.partition(".")[0] for name in (*(one.name for one in found.tensors), *found.other))
+    aliases = {name: kept for name, kept in found.ties.items() if name not in every.get("", {})}
+    return StoredTensors(path, whole or every, tuple(top), aliases)
 
 
-def _mappings(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the mappings with text keys alone, each with the keys that lead to it; an optimizer's state has numbers."""
-    if depth > _DEEPEST or not all(isinstance(key, str) for key in content):
-        return
-    yield path, content
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _mappings(value, f"{path}.{key}" if path else key, depth + 1)
+def _beside(inside: str, other: Mapping[str, str]) -> bool:
+    """Tell whether a mapping holds values that are no tensors, as that of a whole training checkpoint does."""
+    less = f"{inside}." if inside else ""
+    rest = [name.removeprefix(less) for name in other if name.startswith(less)]
+    return any("." not in name and not name.endswith("_extra_state") for name in rest)
 
 
-def _is_state_dict(tree: Mapping[str, Any]) -> bool:
-    """Tell whether all there is are tensors, and what a module keeps beside them."""
-    names = [name for name in tree if not name.endswith("_extra_state")]
-    return bool(names) and all(isinstance(tree[name], Tensor) for name in names)
+def _read_all(headers: Sequence[TensorHeader], files: Sequence[Bytes], path: str) -> list[Tensor]:
+    """Make the tensors: those that lie in one storage share their memory, as they did when they were saved."""
+    extents: dict[Any, tuple[int, int]] = {}
+    for header in headers:
+        if header.start is not None:
+            first, last = header.start, header.start + _reach(header)
+            low, high = extents.get(header.storage, (first, last))
+            extents[header.storage] = min(low, first), max(high, last)
+    memory: dict[Any, Tensor] = {}
+    return [_tensor(header, files, extents, memory, path) for header in headers]
+
+
+def _reach(header: TensorHeader) -> int:
+    """Return how many bytes lie from the first element of a tensor to its last, both included."""
+    if header.bytes is None or header.stride is None:
+        return header.bytes or 0
+    width = header.bytes // max(header.numel, 1)
+    return width * (1 + sum((size - 1) * step for size, step in zip(header.shape, header.stride, strict=True)))
+
+
+def _tensor(
+    header: TensorHeader,
+    files: Sequence[Bytes],
+    extents: Mapping[Any, tuple[int, int]],
+    memory: dict[Any, Tensor],
+    path: str,
+) -> Tensor:
+    dtype = getattr(torch, header.dtype, None)
+    if not isinstance(dtype, torch.dtype):
+        raise _refusal(path, f"{header.name!r} is of a type that torch does not have: {header.dtype}", "")
+    if not header.numel:
+        return torch.empty(header.shape, dtype=dtype)
+    if header.pieces:
+        return _joined(header, files, dtype)
+    if header.start is None or header.file is None:
+        raise _refusal(path, f"{header.name!r} cannot be read: {header.why or 'its bytes are not in the file'}", "")
+    low, high = extents[header.storage]
+    if header.storage not in memory:
+        memory[header.storage] = _bytes(files[header.file], low, high - low)
+    offset = header.start - low
+    raw = memory[header.storage]
+    if offset % dtype.itemsize or (raw.numel() - offset) % dtype.itemsize:
+        raw, offset = raw[offset : offset + _reach(header)].clone(), 0
+    flat = raw.view(dtype) if not offset else raw[offset % dtype.itemsize :].view(dtype)
+    return flat.as_strided(header.shape, header.stride or _contiguous(header.shape), offset // dtype.itemsize)
+
+
+def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    steps = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
+    return tuple(steps)
+
+
+def _bytes(file: Bytes, start: int, length: int) -> Tensor:
+    raw = torch.empty(length, dtype=torch.uint8)
+    file.read_into(start, memoryview(raw.numpy()))  # type: ignore[arg-type]
+    return raw
+
+
+def _joined(header: TensorHeader, files: Sequence[Bytes], dtype: torch.dtype) -> Tensor:
+    """Put a tensor together from its blocks, each a file of torch.save of its own."""
+    from paraminspect.sources.checkpoint.torch_zip import read_zip
+
+    found = torch.empty(header.shape, dtype=dtype)
+    for piece in header.pieces:
+        file = files[piece.file]
+        (inner,) = read_zip(file, piece.file, piece.start, piece.bytes).tensors
+        part = _read_all([inner], files, file.name)[0]
+        where = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.shape, strict=True))
+        found[where] = part.reshape(piece.shape)
+    return found
+
+
+def _refusal(path: str, message: str, hint: str) -> UserError:
+    return UserError(message, where=path, hint=hint, code="unreadable-checkpoint")

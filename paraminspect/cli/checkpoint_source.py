@@ -1,0 +1,49 @@
+"""What a command does with a checkpoint as SOURCE: its tensors are listed, measured if that is asked for, never run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+from paraminspect.cli import session
+from paraminspect.cli.options import Notes, Output, Rows
+from paraminspect.errors import UserError
+
+
+def is_checkpoint(source: str | None) -> TypeGuard[str]:
+    """Tell whether SOURCE names a checkpoint."""
+    if source is None:
+        return False
+    from paraminspect.sources.locate import is_checkpoint as is_one
+
+    return is_one(source)
+
+
+def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes, stats: bool) -> int:
+    """List a checkpoint; with `stats` read all its tensors. The options in `unused` are for models alone."""
+    _refuse(unused)
+    from paraminspect.experiments.checkpoint_report import report_of_checkpoint
+    from paraminspect.isolation.process import collector_at_rest
+    from paraminspect.sources.checkpoint.listing import list_checkpoint
+
+    with collector_at_rest():
+        checkpoint = list_checkpoint(source)
+        values = None
+        if stats:
+            from paraminspect.experiments.checkpoint_values import measure_checkpoint
+
+            values = measure_checkpoint(checkpoint, rows.params or ())
+        report = report_of_checkpoint(checkpoint, "show", rows.params or (), values)
+        return session.finish(report, rows, printing, notes)
+
+
+def _refuse(groups: Iterable[Any]) -> None:
+    """Raise UserError for an option that needs a network."""
+    for group in groups:
+        for field in dataclasses.fields(group):
+            if getattr(group, field.name) != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                message = "a checkpoint holds tensors, and no network that could be built or run"
+                hint = f"leave {option} out, or name the model: SOURCE.py:NAME --weights FILE"
+                raise UserError(message, where=option, hint=hint, code="bad-option")

@@ -1,0 +1,174 @@
+"""What the files of a checkpoint say: the header of each tensor, where its bytes lie, what is unsound about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
+
+from paraminspect.report.tensors import Parameter, Values
+
+Shape = tuple[int, ...]
+
+
+class Chunk(NamedTuple):
+    """A block of a tensor that is spread over files: its place and its shape in the tensor, the zip that holds it."""
+
+    offsets: Shape
+    shape: Shape
+    file: int
+    start: int
+    bytes: int
+
+
+class TensorHeader(NamedTuple):
+    """Describe one tensor of a file, as the file declares it.
+
+    `dtype` is torch's name for it without ``torch.``, or the file's own where torch has none; `shape` the logical one.
+    `bytes` is what its elements take. It lies in the file number `file` from the byte `start`; both are None where its
+    bytes cannot be read, and `why` then says so. A `stride` of None is that of a contiguous tensor; otherwise the
+    elements are `stride` apart, in elements, from `start` on. Tensors with the same `storage` share that memory, which
+    is `held` bytes long. What is spread over files has `pieces`, which tile it.
+    `inside` is the mapping of the file in which it stands, ``""`` for the file itself, None below a list or a number.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    bytes: int | None
+    file: int | None = None
+    start: int | None = None
+    stride: Shape | None = None
+    storage: Any = None
+    held: int | None = None
+    why: str = ""
+    pieces: tuple[Chunk, ...] = ()
+    inside: str | None = ""
+
+    @property
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
+
+
+class Fault(NamedTuple):
+    """Say what is unsound about a file: `code` is a stable word, `where` the file, the tensor, the shard.
+
+    `severity` is ``error`` where some tensor cannot be trusted, ``warning`` where the file is not what it should be,
+    ``note`` for what only costs.
+    """
+
+    code: str
+    severity: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a checkpoint: its name as shown, its size in bytes (None if it is missing)."""
+
+    name: str
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that the files say without their tensors being read.
+
+    `format` is a word for people; `paths` are the names under which the `parts` are opened; `metadata` is what the
+    files say of themselves; `other` the values beside the tensors of a training checkpoint, such as ``epoch``, by their
+    path, as short texts. `ties` maps a name that was not written to the one that stands for it. `bytes_read` is what
+    the listing cost. `versions` are those of the modules of a state_dict, by where it stands.
+    """
+
+    format: str
+    path: str
+    parts: tuple[Part, ...]
+    tensors: tuple[TensorHeader, ...]
+    paths: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    other: Mapping[str, str] = field(default_factory=dict)
+    ties: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    bytes_read: int = 0
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """How much of a checkpoint is of one dtype, in one file, or below one name: tensors, their elements and bytes."""
+
+    name: str
+    tensors: int
+    numel: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """Sum up a checkpoint: its `format`, its `files` and how long each is (null where it is missing).
+
+    `dtypes` and `subtrees` divide its tensors by the type of their elements and by the first component of their names;
+    `held_bytes` is what the storages take in which they lie. `metadata` is what the files say of themselves, `other`
+    the values beside the tensors of a training checkpoint, by their path, as short texts, `ties` the names that were
+    not written and those that stand for them. `bytes_read` is what the listing cost.
+    """
+
+    format: str
+    files: tuple[Part, ...]
+    dtypes: tuple[Portion, ...] = ()
+    subtrees: tuple[Portion, ...] = ()
+    held_bytes: int | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    other: dict[str, str] = field(default_factory=dict)
+    ties: dict[str, str] = field(default_factory=dict)
+    bytes_read: int | None = None
+
+
+class TensorRows(Sequence[Parameter]):
+    """The tensors of a checkpoint as the rows of a report, each made when it is asked for: there may be a million."""
+
+    def __init__(self, tensors: Sequence[TensorHeader], values: Mapping[str, Values | None]) -> None:
+        self.tensors, self.values = tensors, values
+        self._storages: dict[Any, int] = {}
+        for tensor in tensors:
+            self._storages.setdefault(tensor.storage, len(self._storages) + 1)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    @overload
+    def __getitem__(self, at: int) -> Parameter: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Parameter]: ...
+
+    def __getitem__(self, at: int | slice) -> Parameter | Sequence[Parameter]:
+        if isinstance(at, slice):
+            return [self._row(number) for number in range(*at.indices(len(self)))]
+        return self._row(range(len(self))[at])
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return map(self._row, range(len(self)))
+
+    def _row(self, number: int) -> Parameter:
+        tensor = self.tensors[number]
+        return Parameter(
+            name=tensor.name,
+            aliases=(),
+            module=tensor.name.rpartition(".")[0],
+            module_type="",
+            kind="tensor",
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            numel=tensor.numel,
+            bytes=tensor.bytes,
+            device="file",
+            requires_grad=False,
+            identity=number + 1,
+            storage=self._storages[tensor.storage],
+            values=self.values.get(tensor.name),
+            note=tensor.why or None,
+        )

@@ -1,0 +1,238 @@
+"""A folder of torch.distributed.checkpoint: a pickle of what is where, and files that are zips one behind the other.
+
+The pickle is read as data. Its globals are those that torch writes; any other is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from paraminspect.errors import UserError
+from paraminspect.report import Checkpoint, Chunk, Fault, Part, Shape, TensorHeader
+from paraminspect.sources.checkpoint.element_types import TORCH_BITS
+from paraminspect.sources.checkpoint.opened import open_bytes, without_secrets
+from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Called, Global, PickledDict, walk
+from paraminspect.sources.checkpoint.shard_index import in_folder
+from paraminspect.text.numbers import plural
+
+_ROOM: Final = "torch.distributed.checkpoint"
+_KNOWN: Final = {
+    *(f"pathlib.{name}" for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath", "Path")),
+    "collections.OrderedDict",
+    "torch.Size",
+    "torch.serialization._get_layout",
+    f"{_ROOM}.filesystem._StorageInfo",
+    *(
+        f"{_ROOM}.metadata.{name}"
+        for name in (
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "TensorProperties",
+            "TensorStorageMetadata",
+            "BytesStorageMetadata",
+            "ChunkStorageMetadata",
+            "_MEM_FORMAT_ENCODING",
+        )
+    ),
+}
+
+
+class _ItemPlace(NamedTuple):
+    """Where an item lies: the file, and the bytes of it."""
+
+    path: str
+    start: int
+    length: int
+
+
+def read_distributed(folder: str, names: list[str]) -> Checkpoint:
+    """List such a folder, given the names of its files. Raises UserError where its ``.metadata`` is unreadable."""
+    if ".metadata" not in names:
+        message = "was being written when something ended that: there is .metadata.tmp, and no .metadata"
+        raise UserError(message, where=folder, hint="its tensors cannot be placed; save it again", code="interrupted")
+    state, count = _state(in_folder(folder, ".metadata"))
+    faults: list[Fault] = []
+    if ".metadata.tmp" in names:
+        faults.append(Fault("interrupted", "warning", folder, "has .metadata.tmp: a later save was interrupted"))
+    places = _places(state.get("storage_data"))
+    files = sorted({place.path for found in places.values() for place in found.values()})
+    parts, lengths = _parts(folder, files, names, faults)
+    numbers = {name: number for number, name in enumerate(files)}
+    tensors: list[TensorHeader] = []
+    other: dict[str, str] = {}
+    for name, described in _items(state.get("state_dict_metadata")):
+        kind = str(described.function) if isinstance(described, Called) else ""
+        if kind.endswith("TensorStorageMetadata"):
+            tensors.append(_tensor(name, described, places.get(name, {}), numbers, lengths, faults))
+        else:
+            held = sum(place.length for place in places.get(name, {}).values())
+            other[name] = f"{held:,} bytes, not unpickled"
+    return Checkpoint(
+        "torch.distributed.checkpoint",
+        without_secrets(folder),
+        tuple(parts),
+        tuple(tensors),
+        tuple(in_folder(folder, name) for name in files),
+        other=other,
+        faults=tuple(faults),
+        bytes_read=count,
+    )
+
+
+# --- the metadata ----------------------------------------------------------------------------------------------
+
+
+def _state(path: str) -> tuple[dict[str, Any], int]:
+    """Return the fields of the Metadata that the pickle describes."""
+    with open_bytes(path) as file:
+        if file.size > LONGEST:
+            raise UserError(f"is {file.size:,} bytes long; at most {LONGEST:,} are read", where=path)
+        data, count = file.read(0, file.size), file.count
+    try:
+        walked = walk(data)
+    except BadPickle as error:
+        raise UserError(
+            f"cannot be read at byte {error.at:,}: {error.message}", where=path, code="bad-pickle"
+        ) from None
+    for one in walked.globals:
+        if str(one) not in _KNOWN and not (one.module == "torch" and one.name in TORCH_BITS):
+            message = f"names {one}, which no checkpoint needs: it would run when torch loads it"
+            raise UserError(message, where=path, hint="do not load it", code="unsafe-global")
+    if not isinstance(walked.value, Called) or str(walked.value.function) != f"{_ROOM}.metadata.Metadata":
+        raise UserError("holds no Metadata of torch.distributed.checkpoint", where=path, code="bad-pickle")
+    return _fields(walked.value), count
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the attributes that a dataclass would be given."""
+    state = value.state if isinstance(value, Called) else None
+    if not isinstance(state, PickledDict):
+        return {}
+    return {key: item for key, item in state.pairs if isinstance(key, str)}
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    for key, item in value.pairs if isinstance(value, (PickledDict, Called)) else ():
+        if isinstance(key, str):
+            yield key, item
+
+
+def _sizes(value: Any) -> Shape | None:
+    """Read a torch.Size."""
+    if isinstance(value, Called) and isinstance(value.args, tuple) and len(value.args) == 1:
+        value = value.args[0]
+    if isinstance(value, (tuple, list)) and all(type(size) is int and 0 <= size < 2**63 for size in value):
+        return tuple(value)
+    return None
+
+
+def _places(value: Any) -> dict[str, dict[Shape | None, _ItemPlace]]:
+    """Return where each item lies, by its name and by the offsets of the chunk that it is."""
+    found: dict[str, dict[Shape | None, _ItemPlace]] = {}
+    for key, item in value.pairs if isinstance(value, (PickledDict, Called)) else ():
+        index, place = _fields(key), _fields(item)
+        name, path = index.get("fqn"), place.get("relative_path")
+        start, length = place.get("offset"), place.get("length")
+        if isinstance(name, str) and isinstance(path, str) and type(start) is int and type(length) is int:
+            found.setdefault(name, {})[_sizes(index.get("offset"))] = _ItemPlace(path, start, length)
+    return found
+
+
+# --- the files -------------------------------------------------------------------------------------------------
+
+
+def _parts(
+    folder: str, files: list[str], names: list[str], faults: list[Fault]
+) -> tuple[list[Part], dict[str, int | None]]:
+    """Look how long each file is; one that leads out of the folder is not looked at."""
+    parts: list[Part] = []
+    for name in files:
+        length: int | None = None
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or "\0" in name or not name:
+            faults.append(Fault("path-escape", "error", name, "the file's name leads out of the folder: not opened"))
+        else:
+            try:
+                with open_bytes(in_folder(folder, name)) as file:
+                    length = file.size
+            except UserError as error:
+                missing = error.code == "no-such-file"
+                message = "the file is missing" if missing else error.message
+                faults.append(Fault("missing-shard" if missing else error.code, "error", name, message))
+        parts.append(Part(name, length))
+    faults += [
+        Fault("stray-shard", "warning", name, "lies in the folder; .metadata does not name it")
+        for name in names
+        if name.endswith(".distcp") and name not in files
+    ]
+    return parts, {part.name: part.bytes for part in parts}
+
+
+def _tensor(
+    name: str,
+    described: Called,
+    places: dict[Shape | None, _ItemPlace],
+    numbers: dict[str, int],
+    lengths: dict[str, int | None],
+    faults: list[Fault],
+) -> TensorHeader:
+    """Return the header of one tensor, its chunks checked: each there, all of them tiling it."""
+    fields = _fields(described)
+    shape = _sizes(fields.get("size"))
+    dtype = _dtype(fields.get("properties"))
+    bits = TORCH_BITS.get(dtype)
+    if shape is None:
+        faults.append(Fault("bad-entry", "error", name, "its entry has no size"))
+        return TensorHeader(name, dtype, (), None, why="its entry has no size")
+    pieces: list[Chunk] = []
+    lacking = ""
+    for chunk in fields.get("chunks") or ():
+        offsets, sizes = _sizes(_fields(chunk).get("offsets")), _sizes(_fields(chunk).get("sizes"))
+        if offsets is None or sizes is None or not len(offsets) == len(sizes) == len(shape):
+            lacking = "a chunk of it has no offsets and sizes that fit its shape"
+            continue
+        place = places.get(offsets) or (places.get(None) if not any(offsets) else None)
+        if place is None:
+            lacking = f"its chunk at {list(offsets)} is in no file"
+            continue
+        length = lengths.get(place.path)
+        if length is None or place.start + place.length > length:
+            lacking = f"{place.path} is missing or ends before its chunk at {list(offsets)}"
+            continue
+        pieces.append(Chunk(offsets, sizes, numbers[place.path], place.start, place.length))
+    if lacking:
+        faults.append(Fault("missing-tensor", "error", name, lacking))
+    elif not _tile(shape, pieces):
+        lacking = f"its {plural(len(pieces), 'chunk')} do not tile its shape {shape}"
+        faults.append(Fault("hole", "error", name, lacking))
+    kept = None if bits is None else math.prod(shape) * bits // 8
+    first = pieces[0].file if pieces else None
+    return TensorHeader(name, dtype, shape, kept, first, storage=name, held=kept, why=lacking, pieces=tuple(pieces))
+
+
+def _dtype(properties: Any) -> str:
+    """Read the dtype of TensorProperties: a field of its own, or the first of a tuple."""
+    state = properties.state if isinstance(properties, Called) else None
+    found = state[0] if isinstance(state, (tuple, list)) and state else _fields(properties).get("dtype")
+    return found.name if isinstance(found, Global) else "unknown"
+
+
+def _tile(shape: Shape, pieces: list[Chunk]) -> bool:
+    """Tell whether blocks fill a shape: none reaches out of it, none overlaps, their volumes add up."""
+    for piece in pieces:
+        if any(at + size > whole for at, size, whole in zip(piece.offsets, piece.shape, shape, strict=True)):
+            return False
+    if sum(math.prod(piece.shape) for piece in pieces) != math.prod(shape):
+        return False
+    return len(pieces) > 10_000 or not any(
+        _overlap(one, other) for place, one in enumerate(pieces) for other in pieces[:place]
+    )
+
+
+def _overlap(one: Chunk, other: Chunk) -> bool:
+    return all(
+        a < b + m and b < a + n for a, n, b, m in zip(one.offsets, one.shape, other.offsets, other.shape, strict=True)
+    )

@@ -1,0 +1,212 @@
+"""The bytes of a file, here or far away, read piece by piece: never mapped, never more than is asked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from paraminspect.errors import UserError
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class ShortRead(UserError):
+    """Say that a file ended before what was to be read of it; it may have been cut while it was read."""
+
+
+class Bytes(Protocol):
+    """A file of known `size` that gives its bytes in any order; safe from several threads. `count` is what it gave."""
+
+    name: str
+    size: int
+    count: int
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
+        ...
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises as `read` does."""
+        ...
+
+    def close(self) -> None:
+        """Give the file back."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a name is that of a file far away, as ``s3://bucket/name``."""
+    return "://" in path
+
+
+def open_bytes(path: str) -> Bytes:
+    """Open a regular file, or a URL through fsspec. Raises UserError for anything else."""
+    return RemoteFile(path) if is_remote(path) else LocalFile(path)
+
+
+class _Closing:
+    def close(self) -> None:
+        """Give the file back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalFile(_Closing):
+    """A regular file of this machine, read with ``pread``: one that is cut meanwhile is an error, not a crash."""
+
+    def __init__(self, path: str) -> None:
+        self.name, self.count = path, 0
+        try:
+            # Non-blocking: a named pipe that nobody writes to must not hold us up before its kind is known.
+            self._descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            raise _error("no such file", path, code="no-such-file") from None
+        except (OSError, ValueError) as error:
+            raise _error(f"cannot be opened: {_reason(error)}", path) from None
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._descriptor)
+            raise _error(f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file", path)
+        self.size = status.st_size
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
+        pieces: list[bytes] = []
+        at, end = start, start + length
+        if not 0 <= start <= end <= self.size:
+            raise _short(self.name, start, length, self.size)
+        try:
+            while at < end and (piece := os.pread(self._descriptor, min(end - at, 2**30), at)):
+                pieces.append(piece)
+                at += len(piece)
+        except OSError as error:
+            raise _error(f"cannot be read: {_reason(error)}", self.name) from None
+        self.count += at - start
+        if at < end:
+            raise _short(self.name, start, length, at)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on, without a copy. Raises as `read` does."""
+        at = 0
+        try:
+            while at < len(buffer) and (got := os.preadv(self._descriptor, [buffer[at:]], start + at)):
+                at += got
+        except OSError as error:
+            raise _error(f"cannot be read: {_reason(error)}", self.name) from None
+        self.count += at
+        if at < len(buffer):
+            raise _short(self.name, start, len(buffer), start + at)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._descriptor)
+
+
+class RemoteFile(_Closing):
+    """A file behind a URL, read in ranges through fsspec, which keeps nothing of it."""
+
+    def __init__(self, url: str) -> None:
+        self.name, self.count, self._shown = url, 0, without_secrets(url)
+        self._system, self._path = file_system(url)
+        with _explained(self._shown):
+            self.size = int(self._system.info(self._path)["size"])
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
+        if not 0 <= start <= start + length <= self.size:
+            raise _short(self._shown, start, length, self.size)
+        if not length:
+            return b""
+        with _explained(self._shown):
+            found: bytes = self._system.cat_file(self._path, start=start, end=start + length)
+        self.count += len(found)
+        if len(found) != length:
+            raise _short(self._shown, start, length, start + len(found))
+        return found
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises as `read` does."""
+        buffer[:] = self.read(start, len(buffer))
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system for a URL, and the path in it. Raises UserError where none speaks its protocol."""
+    import fsspec  # type: ignore[import-untyped]
+
+    protocol = url.partition("://")[0]
+    with _explained(without_secrets(url)):
+        try:
+            return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+        except ImportError as error:
+            raise _error(f"needs a package: {error}", without_secrets(url), code="missing-package") from None
+        except ValueError as error:
+            known = "https, s3, gs, hf, memory and others"
+            message = f"no file system is known for {protocol}://: {error}"
+            raise _error(message, without_secrets(url), f"known with their packages: {known}") from None
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL as it may be shown: without what signs it, and without a password."""
+    if not is_remote(url):
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) + ("?…" if parts.query else "")
+
+
+class _explained:  # noqa: N801 (read as a phrase: with _explained(name))
+    """Turn what a file system of others raises into one message."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        if isinstance(error, FileNotFoundError):
+            raise _error("no such file", self._name, code="no-such-file") from None
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise _error(f"cannot be read: {text}", self._name) from None
+
+
+def _error(message: str, path: str, hint: str = "", code: str = "unreadable") -> UserError:
+    return UserError(message, where=path, hint=hint, code=code)
+
+
+def _short(name: str, start: int, length: int, end: int) -> ShortRead:
+    message = f"ends at byte {end:,}; {length:,} bytes from {start:,} on were to be read"
+    return ShortRead(message, where=name, hint="it is cut off, or was changed while it was read", code="truncated")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return "the name is not one a file can have" if isinstance(error, UnicodeError) else str(error)

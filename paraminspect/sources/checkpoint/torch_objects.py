@@ -1,0 +1,281 @@
+"""What torch.save put into a pickle: tensors by the storages they lie in, nested dicts, and what else there is."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from paraminspect.report import Fault
+from paraminspect.sources.checkpoint.element_types import STORAGES, TORCH_BITS
+from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persistent, PickledDict
+
+_DEEPEST: Final = 64
+_MOST: Final = 4_000_000
+_LARGEST: Final = 2**63
+
+_DICTS: Final = {"collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict"}
+_PLAIN: Final = {
+    *_DICTS,
+    *(
+        f"{room}.{name}"
+        for room in ("builtins", "__builtin__")
+        for name in ("set", "frozenset", "complex", "bytearray")
+    ),
+    "_codecs.encode",
+    "torch.Size",
+    "torch.device",
+    "torch.serialization._get_layout",
+    "collections.Counter",
+}
+_REBUILD: Final = "torch._utils._rebuild_"
+
+
+class StorageRef(NamedTuple):
+    """A storage that a tensor lies in: its `key`, the dtype and number of its elements, the device it was on."""
+
+    key: str
+    dtype: str
+    numel: int
+    device: str
+
+    @property
+    def bytes(self) -> int:
+        """Return how many bytes it takes."""
+        return self.numel * TORCH_BITS.get(self.dtype, 8) // 8
+
+
+class StoredTensor(NamedTuple):
+    """A tensor as the pickle describes it; `storage` is None where it lies in none, `why` then says why."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    storage: StorageRef | None
+    is_parameter: bool
+    why: str = ""
+    inside: str | None = ""
+
+
+@dataclass
+class TorchObjects:
+    """The tensors of a pickle by their path, the other values as short texts, the classes that torch would refuse.
+
+    `versions` are what the modules said of themselves when their state_dict was made, by the path of that.
+    """
+
+    tensors: list[StoredTensor] = field(default_factory=list)
+    other: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def torch_objects(value: Any, named: tuple[Global, ...], where: str) -> TorchObjects:
+    """Sort out what the pickle of a checkpoint holds; `where` is the file."""
+    found = TorchObjects()
+    _Sorter(found).visit(value, "", 0, "")
+    for one in named:
+        if not _expected(one):
+            message = f"its pickle names {one}, which torch.load(weights_only=True) refuses unless it is allowed"
+            found.faults.append(Fault("unsafe-global", "warning", where, message))
+    return found
+
+
+def _expected(one: Global) -> bool:
+    """Tell whether torch.load(weights_only=True) takes a global without being told to."""
+    full = str(one)
+    is_type = one.module == "torch" and (one.name.endswith("Storage") or one.name in TORCH_BITS)
+    return full in _PLAIN or full.startswith(_REBUILD) or is_type or full in _OTHER_TORCH
+
+
+_OTHER_TORCH: Final = {
+    "torch.storage.UntypedStorage",
+    "torch.storage.TypedStorage",
+    "torch.nn.parameter.Parameter",
+    "torch.nn.parameter.UninitializedParameter",
+    "torch.nn.parameter.Buffer",
+    "torch.Tensor",
+    "torch._tensor._rebuild_from_type_v2",
+    "torch.serialization._get_layout",
+    "torch.strided",
+    "torch.sparse_coo",
+    "torch.per_tensor_affine",
+    "torch.per_channel_affine",
+    "torch._C._set_grad_enabled",
+}
+
+
+class _Sorter:
+    """Walk through what the pickle holds, once along every path, in bounded depth and number."""
+
+    def __init__(self, found: TorchObjects) -> None:
+        self.found, self.steps = found, 0
+
+    def visit(self, value: Any, path: str, depth: int, inside: str | None) -> None:
+        self.steps += 1
+        if depth > _DEEPEST or self.steps > _MOST:
+            if not any(fault.code == "too-deep" for fault in self.found.faults):
+                message = f"holds more than {_DEEPEST} levels or {_MOST:,} values; the rest is not listed"
+                self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
+            return
+        tensor = _tensor(value, path)
+        if tensor is not None:
+            self.found.tensors.append(tensor._replace(inside=inside))
+            return
+        children = [*_children(value)]
+        here = path if inside is not None and _is_named(value) else None
+        if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
+            self.found.versions[here] = value.state
+        for key, child in children:
+            self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
+        if not children and path:
+            self.found.other[path] = brief(value)
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is in a dict, a list or an object, by name."""
+    if isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS):
+        for key, child in value.pairs:
+            if isinstance(key, (str, int)):
+                yield str(key), child
+    elif isinstance(value, (list, tuple)) and not isinstance(value, (Global, Persistent)):
+        if any(isinstance(child, (Called, PickledDict, list, tuple)) for child in value):
+            for number, child in enumerate(value):
+                yield str(number), child
+    elif isinstance(value, Called) and str(value.function) not in _PLAIN and isinstance(value.state, PickledDict):
+        yield from _children(value.state)
+
+
+def _is_named(value: Any) -> bool:
+    """Tell whether a value is a mapping with texts for keys: an optimizer's state has numbers."""
+    is_dict = isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS)
+    return is_dict and all(isinstance(key, str) for key, _ in value.pairs)
+
+
+def plain_versions(state: PickledDict) -> OrderedDict[str, dict[str, int]]:
+    """Return the ``_metadata`` of a state_dict: what each module, by its path, says of the version it was saved by."""
+    found: OrderedDict[str, dict[str, int]] = OrderedDict()
+    kept = next((value for key, value in state.pairs if key == "_metadata"), None)
+    for path, words in kept.pairs if isinstance(kept, (PickledDict, Called)) else ():
+        if isinstance(path, str) and isinstance(words, PickledDict):
+            found[path] = {key: value for key, value in words.pairs if isinstance(key, str) and type(value) is int}
+    return found
+
+
+def brief(value: Any) -> str:
+    """Return a value that is no tensor as a short text, never longer than a line."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[:60]) + ("…" if len(value) > 60 else "")
+    if value is None or isinstance(value, (bool, float)):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if abs(value) < 10**30 else "a very large integer"
+    if isinstance(value, (list, tuple)) and not isinstance(value, (Global, Persistent)):
+        if len(value) <= 8 and all(item is None or isinstance(item, (bool, int, float, str)) for item in value):
+            return "[" + ", ".join(brief(item) for item in value) + "]"
+        return f"{len(value):,} items"
+    if isinstance(value, Global):
+        return str(value)
+    if isinstance(value, Called):
+        return f"{value.function}" if isinstance(value.function, Global) else "an object"
+    return "an empty dict" if isinstance(value, PickledDict) else type(value).__name__.lower()
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------
+
+
+def _tensor(value: Any, path: str) -> StoredTensor | None:
+    """Return the tensor that a call would have made; None where it makes none."""
+    if not isinstance(value, Called) or not isinstance(value.function, Global) or not isinstance(value.args, tuple):
+        return None
+    name, args = str(value.function), value.args
+    try:
+        if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
+            return _strided(path, *args[:4])
+        if name == "torch._utils._rebuild_tensor_v3":
+            return _strided(path, args[0], args[1], args[2], args[3], _dtype(args[6]))
+        if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
+            inner = _tensor(args[0], path)
+            return None if inner is None else inner._replace(is_parameter=True)
+        if name == "torch._tensor._rebuild_from_type_v2":
+            rebuilt = Called(args[0], args[2])
+            inner = _tensor(rebuilt, path)
+            return None if inner is None else inner._replace(is_parameter="Parameter" in str(args[1]))
+        if name == "torch._utils._rebuild_meta_tensor_no_storage":
+            why = "it was on the meta device: the file has no values for it"
+            return StoredTensor(path, _dtype(args[0]), _sizes(args[1]), _sizes(args[2]), 0, None, False, why)
+        if name == "torch._utils._rebuild_qtensor":
+            return _strided(path, *args[:4])
+        if name.startswith(_REBUILD):
+            shape = next((_sizes(arg) for arg in args if _are_sizes(arg)), ())
+            return StoredTensor(path, "unknown", shape, (), 0, None, False, f"{name} is not read here")
+    except (TypeError, ValueError, IndexError):
+        return StoredTensor(path, "unknown", (), (), 0, None, False, f"its {name} makes no sense")
+    return None
+
+
+def _strided(path: str, storage: Any, offset: Any, size: Any, stride: Any, dtype: str = "") -> StoredTensor:
+    ref = _storage(storage)
+    if type(offset) is not int or not 0 <= offset < _LARGEST:
+        raise ValueError
+    shape, steps = _sizes(size), _sizes(stride)
+    if len(shape) != len(steps):
+        raise ValueError
+    return StoredTensor(path, dtype or ref.dtype, shape, steps, offset, ref, False)
+
+
+def _storage(value: Any) -> StorageRef:
+    """Read ``('storage', class, key, device, number of elements)``, the persistent id of a storage."""
+    if not isinstance(value, Persistent) or not isinstance(value.id, tuple) or value.id[0] != "storage":
+        raise TypeError
+    _, kind, key, device, numel, *_ = value.id
+    if not isinstance(kind, Global) or type(numel) is not int or not 0 <= numel < _LARGEST:
+        raise TypeError
+    dtype = STORAGES.get(kind.name, (kind.name.removesuffix("Storage").lower(), 0))[0]
+    return StorageRef(_word(key), dtype, numel, _word(device))
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, (str, int)):
+        raise TypeError
+    return str(value)[:1000]
+
+
+def _dtype(value: Any) -> str:
+    if not isinstance(value, Global):
+        raise TypeError
+    return value.name
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(type(size) is int and 0 <= size < _LARGEST for size in value)
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    if isinstance(value, Called) and str(value.function) == "torch.Size" and isinstance(value.args, tuple):
+        value = value.args[0]
+    if not _are_sizes(value) or len(value) > 64:
+        raise ValueError
+    return tuple(value)
+
+
+def span(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Return how many elements of memory lie from the first of a tensor to its last, both included."""
+    if not math.prod(shape):
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+
+
+def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Tell whether the elements lie one behind the other."""
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1 and step != expected:
+            return False
+        expected *= size
+    return True

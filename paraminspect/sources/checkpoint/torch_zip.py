@@ -1,0 +1,209 @@
+"""A file of torch.save since 1.6: a zip of one pickle and one record for each storage. The pickle is read as data."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Final, NamedTuple
+
+from paraminspect.errors import UserError
+from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.element_types import TORCH_BITS
+from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
+from paraminspect.sources.checkpoint.torch_objects import (
+    StorageRef,
+    StoredTensor,
+    TorchObjects,
+    is_contiguous,
+    span,
+    torch_objects,
+)
+from paraminspect.text.numbers import plural
+
+_LOCAL: Final = 30
+"""The length of a zip's local header without its name and its extra field."""
+
+
+class Contents(NamedTuple):
+    """What a file of torch.save holds."""
+
+    tensors: list[TensorHeader]
+    objects: TorchObjects
+    faults: list[Fault]
+
+    @classmethod
+    def plain(cls, tensors: list[TensorHeader], metadata: dict[str, str], faults: list[Fault]) -> Contents:
+        """Return the contents of a file that has tensors and metadata alone."""
+        return cls(tensors, TorchObjects(metadata=metadata), faults)
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as the file object that zipfile wants."""
+
+    def __init__(self, file: Bytes, start: int, length: int) -> None:
+        self._file, self._start, self._length, self._at = file, start, length, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = max(min(len(buffer), self._length - self._at), 0)
+        buffer[:count] = self._file.read(self._start + self._at, count)
+        self._at += count
+        return count
+
+
+def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = None) -> Contents:
+    """List a zip of torch.save, which may be a part of a file. Raises UserError where it is none."""
+    size = file.size - start if length is None else length
+    try:
+        with zipfile.ZipFile(io.BufferedReader(_Window(file, start, size), 65536)) as archive:
+            return _contents(archive, file, number, start)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        message = f"is no complete zip of torch.save: {error}"
+        hint = "it was cut off, or its writing was interrupted" if "central directory" in str(error) else ""
+        raise UserError(message, where=file.name, hint=hint, code="truncated") from None
+
+
+def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int) -> Contents:
+    faults: list[Fault] = []
+    infos = archive.infolist()
+    pickles = [one for one in infos if one.filename.rpartition("/")[2] == "data.pkl" and one.filename.count("/") <= 1]
+    if not pickles:
+        raise _foreign(infos, file)
+    top = pickles[0].filename.removesuffix("data.pkl")
+    faults += _zip_faults(infos, file)
+    data = _small(archive, pickles[0], file)
+    try:
+        walked = walk(data)
+    except BadPickle as error:
+        message = f"its data.pkl cannot be read at byte {error.at:,}: {error.message}"
+        raise UserError(message, where=file.name, code="bad-pickle") from None
+    objects = torch_objects(walked.value, walked.globals, file.name)
+    order = next((one for one in infos if one.filename == f"{top}byteorder"), None)
+    if order is not None and _small(archive, order, file).strip() == b"big":
+        faults.append(Fault("big-endian", "warning", file.name, "was written big-endian: its values are not read here"))
+    records = {one.filename.removeprefix(f"{top}data/"): one for one in infos if one.filename.startswith(f"{top}data/")}
+    placed = _Places(records, file, number, base)
+    tensors = [placed.header(tensor, faults) for tensor in objects.tensors]
+    faults += placed.unused(objects.tensors)
+    return Contents(tensors, objects, [*objects.faults, *faults])
+
+
+def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes) -> bytes:
+    """Read one record whole, if it is of a size that a pickle has and does not unpack to far more."""
+    if info.file_size > LONGEST or info.file_size > 100 * max(info.compress_size, 1):
+        message = f"its {info.filename!r} unpacks from {info.compress_size:,} to {info.file_size:,} bytes: not read"
+        raise UserError(message, where=file.name, code="zip-bomb")
+    return archive.read(info)
+
+
+def _foreign(infos: list[zipfile.ZipInfo], file: Bytes) -> UserError:
+    names = {one.filename for one in infos}
+    if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
+        return UserError("is a TorchScript archive without data.pkl", where=file.name, code="unsupported-source")
+    what = "a NumPy archive" if any(name.endswith(".npy") for name in names) else "a zip that torch.save did not write"
+    return UserError(f"is {what}: it has no data.pkl", where=file.name, code="unsupported-source")
+
+
+def _zip_faults(infos: list[zipfile.ZipInfo], file: Bytes) -> list[Fault]:
+    """Return what torch.save never does to a zip: deflate, overlap, climb out of its folder, repeat a name."""
+    faults: list[Fault] = []
+    deflated = [one.filename for one in infos if one.compress_type != zipfile.ZIP_STORED]
+    if deflated:
+        message = (
+            f"{plural(len(deflated), 'record')} of it are compressed, {deflated[0]!r} first: torch.load(mmap=True) "
+            "returns garbage from such a file; their values are not read"
+        )
+        faults.append(Fault("deflated", "error", file.name, message))
+    end = 0
+    for one in sorted(infos, key=lambda info: info.header_offset):
+        if one.header_offset < end:
+            faults.append(Fault("overlap", "error", one.filename, "its bytes overlap those of the record before it"))
+        end = one.header_offset + _LOCAL + len(one.filename.encode()) + one.compress_size
+        if one.filename.startswith("/") or ".." in one.filename.split("/"):
+            faults.append(Fault("path-escape", "warning", one.filename, "its name leads out of the archive"))
+    if len({one.filename for one in infos}) < len(infos):
+        faults.append(Fault("duplicate-name", "error", file.name, "has two records of one name"))
+    return faults
+
+
+class _Places:
+    """Where the storages of a file lie."""
+
+    def __init__(self, records: dict[str, zipfile.ZipInfo], file: Bytes, number: int, base: int) -> None:
+        self._records, self._file, self._number, self._base = records, file, number, base
+        self._starts: dict[str, int] = {}
+
+    def header(self, tensor: StoredTensor, faults: list[Fault]) -> TensorHeader:
+        bits = TORCH_BITS.get(tensor.dtype)
+        count = 1
+        for size in tensor.shape:
+            count *= size
+        kept = None if bits is None else count * bits // 8
+        plain = TensorHeader(tensor.name, tensor.dtype, tensor.shape, kept, why=tensor.why, inside=tensor.inside)
+        if tensor.storage is None:
+            if tensor.why:
+                faults.append(Fault("no-values", "warning", tensor.name, tensor.why))
+            return plain
+        ref = tensor.storage
+        record = self._records.get(ref.key)
+        if record is None:
+            message = f"its storage {ref.key!r} is missing in the archive"
+            faults.append(Fault("missing-record", "error", tensor.name, message))
+            return plain._replace(why=message, storage=(self._number, ref.key))
+        return self._placed(plain, tensor, ref, record, faults)
+
+    def _placed(
+        self, plain: TensorHeader, tensor: StoredTensor, ref: StorageRef, record: zipfile.ZipInfo, faults: list[Fault]
+    ) -> TensorHeader:
+        width = (TORCH_BITS.get(tensor.dtype) or 8) // 8
+        last = (tensor.offset + span(tensor.shape, tensor.stride)) * width
+        why = ""
+        if last > record.file_size:
+            why = f"needs {last:,} bytes of its storage {ref.key!r}, which has {record.file_size:,}"
+            faults.append(Fault("lying-size", "error", tensor.name, why))
+        elif record.compress_type != zipfile.ZIP_STORED:
+            why = "its storage is compressed"
+        start = None if why else self._start(ref.key, record) + tensor.offset * width
+        stride = None if is_contiguous(tensor.shape, tensor.stride) else tensor.stride
+        return plain._replace(
+            file=self._number,
+            start=start,
+            stride=stride,
+            storage=(self._number, ref.key),
+            held=record.file_size,
+            why=why,
+        )
+
+    def _start(self, key: str, record: zipfile.ZipInfo) -> int:
+        """Return where the bytes of a record begin: behind its local header, which only it knows the length of."""
+        found = self._starts.get(key)
+        if found is None:
+            at = self._base + record.header_offset
+            head = self._file.read(at, _LOCAL)
+            found = at + _LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+            self._starts[key] = found
+        return found
+
+    def unused(self, tensors: list[StoredTensor]) -> list[Fault]:
+        """Return a fault where the archive has storages that no tensor lies in, or slices that drag more along."""
+        used = {tensor.storage.key for tensor in tensors if tensor.storage is not None}
+        stray = [key for key in self._records if key not in used]
+        if not stray:
+            return []
+        held = sum(self._records[key].file_size for key in stray)
+        message = f"has {plural(len(stray), 'storage')} ({held:,} bytes) that no tensor lies in"
+        return [Fault("stray-record", "note", self._file.name, message)]
