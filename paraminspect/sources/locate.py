@@ -59,7 +59,7 @@ def is_checkpoint(source: str) -> bool:
     """Tell whether SOURCE names a checkpoint: by its suffix, as a URL, or as a folder."""
     if source.endswith(_CHECKPOINTS) or ("://" in source and not os.path.lexists(source)):
         return True
-    names = names_in(source) if source and Path(source).is_dir() else []
+    names = names_in(source) if source and os.path.isdir(source) else []  # noqa: PTH112  # Path raises where it is too long
     return any(name.endswith(_CHECKPOINTS) or name in (".metadata", ".metadata.tmp") for name in names)
 
 

@@ -131,7 +131,7 @@ def prepare(
     found = find(source)
     if isinstance(found, CheckpointPath):
         message = "a checkpoint holds tensors, and no network that could be run"
-        hint = "show, share and diff read it; to run it name its model: SOURCE.py:NAME --weights FILE"
+        hint = f"show reads it; to run it name its model: path/file.py:NAME --weights {source}"
         raise UserError(message, where=source, hint=hint, code="unsupported-source")
     _check_seed(seed)
     _check_loss(loss)

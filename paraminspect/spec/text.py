@@ -75,7 +75,7 @@ def _open(path: str) -> int:
         # Non-blocking: a named pipe that nobody writes to must not hold us up before its kind is known.
         return os.open(path, _FLAGS)
     except FileNotFoundError:
-        raise _error("no such file", path, _near(path)) from None
+        raise _error("no such file", path, near(path)) from None
     except (OSError, ValueError) as error:
         kind = _kind_by_name(path)
         raise (_not_a_file(kind, path) if kind else _error(f"cannot be opened: {_reason(error)}", path)) from None
@@ -111,7 +111,7 @@ def _reason(error: Exception) -> str:
     return "the name is not one a file can have" if isinstance(error, UnicodeError) else str(error)
 
 
-def _near(path: str) -> str:
+def near(path: str) -> str:
     """Return a hint naming a file of the same folder that is called almost the same."""
     folder, name = os.path.split(path)
     if folder and not Path(folder).is_dir():

@@ -68,7 +68,7 @@ INSTEAD = {
     "show .": "model.py:Net",
     "show model.onnx": "path/file.py:NAME",
     "show nb.ipynb": "file.py:NAME",
-    "show nothing.pt": "path/file.py:NAME --weights nothing.pt",
+    "init nothing.pt": "path/file.py:NAME --weights nothing.pt",
     "show no.such.thing": "no.such:thing",
     # several words
     "show mlp tied": 'for each in mlp tied; do paraminspect show "$each"; done',
@@ -103,7 +103,7 @@ TEXTS = (
     "show mlp -o",
     "show mlp tied",
     "theory relu",
-    "show nothing.pt",
+    "init nothing.pt",
     "show model.onnx",
     "show nb.ipynb",
     "show no.such",

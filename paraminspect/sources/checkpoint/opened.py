@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from paraminspect.errors import UserError
+from paraminspect.spec.text import near
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = {
@@ -82,7 +83,7 @@ class LocalFile(_Closing):
             # Non-blocking: a named pipe that nobody writes to must not hold us up before its kind is known.
             self._descriptor = os.open(path, _FLAGS)
         except FileNotFoundError:
-            raise _error("no such file", path, code="no-such-file") from None
+            raise _error("no such file", path, near(path), code="no-such-file") from None
         except (OSError, ValueError) as error:
             raise _error(f"cannot be opened: {_reason(error)}", path) from None
         status = os.fstat(self._descriptor)
