@@ -18,18 +18,20 @@ same, and no memory is taken.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paraminspect.analysis.sharing.tensor_memory import strided_parts
 from paraminspect.modules.nested_tensors import argument_tensors
+
+_PLAIN = {Tensor, nn.Parameter}
 
 
 @dataclass(slots=True, eq=False)
@@ -133,12 +135,13 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         """Take in one operation that has just run."""
         for tensor in _results(result):
             for storage in storages_of(tensor):
-                held = self._held.get(storage._cdata)
+                key = storage._cdata
+                held = self._held.get(key)
                 if held is not None:
                     if held[0].size != storage.nbytes():  # resize_
-                        self._end(storage._cdata)
+                        self._end(key)
                         self._start(storage, func, held[0])
-                elif storage._cdata not in self._known and storage.nbytes():
+                elif key not in self._known and storage.nbytes():
                     if _may_return_an_argument(func) and self._was_given(storage, args, kwargs):
                         self._add_outside(storage)
                     else:
@@ -202,15 +205,14 @@ def _died(mode: weakref.ref[LiveStorages], key: int, _reference: Any) -> None:
         following._end(key)
 
 
-def storages_of(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
-    """Yield the storages of a tensor: those of its parts, if it is a wrapper or sparse; none where they are hidden."""
-    if type(tensor) is Tensor and tensor.layout is torch.strided:
-        yield tensor.untyped_storage()
-        return
+def storages_of(tensor: Tensor) -> Sequence[torch.UntypedStorage]:
+    """Return the storages of a tensor: those of its parts, if it is a wrapper or sparse; none where they are hidden."""
+    if type(tensor) in _PLAIN and tensor.layout is torch.strided:
+        return (tensor.untyped_storage(),)
     try:
-        yield from [part.untyped_storage() for part in strided_parts(tensor)]
+        return [part.untyped_storage() for part in strided_parts(tensor)]
     except Exception:  # a subclass answers with code of its own, and may raise anything
-        return
+        return ()
 
 
 def _results(result: Any) -> Iterable[Tensor]:
