@@ -109,6 +109,17 @@ def note(text: str) -> None:
     _say([f"note: {clean(text)}"])
 
 
+def suggest(text: str, colour: bool = True) -> None:
+    """Write one dim line on what may be asked next: to a person at a terminal alone, of whom no script reads it."""
+    streams = (sys.stdout, sys.stderr)
+    if all(stream is not None and _draws(stream) for stream in streams):
+        dim = colour and not os.environ.get("NO_COLOR")
+        _stop_waiting()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"\x1b[2m{clean(text)}\x1b[0m\n" if dim else f"{clean(text)}\n")
+            sys.stderr.flush()
+
+
 def _say(lines: Iterable[str]) -> None:
     _stop_waiting()
     text = "".join(f"{clean(line, _LONGEST_LINE)}\n" for line in lines)

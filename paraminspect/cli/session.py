@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from paraminspect.sources.setup import Setup
 
 DONE, FAILED = 0, 2
+_NEXT = {
+    "show": "shapes and work by layer: paraminspect summary; signal and uses: paraminspect grad",
+    "grad": "shapes and work by layer: paraminspect summary",
+    "summary": "values and sharing: paraminspect show; gradients: paraminspect grad",
+}
+"""Where the next question lies."""
 
 
 def prepare(
@@ -115,6 +121,8 @@ def finish(
     tell_warnings(notes.quiet)
     for failure in report.errors:
         output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
+    if not (report.errors or notes.quiet) and chosen is Format.table and report.command in _NEXT:
+        output.suggest(_NEXT[report.command], not printing.no_color)
     return FAILED if report.errors else DONE
 
 

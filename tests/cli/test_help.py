@@ -147,6 +147,7 @@ def test_without_a_word_the_first_screen_is_on_stderr_and_the_code_is_2(run: Run
 CONTENTS = """\
 spec       a network in YAML or JSON
 modules    any PyTorch module, by its place in a file or a package
+summary    the tree of layers, what each takes, returns, holds and computes
 init       schemes, rules, and what is judged
 gradients  what reaches each parameter, and through which use
 signal     does it survive its way through the layers?
