@@ -63,6 +63,13 @@ def _integer_product(one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
     return int(mm_flop(one.shape, other.shape))
 
 
+def _grouped_product(one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
+    """Multiply each group of rows with the matrix of its expert, or for the weights' gradient rows with rows."""
+    if one.dim() == 3 and other.dim() == 2:
+        return 2 * one.shape[1] * other.numel()
+    return 2 * one.numel() * other.shape[-1]
+
+
 def _trilinear(one: Tensor, two: Tensor, three: Tensor, *places: Any, **_: Any) -> int:
     """Multiply all that the three span together, as nn.Bilinear does: of samples, outputs and both inputs."""
     shapes = []
@@ -106,6 +113,7 @@ _OWN: dict[Any, Formula] = {
     _aten.addmv: _added_matrix_vector,
     _aten.addbmm: _added_batch,
     _aten._int_mm: _integer_product,
+    _aten._grouped_mm: _grouped_product,
     _aten._trilinear: _trilinear,
     _aten.mkldnn_rnn_layer: _recurrent,
     _aten.mkldnn_rnn_layer_backward: _recurrent_backward,
