@@ -330,3 +330,40 @@ def test_blocks_fold_as_rows_of_parameters_do() -> None:
         "   └─ {0..5}.inner ModuleList",
         "      └─ {0..5}.inner.0 Linear",
     ]
+
+
+class Cache:
+    """What grows from block to block, as a cache of keys and values does."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+
+class Remembering(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor, cache: Cache) -> torch.Tensor:
+        cache.seen.append(x)
+        return self.linear(x)
+
+
+class Decoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Remembering() for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        cache = Cache()
+        for block in self.blocks:
+            x = block(x, cache=cache)
+        return x
+
+
+def test_what_hangs_on_an_object_beside_a_tensor_is_no_input() -> None:
+    """Blocks that differ in how much a cache holds already are alike."""
+    report = paraminspect.summary(Decoder(), torch.rand(2, 3))
+    blocks = [layer for layer in report.layers if layer.type == "Remembering"]
+    assert [[one.name for one in layer.inputs or ()] for layer in blocks] == [["[0]"]] * 4
+    assert "blocks.{0..3} Remembering ×4" in str(report)

@@ -31,18 +31,19 @@ def layer_tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Lay
         if isinstance(only, Tensor):
             return (_described("", only),)
         return tuple(_within("", only))
-    found: dict[str, LayerTensor] = {}
-    for at, value in enumerate(args):
-        found |= {one.name: one for one in _within(f"[{at}]", value)}
-    for name, value in kwargs.items():
-        found |= {one.name: one for one in _within(name, value)}
-    return tuple(found.values())
+    named = [(f"[{at}]", value) for at, value in enumerate(args)] + list(kwargs.items())
+    plain = {one.name: one for place, value in named for one in _within(place, value, opaque=False)}
+    if plain:  # what hangs on an object beside them, such as a cache of keys and values, is state
+        return tuple(plain.values())
+    return tuple({one.name: one for place, value in named for one in _within(place, value)}.values())
 
 
-def _within(place: str, value: Any) -> Iterator[LayerTensor]:
-    """Yield the tensors that hang on a value, the first of very many."""
+def _within(place: str, value: Any, opaque: bool = True) -> Iterator[LayerTensor]:
+    """Yield the tensors that hang on a value, the first of very many; on `opaque` objects where there are no others."""
     named = list(islice(_named(place, value, 0, opaque=False), _MOST))
-    for name, tensor in named or islice(_named(place, value, 0, opaque=True), _MOST):
+    if not named and opaque:
+        named = list(islice(_named(place, value, 0, opaque=True), _MOST))
+    for name, tensor in named:
         yield _described(name, tensor)
 
 
