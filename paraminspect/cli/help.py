@@ -15,7 +15,10 @@ from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError, did_you_mean
 
-TOPICS: Final = ("spec", "modules", "summary", "init", "gradients", "signal", "sharing", "python", "scripts", "words")
+TOPICS: Final = (
+    *("spec", "modules", "summary", "memory", "init", "gradients", "signal", "sharing", "python", "scripts"),
+    "words",
+)
 """The pages under paraminspect/help/, in the order in which a reader needs them."""
 
 PAGES: Final = Path(__file__).resolve().parent.parent / "help"

@@ -11,7 +11,7 @@ from paraminspect.text.numbers import format_bytes, size
 
 _ACCELERATOR = (
     "meta tensors are taken to be an accelerator's: attention in one fused operation, dropout masks of one byte an "
-    "element, an optimizer that takes all parameters at once"
+    "element, adam and adamw on all parameters at once"
 )
 
 

@@ -148,6 +148,7 @@ CONTENTS = """\
 spec       a network in YAML or JSON
 modules    any PyTorch module, by its place in a file or a package
 summary    the tree of layers, what each takes, returns, holds and computes
+memory     what a training step takes, what autograd keeps, which batch fits
 init       schemes, rules, and what is judged
 gradients  what reaches each parameter, and through which use
 signal     does it survive its way through the layers?
