@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -17,7 +20,10 @@ from torch.nn.utils import parametrizations, prune
 
 import paraminspect
 from paraminspect.errors import UserError
+from paraminspect.render import render
 from paraminspect.report import LayerTensor, OwnedElsewhere, Report, TreeLayer
+from paraminspect.report.report_schema import report_schema
+from paraminspect.text.escape import View
 
 
 def rows(report: Report) -> dict[str, TreeLayer]:
@@ -367,3 +373,21 @@ def test_what_hangs_on_an_object_beside_a_tensor_is_no_input() -> None:
     blocks = [layer for layer in report.layers if layer.type == "Remembering"]
     assert [[one.name for one in layer.inputs or ()] for layer in blocks] == [["[0]"]] * 4
     assert "blocks.{0..3} Remembering ×4" in str(report)
+
+
+def test_every_format_has_every_module_and_the_same_totals() -> None:
+    """CSV adds up, JSON satisfies its schema, HTML nests as modules do, plain text and markdown cut nothing."""
+    net = nn.Sequential(nn.Linear(4, 4), _Residual([nn.Linear(4, 4), nn.ReLU()], [], 2))
+    report = paraminspect.summary(net, torch.ones(2, 4))
+    modules = [layer.module for layer in report.layers]
+    table = list(csv.DictReader(io.StringIO("".join(render(report, "csv", View())))))
+    assert [row["module"] for row in table] == modules == [name for name, _ in net.named_modules()]
+    assert sum(int(row["own_parameters"]) for row in table) == int(table[0]["parameters"]) == 44
+    assert sum(int(row["own_macs"]) for row in table) == report.totals.macs == 32 * 3
+    jsonschema.validate(report.to_dict(), report_schema())
+    html = report._repr_html_()
+    assert (html.count("<details"), html.count("</details>")) == (3, 3)
+    assert html.count('class="row leaf"') == 3 and "4 calls" not in html and html.count("2 calls") == 2
+    for form in ("plain", "markdown"):
+        text = "".join(render(report, form, View(width=20)))
+        assert all(name in text for name in modules) and "44" in text
