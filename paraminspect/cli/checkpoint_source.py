@@ -34,7 +34,8 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
             from paraminspect.experiments.checkpoint_values import measure_checkpoint
 
             values = measure_checkpoint(checkpoint, rows.params or ())
-        report = report_of_checkpoint(checkpoint, "show", rows.params or (), values)
+        sort = None if rows.sort is None else rows.sort.value
+        report = report_of_checkpoint(checkpoint, "show", rows.params or (), values, sort, rows.top)
         return session.finish(report, rows, printing, notes)
 
 

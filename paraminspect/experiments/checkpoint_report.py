@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from paraminspect import __version__
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.page.checkpoint_problems import with_headline
 from paraminspect.report import (
     Checkpoint,
     CheckpointFiles,
     Environment,
+    Failure,
+    Finding,
     Portion,
     Report,
     Source,
@@ -22,6 +27,7 @@ from paraminspect.report import (
 )
 from paraminspect.rules.file_rules import findings_of
 from paraminspect.text.escape import some_names
+from paraminspect.text.numbers import and_more
 
 
 def report_of_checkpoint(
@@ -29,29 +35,37 @@ def report_of_checkpoint(
     command: str,
     params: Sequence[str] = (),
     values: Mapping[str, Values | None] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
 ) -> Report:
     """Return the Report of a checkpoint: all its tensors, or those whose names match one of the globs `params`.
 
-    Raises UserError for globs that match nothing.
+    Elements that have several names are one row, and count once. Raises UserError for globs that match nothing.
     """
-    tensors = selected(checkpoint.tensors, params)
-    known = [tensor.bytes for tensor in checkpoint.tensors if tensor.bytes is not None]
-    numel = sum(tensor.numel for tensor in checkpoint.tensors)
-    return Report(
+    rows = _in_order(_rows(selected(checkpoint.tensors, params), values or {}), sort, top)
+    every = rows if len(rows) == len(checkpoint.tensors) else _rows(checkpoint.tensors, {})
+    known = [tensor.bytes for tensor in every.tensors if tensor.bytes is not None]
+    dtypes, subtrees = _portions(every.tensors)
+    numel = sum(portion.numel for portion in dtypes)
+    names = {place: len(others) for place, others in every.aliases.items()}
+    findings = findings_of(checkpoint)
+    report = Report(
         command=command,
         source=Source("checkpoint", _name(checkpoint.path), checkpoint.path),
-        environment=Environment(__version__, None, platform.python_version(), "file", _dtype(checkpoint), None),
-        parameters=TensorRows(tensors, values or {}),
+        environment=Environment(__version__, None, platform.python_version(), "file", _dtype(dtypes), None),
+        parameters=rows,
         totals=Totals(
             parameters=numel,
-            as_named=numel,
+            as_named=numel + sum(count * every.tensors[place].numel for place, count in names.items()),
             bytes=sum(known),
-            unknown=len(checkpoint.tensors) - len(known),
-            shown=sum(tensor.numel for tensor in tensors),
+            unknown=len(every.tensors) - len(known),
+            shown=numel if rows is every else sum(tensor.numel for tensor in rows.tensors),
         ),
-        findings=findings_of(checkpoint),
-        checkpoint=_files(checkpoint),
+        findings=findings,
+        errors=tuple(_failure(findings)),
+        checkpoint=_files(checkpoint, dtypes, subtrees),
     )
+    return with_headline(report)
 
 
 def selected(tensors: Sequence[TensorHeader], params: Sequence[str]) -> Sequence[TensorHeader]:
@@ -67,14 +81,82 @@ def selected(tensors: Sequence[TensorHeader], params: Sequence[str]) -> Sequence
     return found
 
 
-def _files(checkpoint: Checkpoint) -> CheckpointFiles:
+# --- the rows --------------------------------------------------------------------------------------------------
+
+
+def _rows(tensors: Sequence[TensorHeader], values: Mapping[str, Values | None]) -> TensorRows:
+    """Return a row for each tensor; names of the very same elements, as a tie has them, are aliases of the first."""
+    storages = Counter(tensor.storage for tensor in tensors)
+    if all(count == 1 for storage, count in storages.items() if storage is not None):
+        return TensorRows(tensors, values)
+    rows: list[TensorHeader] = []
+    first: dict[object, int] = {}
+    others: dict[int, list[str]] = {}
+    for tensor in tensors:
+        if tensor.storage is not None and storages[tensor.storage] > 1 and tensor.start is not None and tensor.numel:
+            view = (tensor.storage, tensor.start, tensor.shape, tensor.stride, tensor.dtype)
+            place = first.setdefault(view, len(rows))
+            if place < len(rows):
+                others.setdefault(place, []).append(tensor.name)
+                continue
+        rows.append(tensor)
+    return TensorRows(rows, values, {place: tuple(names) for place, names in others.items()})
+
+
+_FIGURES: Mapping[str, Callable[[TensorHeader, Values | None], float | None]] = {
+    "numel": lambda tensor, _: tensor.numel,
+    "bytes": lambda tensor, _: tensor.bytes,
+    "mean": lambda _, values: values.mean if values else None,
+    "std": lambda _, values: values.std if values else None,
+    "rms": lambda _, values: values.rms if values else None,
+}
+
+
+def _in_order(rows: TensorRows, sort: str | None, top: int | None) -> TensorRows:
+    """Return the rows sorted, the largest first (names from A to Z), and of these the first `top`."""
+    key = sort or ("numel" if top is not None else None)
+    if key is None:
+        return rows
+    if key in ("gradient", "mean", "std", "rms") and (key == "gradient" or not rows.values):
+        message = "a checkpoint holds no gradients" if key == "gradient" else "values are not read without --stats"
+        hint = f"sort by bytes, numel or name{', or add --stats' if key != 'gradient' else ''}"
+        raise UserError(message, where=f"--sort {key}", hint=hint, code="bad-option")
+    places = list(range(len(rows)))
+    if key == "name":
+        places.sort(key=lambda place: rows.tensors[place].name)
+    else:
+        figure = _FIGURES[key]
+        places.sort(
+            key=lambda place: _descending(figure(rows.tensors[place], rows.values.get(rows.tensors[place].name)))
+        )
+    places = places[:top]
+    aliases = {number: rows.aliases[place] for number, place in enumerate(places) if place in rows.aliases}
+    return TensorRows([rows.tensors[place] for place in places], rows.values, aliases)
+
+
+def _descending(figure: float | None) -> float:
+    return math.inf if figure is None or math.isnan(figure) else -figure
+
+
+# --- the whole -------------------------------------------------------------------------------------------------
+
+
+def _failure(findings: Sequence[Finding]) -> Iterator[Failure]:
+    """Yield one failure where the files are not sound: what could be listed is printed, and the exit code is 2."""
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:
+        more = f" ({and_more(len(errors) - 1)})" if len(errors) > 1 else ""
+        yield Failure("unsound-checkpoint", f"{errors[0].message}{more}", errors[0].where)
+
+
+def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[Portion, ...]) -> CheckpointFiles:
     held = {tensor.storage: tensor.held for tensor in checkpoint.tensors if tensor.storage is not None}
     sizes = list(held.values())
     return CheckpointFiles(
         format=checkpoint.format,
         files=checkpoint.parts,
-        dtypes=_portions(checkpoint.tensors, lambda tensor: tensor.dtype),
-        subtrees=_portions(checkpoint.tensors, lambda tensor: tensor.name.partition(".")[0]),
+        dtypes=dtypes,
+        subtrees=subtrees,
         held_bytes=None if None in sizes else sum(size or 0 for size in sizes),
         metadata=dict(checkpoint.metadata),
         other=dict(checkpoint.other),
@@ -83,20 +165,28 @@ def _files(checkpoint: Checkpoint) -> CheckpointFiles:
     )
 
 
-def _portions(tensors: Iterable[TensorHeader], key: Callable[[TensorHeader], str]) -> tuple[Portion, ...]:
-    """Divide tensors by a word of theirs, in the order in which the words come first."""
-    found: dict[str, list[int]] = {}
+def _portions(tensors: Iterable[TensorHeader]) -> tuple[tuple[Portion, ...], tuple[Portion, ...]]:
+    """Divide tensors by dtype and by the first component of their names, in the order in which these come first."""
+    dtypes: dict[str, list[int]] = {}
+    subtrees: dict[str, list[int]] = {}
     for tensor in tensors:
-        portion = found.setdefault(key(tensor), [0, 0, 0])
-        portion[0] += 1
-        portion[1] += tensor.numel
-        portion[2] += tensor.bytes or 0
-    return tuple(Portion(name, *counts) for name, counts in found.items())
+        numel, kept = math.prod(tensor.shape), tensor.bytes or 0
+        for key, portions in ((tensor.dtype, dtypes), (tensor.name.partition(".")[0], subtrees)):
+            portion = portions.get(key)
+            if portion is None:
+                portion = portions[key] = [0, 0, 0]
+            portion[0] += 1
+            portion[1] += numel
+            portion[2] += kept
+    return _named(dtypes), _named(subtrees)
 
 
-def _dtype(checkpoint: Checkpoint) -> str:
-    names = {tensor.dtype for tensor in checkpoint.tensors}
-    return names.pop() if len(names) == 1 else "mixed" if names else ""
+def _named(portions: Mapping[str, Sequence[int]]) -> tuple[Portion, ...]:
+    return tuple(Portion(name, *counts) for name, counts in portions.items())
+
+
+def _dtype(dtypes: Sequence[Portion]) -> str:
+    return dtypes[0].name if len(dtypes) == 1 else "mixed" if dtypes else ""
 
 
 def _name(path: str) -> str:

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from paraminspect.analysis.statistics.merge import merge_figures
-from paraminspect.page.braces import braces
-from paraminspect.page.columns import percent_of
-from paraminspect.page.parts import BROKEN, Column, Entries, Line, Page, Paragraph, Part, Table
+from paraminspect.page.checkpoint_problems import headline_of_files, place_and_message
+from paraminspect.page.parts import BROKEN, SHARED, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.pictures import sparkline
-from paraminspect.report import CheckpointFiles, Portion, Report, TensorHeader, TensorRows, Values
+from paraminspect.page.tensor_folding import TensorRow, folding_note, tensor_rows
+from paraminspect.report import CheckpointFiles, Portion, Report, TensorRows
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, size, whole
 
-_FEWEST_ROWS = 10
-_HOLE = "\0"
-_NUMBER = re.compile(r"(?<![0-9])(?:0|[1-9][0-9]{0,14})(?![0-9])")
-_PLAIN = re.compile(r"[\w.-]+")
-
-
-class TensorRow(NamedTuple):
-    """Tensors that agree in shape and dtype under names that a pattern in bash's braces expands to."""
-
-    name: str
-    times: int
-    tensor: TensorHeader
-    bytes: int | None
-    values: Values | None
-
-    @property
-    def numel(self) -> int:
-        """Return the number of elements of all of them."""
-        return self.tensor.numel * self.times
+_MOST: Final = 12
+"""How many findings, values, shards a terminal gets a line each for; the data formats have all."""
 
 
 def checkpoint_page(report: Report, view: View) -> Page:
@@ -42,115 +23,38 @@ def checkpoint_page(report: Report, view: View) -> Page:
     rows = report.parameters
     if found is None or not isinstance(rows, TensorRows):
         raise TypeError("the report is not of a checkpoint")
-    parts: list[Part] = []
+    parts: list[Part] = [headline_of_files(report)]
     if rows:
-        shown = _rows(rows, view)
-        folded = [row.times for row in shown if row.times > 1]
-        note = f"{sum(folded):,} rows folded into {len(folded):,}" if folded else ""
-        parts.append(Table(_columns(report, shown, view), shown, note, noun="tensor"))
+        shown = tensor_rows(rows, view)
+        parts.append(Table(_columns(report, shown, view), shown, folding_note(shown), noun="tensor"))
     else:
         parts.append(Paragraph("no tensors"))
-    parts.append(Entries(list(_lines(report, found))))
-    return Page(code(report.source.name), _title(report, found), _setting(found), parts)
+    parts.append(Entries(list(_lines(report, found, view))))
+    return Page(code(report.source.name), _title(report, found, rows), _setting(found), parts)
 
 
-def _title(report: Report, found: CheckpointFiles) -> str:
+def _title(report: Report, found: CheckpointFiles, rows: TensorRows) -> str:
     totals = report.totals
     least = "at least " if totals.unknown else ""
     tensors = sum(one.tensors for one in found.dtypes)
-    shown = [word(found.format), f"{totals.parameters:,} elements in {plural(tensors, 'tensor')}"]
-    if totals.shown != totals.parameters:
-        shown = [word(found.format), f"{totals.shown:,} of {totals.parameters:,} elements shown"]
-    return ", ".join([*shown, f"{least}{size(totals.bytes)}"])
+    count = f"{totals.parameters:,} elements in {plural(tensors, 'tensor')}"
+    if len(rows) < tensors:
+        count = (
+            f"{totals.shown:,} of {totals.parameters:,} elements shown, in {len(rows):,} of {plural(tensors, 'tensor')}"
+        )
+    shown = [word(found.format), count, f"{least}{size(totals.bytes)}"]
+    if totals.as_named != totals.parameters:
+        shown.append(f"{totals.as_named:,} elements counting every name")
+    return ", ".join(shown)
 
 
 def _setting(found: CheckpointFiles) -> list[str]:
     held = sum(part.bytes or 0 for part in found.files)
-    parts = [f"{plural(len(found.files), 'file')}, {size(held)}"]
+    missing = sum(part.bytes is None for part in found.files)
+    parts = [f"{plural(len(found.files), 'file')}{f', {missing:,} missing' if missing else ''}, {size(held)}"]
     if found.bytes_read is not None:
         parts.append(f"{size(found.bytes_read)} read")
     return parts
-
-
-# --- the rows --------------------------------------------------------------------------------------------------
-
-
-def _rows(rows: TensorRows, view: View) -> list[TensorRow]:
-    tensors = rows.tensors
-    if not view.fold or len(tensors) < _FEWEST_ROWS:
-        return [_row([tensor], code(tensor.name), rows.values) for tensor in tensors]
-    return fold_names(tensors, rows.values)
-
-
-def _row(members: Sequence[TensorHeader], name: str, values: Any) -> TensorRow:
-    sizes = [member.bytes for member in members]
-    known = [(found, member.numel) for member in members if values and (found := values.get(member.name)) is not None]
-    merged = None
-    if known and len(known) == len(members):
-        merged = known[0][0] if len(known) == 1 else merge_figures(known)
-    return TensorRow(name, len(members), members[0], None if None in sizes else sum(one or 0 for one in sizes), merged)
-
-
-def fold_names(tensors: Sequence[TensorHeader], values: Any = None) -> list[TensorRow]:
-    """Return the rows, each where its first tensor stands: those alike but for the numbers in their names are one.
-
-    Linear in the number of tensors, whatever their names: numbers that do not make up every combination are split by
-    the first of them, and those that are left stay alone.
-    """
-    alike: dict[Any, list[tuple[tuple[str, ...], int]]] = {}
-    for place, tensor in enumerate(tensors):
-        numbers = _NUMBER.findall(tensor.name) if _PLAIN.fullmatch(tensor.name) else []
-        key: Any = place
-        if numbers:
-            key = (_NUMBER.sub(_HOLE, tensor.name), tensor.shape, tensor.dtype, bool(tensor.why))
-        alike.setdefault(key, []).append((tuple(numbers), place))
-    found: list[tuple[int, TensorRow]] = []
-    for key, members in alike.items():
-        for group in _groups(members) if isinstance(key, tuple) else [members]:
-            places = [place for _, place in group]
-            name = code(tensors[places[0]].name) if len(group) == 1 else _pattern(key[0], [one for one, _ in group])
-            found.append((min(places), _row([tensors[place] for place in places], name, values)))
-    return [row for _, row in sorted(found, key=lambda one: one[0])]
-
-
-Members = list[tuple[tuple[str, ...], int]]
-
-
-def _groups(members: Members, at: int = 0) -> Iterator[Members]:
-    """Yield groups whose numbers are every combination of some sets."""
-    if len(members) < 2:
-        yield members
-        return
-    columns = list(zip(*(numbers for numbers, _ in members), strict=True))
-    combinations = 1
-    for column in columns:
-        combinations *= len(set(column))
-    if combinations == len(members) == len({numbers for numbers, _ in members}):
-        yield members
-        return
-    if at >= len(columns):
-        yield from ([member] for member in members)
-        return
-    parts: dict[str, Members] = {}
-    for member in members:
-        parts.setdefault(member[0][at], []).append(member)
-    for part in _merged(parts, at):
-        yield from _groups(part, at + 1)
-
-
-def _merged(parts: dict[str, Members], at: int) -> Iterator[Members]:
-    """Put those together whose other numbers are the same."""
-    same: dict[Any, Members] = {}
-    for members in parts.values():
-        others = frozenset(numbers[:at] + numbers[at + 1 :] for numbers, _ in members)
-        same.setdefault(others, []).extend(members)
-    yield from same.values()
-
-
-def _pattern(name: str, numbers: Sequence[tuple[str, ...]]) -> str:
-    patterns = iter([braces(sorted({int(number) for number in column})) for column in zip(*numbers, strict=True)])
-    spelled = "".join(next(patterns) if part == _HOLE else part for part in re.split(f"({_HOLE})", name))
-    return f"{code(spelled)} ×{len(numbers):,}"
 
 
 # --- the columns -----------------------------------------------------------------------------------------------
@@ -158,24 +62,33 @@ def _pattern(name: str, numbers: Sequence[tuple[str, ...]]) -> str:
 
 def _columns(report: Report, rows: Sequence[TensorRow], view: View) -> list[Column[TensorRow]]:
     files = report.checkpoint.files if report.checkpoint else ()
-    numel = sum(row.numel for row in rows)
     sizes = [row.bytes for row in rows]
-    total = UNKNOWN if None in sizes else f"{sum(one or 0 for one in sizes):,}"
+    total = UNKNOWN if None in sizes else whole(sum(one or 0 for one in sizes))
     columns = [
         Column[TensorRow](
-            "tensor", lambda row: row.name, foot="total", tone=lambda row: BROKEN if row.tensor.why else ""
+            "tensor",
+            lambda row: row.name,
+            foot="total",
+            tone=lambda row: BROKEN if row.why else SHARED if row.aliases else "",
+            below=lambda row: [f"  = {alias}" for alias in row.aliases],
         ),
-        Column("shape", lambda row: str(row.tensor.shape), rank=2),
-        Column("count", lambda row: whole(row.numel), "right", 1, foot=whole(numel)),
-        Column("%", lambda row: percent_of(row.numel, report.totals.parameters), "right", 6),
-        Column("dtype", lambda row: word(row.tensor.dtype), rank=3),
+        Column("shape", lambda row: row.shape, rank=2),
+        Column("count", lambda row: whole(row.numel), "right", 1, foot=whole(sum(row.numel for row in rows))),
+        Column("%", lambda row: _percent(row.numel, report.totals.parameters), "right", 6),
+        Column("dtype", lambda row: word(row.dtype), rank=3),
         Column("bytes", lambda row: whole(row.bytes), "right", 4, foot=total),
     ]
     if any(row.values for row in rows):
         columns += _figures(view)
     if len(files) > 1:
         columns.append(Column("file", lambda row: _file(row, files), rank=7))
+    columns.append(Column("not readable", lambda row: code(row.why), rank=5, tone=lambda _: BROKEN))
     return columns
+
+
+def _percent(part: int, whole_count: int) -> str:
+    share = 100 * part / whole_count if whole_count else 0.0
+    return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"
 
 
 def _figures(view: View) -> list[Column[TensorRow]]:
@@ -202,37 +115,52 @@ def _figures(view: View) -> list[Column[TensorRow]]:
 
 
 def _file(row: TensorRow, files: Sequence[Any]) -> str:
-    at = row.tensor.file
-    return code(files[at].name) if row.times == 1 and at is not None and at < len(files) else ""
+    return code(files[row.file].name) if row.file is not None and row.file < len(files) else ""
 
 
 # --- the lines below -------------------------------------------------------------------------------------------
 
 
-def _lines(report: Report, found: CheckpointFiles) -> Iterator[Line]:
+def _lines(report: Report, found: CheckpointFiles, view: View) -> Iterator[Line]:
+    most = _MOST if view.width is not None else None
     if len(found.dtypes) > 1:
         yield "dtypes", "; ".join(f"{word(one.name)} {_amount(one)}" for one in found.dtypes)
-    if 1 < len(found.subtrees) <= 12 and any(one.tensors > 1 for one in found.subtrees):
-        yield "subtrees", "; ".join(f"{code(one.name)} {_amount(one)}" for one in found.subtrees)
-    for key, text in found.metadata.items():
-        yield "metadata", f"{code(key)}: {code(text)}"
+    if len(found.subtrees) > 1 and any(one.tensors > 1 for one in found.subtrees):
+        largest = sorted(found.subtrees, key=lambda one: -one.bytes)
+        yield "subtrees", "; ".join(_first([f"{code(one.name)} {_amount(one)}" for one in largest], most, ""))
+    for text in _first([f"{code(key)}: {code(value)}" for key, value in found.metadata.items()], most, "in --json"):
+        yield "metadata", text
     if found.other:
-        yield (
-            "beside",
-            "; ".join(f"{code(key)} = {code(text)}" for key, text in _first(found.other.items(), 8))
-            + (f" and {len(found.other) - 8:,} more" if len(found.other) > 8 else ""),
-        )
-    for name, kept in found.ties.items():
-        yield "tie", f"{code(name)} = {code(kept)}: written once, as save_model does"
-    for one in report.findings:
-        yield one.severity, f"{one.rule} {code(one.where)}: {code(one.message)}"
+        yield "beside", "; ".join(_beside(found.other, most))
+    for text in _first([f"{code(name)} = {code(kept)}" for name, kept in found.ties.items()], most, "in --json"):
+        yield "tie", f"{text}: written once, as save_model does"
+    yield from _findings(report, most)
     if isinstance(report.parameters, TensorRows) and report.parameters and not report.parameters.values:
         yield "values", "not read: --stats reads them"
+
+
+def _findings(report: Report, most: int | None) -> Iterator[Line]:
+    """Yield a line for each finding, those of one rule under each other and not more than so many of it."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    for one in report.findings:
+        rules.setdefault((one.severity, one.rule), []).append(place_and_message(one, report))
+    for (severity, rule), texts in rules.items():
+        for text in _first(texts, most and 3, "in --json"):
+            yield severity, f"{word(rule)} {text}"
+
+
+def _beside(other: Mapping[str, str], most: int | None) -> Iterable[str]:
+    """Return the values beside the tensors, those at the top first: epoch comes before a hyper-parameter."""
+    ranked = sorted(other.items(), key=lambda one: one[0].count("."))
+    return _first([f"{code(key)} = {code(value)}" for key, value in ranked], most, "in --json")
 
 
 def _amount(portion: Portion) -> str:
     return f"{plural(portion.tensors, 'tensor')}, {size(portion.bytes)}"
 
 
-def _first(items: Iterable[Any], most: int) -> list[Any]:
-    return [item for _, item in zip(range(most), items, strict=False)]
+def _first(texts: Sequence[str], most: int | None, where: str) -> list[str]:
+    """Return the first texts, and at the end how many more there are, and where."""
+    if most is None or len(texts) <= most:
+        return list(texts)
+    return [*texts[: most - 1], f"and {len(texts) - most + 1:,} more{f' {where}' if where else ''}"]

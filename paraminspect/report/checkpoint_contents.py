@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, overload
 
 from paraminspect.report.tensors import Parameter, Values
@@ -128,13 +129,27 @@ class CheckpointFiles:
 
 
 class TensorRows(Sequence[Parameter]):
-    """The tensors of a checkpoint as the rows of a report, each made when it is asked for: there may be a million."""
+    """The tensors of a checkpoint as the rows of a report, each made when it is asked for: there may be a million.
 
-    def __init__(self, tensors: Sequence[TensorHeader], values: Mapping[str, Values | None]) -> None:
-        self.tensors, self.values = tensors, values
-        self._storages: dict[Any, int] = {}
-        for tensor in tensors:
-            self._storages.setdefault(tensor.storage, len(self._storages) + 1)
+    `aliases` are further names of the very same elements, by the place of the tensor; they have no row of their own.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[TensorHeader],
+        values: Mapping[str, Values | None],
+        aliases: Mapping[int, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.tensors, self.values, self.aliases = tensors, values, aliases or {}
+
+    @cached_property
+    def _storages(self) -> dict[Any, int]:
+        """Return the number of each storage, by first appearance."""
+        found: dict[Any, int] = {}
+        for tensor in self.tensors:
+            if tensor.storage is not None:
+                found.setdefault(tensor.storage, len(found) + 1)
+        return found
 
     def __len__(self) -> int:
         return len(self.tensors)
@@ -157,7 +172,7 @@ class TensorRows(Sequence[Parameter]):
         tensor = self.tensors[number]
         return Parameter(
             name=tensor.name,
-            aliases=(),
+            aliases=self.aliases.get(number, ()),
             module=tensor.name.rpartition(".")[0],
             module_type="",
             kind="tensor",
@@ -168,7 +183,7 @@ class TensorRows(Sequence[Parameter]):
             device="file",
             requires_grad=False,
             identity=number + 1,
-            storage=self._storages[tensor.storage],
+            storage=self._storages.get(tensor.storage),
             values=self.values.get(tensor.name),
             note=tensor.why or None,
         )

@@ -1,0 +1,215 @@
+"""The tensors of a file as rows of a table: repeated blocks folded, or summed up below a depth of names.
+
+`page.folding` does it for the rows of a model, with all that is known about them. A file may have a million tensors of
+which there are name, shape and dtype alone: here the numbers are taken out of all names in two passes of one regular
+expression, and what is left of the names groups them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from paraminspect.analysis.statistics.merge import merge_figures
+from paraminspect.page.braces import braces
+from paraminspect.report import TensorHeader, TensorRows, Values
+from paraminspect.text.escape import View, code
+from paraminspect.text.numbers import plural
+
+_FEWEST_ROWS: Final = 10
+_HOLE: Final = "\0"
+_NUMBER: Final = re.compile(r"(?<![0-9])(?:0|[1-9][0-9]{0,14})(?![0-9])")
+_PLAIN: Final = re.compile(r"[\w.\0-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """One row: a tensor, `times` of them whose names a pattern in bash's braces expands to, or a sum of `tensors`."""
+
+    name: str
+    aliases: tuple[str, ...]
+    times: int
+    tensors: int
+    shape: str
+    numel: int
+    dtype: str
+    bytes: int | None
+    file: int | None
+    why: str
+    values: Values | None
+
+
+_Members = list[tuple[tuple[str, ...], int]]
+"""The numbers in the names of tensors, and which tensors these are."""
+
+
+def tensor_rows(rows: TensorRows, view: View) -> list[TensorRow]:
+    """Return the rows that a view wants of the tensors of a file, each where its first tensor stands."""
+    if view.depth is not None:
+        return _at_depth(rows, view.depth)
+    if not view.fold or len(rows) < _FEWEST_ROWS:
+        return [_row(rows, [place], code(one.name), _codes(rows, place)) for place, one in enumerate(rows.tensors)]
+    return _folded(rows)
+
+
+def _codes(rows: TensorRows, place: int) -> tuple[str, ...]:
+    return tuple(map(code, rows.aliases.get(place, ())))
+
+
+def _row(rows: TensorRows, places: Sequence[int], name: str, aliases: tuple[str, ...]) -> TensorRow:
+    """Return the row of tensors that agree in shape and dtype."""
+    tensors = rows.tensors
+    first = tensors[places[0]]
+    times = len(places)
+    held = first.bytes
+    if times > 1 and held is not None:
+        sizes = [tensors[place].bytes for place in places]
+        held = None if None in sizes else sum(sizes)  # type: ignore[arg-type]  # no None is left
+    values = _pooled([(rows.values.get(tensors[place].name), first.numel) for place in places]) if rows.values else None
+    file = first.file if times == 1 else None
+    return TensorRow(
+        name, aliases, times, 1, str(first.shape), first.numel * times, first.dtype, held, file, first.why, values
+    )
+
+
+def _pooled(found: Sequence[tuple[Values | None, int]]) -> Values | None:
+    """Return the figures of several tensors as if they were one; None where one was not measured."""
+    known = [(values, count) for values, count in found if values is not None]
+    if not known or len(known) < len(found):
+        return None
+    return known[0][0] if len(known) == 1 else merge_figures(known)
+
+
+# --- folding ---------------------------------------------------------------------------------------------------
+
+
+def _folded(rows: TensorRows) -> list[TensorRow]:
+    """Return the rows, those alike but for the numbers in their names as one.
+
+    Linear in the number of tensors, whatever their names: numbers that do not make up every combination are split by
+    the first of them, and those that are left stay alone.
+    """
+    tensors = rows.tensors
+    alike: dict[Any, _Members] = {}
+    for place, (template, numbers) in enumerate(_hollow([tensor.name for tensor in tensors])):
+        tensor = tensors[place]
+        key: Any = place
+        if template:
+            key = (template, tensor.shape, tensor.dtype, not tensor.why)
+            if place in rows.aliases:
+                others = list(_hollow(rows.aliases[place]))
+                fits = all(spelled and found == numbers for spelled, found in others)
+                key = (*key, *(spelled for spelled, _ in others)) if fits else place
+        alike.setdefault(key, []).append((numbers, place))
+    found: list[tuple[int, TensorRow]] = []
+    for key, members in alike.items():
+        for group in _groups(members) if isinstance(key, tuple) else [members]:
+            places = [place for _, place in group]
+            if len(group) == 1:
+                row = _row(rows, places, code(tensors[places[0]].name), _codes(rows, places[0]))
+            else:
+                sets = [
+                    braces(sorted(map(int, set(column)))) for column in zip(*(one for one, _ in group), strict=True)
+                ]
+                spelled = [code(_filled(template, sets)) for template in (key[0], *key[4:])]
+                row = _row(rows, places, f"{spelled[0]} ×{len(group):,}", tuple(spelled[1:]))
+            found.append((min(places), row))
+    return [row for _, row in sorted(found, key=lambda one: one[0])]
+
+
+def _hollow(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each name with holes for its numbers, and these; nothing for one that has none or that bash would split."""
+    text = "\n".join(names)
+    if _HOLE in text or text.count("\n") >= max(len(names), 1):
+        yield from (("", ()) if _HOLE in name or "\n" in name else next(_hollow([name])) for name in names)
+        return
+    numbers = _NUMBER.findall(text)
+    holes: dict[str, int] = {}
+    at = 0
+    for template in _NUMBER.sub(_HOLE, text).split("\n"):
+        count = holes.get(template)
+        if count is None:
+            count = holes[template] = template.count(_HOLE) * (1 if _PLAIN.fullmatch(template) else -1)
+        end = at + abs(count)
+        yield (template, tuple(numbers[at:end])) if count > 0 else ("", ())
+        at = end
+
+
+def _filled(template: str, patterns: Sequence[str]) -> str:
+    """Return a name with patterns in its holes."""
+    first, *others = template.split(_HOLE)
+    return first + "".join(f"{pattern}{part}" for pattern, part in zip(patterns, others, strict=True))
+
+
+def _groups(members: _Members, at: int = 0) -> Iterator[_Members]:
+    """Yield groups whose numbers are every combination of some sets."""
+    if len(members) < 2:
+        yield members
+        return
+    columns = list(zip(*(numbers for numbers, _ in members), strict=True))
+    if math.prod(len(set(column)) for column in columns) == len(members) == len({numbers for numbers, _ in members}):
+        yield members
+        return
+    if at >= len(columns):
+        yield from ([member] for member in members)
+        return
+    parts: dict[str, _Members] = {}
+    for member in members:
+        parts.setdefault(member[0][at], []).append(member)
+    for part in _merged(parts, at):
+        yield from _groups(part, at + 1)
+
+
+def _merged(parts: dict[str, _Members], at: int) -> Iterator[_Members]:
+    """Put those together whose other numbers are the same."""
+    same: dict[Any, _Members] = {}
+    for members in parts.values():
+        others = frozenset(numbers[:at] + numbers[at + 1 :] for numbers, _ in members)
+        same.setdefault(others, []).extend(members)
+    yield from same.values()
+
+
+# --- by depth --------------------------------------------------------------------------------------------------
+
+
+def _at_depth(rows: TensorRows, depth: int) -> list[TensorRow]:
+    """Return one row for all tensors that agree in so many components of longer names."""
+    groups: dict[Any, list[int]] = {}
+    for place, tensor in enumerate(rows.tensors):
+        parts = tensor.name.split(".", depth)
+        groups.setdefault(".".join(parts[:depth]) if len(parts) > depth else place, []).append(place)
+    return [
+        _row(rows, places, code(rows.tensors[key].name), _codes(rows, key))
+        if isinstance(key, int)
+        else _sum(rows, key, places)
+        for key, places in groups.items()
+    ]
+
+
+def _sum(rows: TensorRows, name: str, places: Sequence[int]) -> TensorRow:
+    members: list[TensorHeader] = [rows.tensors[place] for place in places]
+    sizes = [member.bytes for member in members]
+    dtypes = {member.dtype for member in members}
+    files = {member.file for member in members}
+    return TensorRow(
+        code(name),
+        (),
+        1,
+        len(members),
+        plural(len(members), "tensor"),
+        sum(member.numel for member in members),
+        dtypes.pop() if len(dtypes) == 1 else f"{len(dtypes)} dtypes",
+        None if None in sizes else sum(sizes),  # type: ignore[arg-type]  # no None is left
+        files.pop() if len(files) == 1 else None,
+        "",
+        _pooled([(rows.values.get(member.name), member.numel) for member in members]),
+    )
+
+
+def folding_note(rows: Sequence[TensorRow]) -> str:
+    """Say how many tensors were folded into how many rows; nothing where none were."""
+    times = [row.times for row in rows if row.times > 1]
+    return f"{sum(times):,} rows folded into {len(times):,}" if times else ""
