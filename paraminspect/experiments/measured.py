@@ -251,11 +251,22 @@ def run_from(start: Start | None, measured: Measured, request: Request, mode: Co
         start.batch,
         subject.loss,
         follow=tuple(entry.tensor for entry in parameters if request.all_uses or len(entry.names) > 1),
+        zeros=tuple(_of_zeros(parameters, measured.values)),
         backward=request.backward,
         contain=lambda: around(subject.foreign, mode),
     )
     diagnose(subject.module, start.batch, subject.loss, passes, measured.scope.whole, mode.changed(), again)
     return passes
+
+
+def _of_zeros(parameters: Iterable[TensorEntry], values: Mapping[int, Values | None]) -> Iterator[Tensor]:
+    """Yield the parameters that hold nothing but zeros, by their figures where these are known."""
+    for entry in parameters:
+        tensor, known = entry.tensor, values.get(id(entry.tensor))
+        if entry.lazy or tensor.is_meta or not entry.numel or not tensor.is_floating_point():
+            continue
+        if known.zeros == entry.numel if known else type(tensor) is nn.Parameter and not tensor.detach().any():
+            yield tensor
 
 
 def with_new_tensors(measured: Measured, passes: ForwardBackward | None, request: Request) -> Measured:

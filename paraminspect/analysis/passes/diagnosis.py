@@ -64,7 +64,7 @@ def _diagnose(
     known = [*(entry.tensor for entry in whole.entries), *(tensor for tensor, _ in now), *_given(batch)]
     ids = set(map(id, known))
     unknown = {id(leaf): leaf for leaf in passes.leaves if id(leaf) not in ids}
-    passes.behind_zero = _behind_zero(module, batch, loss, passes, parameters, again)
+    passes.behind_zero = _behind_zero(passes, parameters, again)
     found, explained = _held(whole, unknown) if unknown else ([], [])
     lost = [tensor for tensor in _without_gradient(parameters, passes) if id(tensor) not in new]
     if lost or unknown:
@@ -75,21 +75,16 @@ def _diagnose(
 
 
 def _behind_zero(
-    module: nn.Module,
-    batch: Batch,
-    loss: Loss,
-    passes: ForwardBackward,
-    parameters: Sequence[TensorEntry],
-    again: Callable[[], AbstractContextManager[None]],
+    passes: ForwardBackward, parameters: Sequence[TensorEntry], contain: Callable[[], AbstractContextManager[None]]
 ) -> frozenset[int]:
-    """Return the parameters whose gradient a zero weight explains; the forward runs again only if one may."""
+    """Return the parameters whose gradient a zero weight explains; another backward runs only if one may."""
+    if not passes.kept or passes.constant or passes.loss is None:
+        return frozenset()
     figures = [(one, passes.gradients.get(id(one.tensor))) for one in parameters if one.numel]
     zero = [one.tensor for one, found in figures if found and found.zeros == one.numel]
     others = [one.tensor for one, found in figures if found and found.zeros != one.numel] if zero else []
     weights = [tensor for tensor in others if tensor.is_floating_point() and not tensor.detach().any()]
-    if not weights or passes.constant:
-        return frozenset()
-    return behind_zero_weights(module, batch, loss, zero, weights, again)
+    return behind_zero_weights(passes.loss, zero, weights, contain) if weights else frozenset()
 
 
 def _given(batch: Batch) -> Iterator[Tensor]:

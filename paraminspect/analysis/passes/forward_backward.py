@@ -24,6 +24,7 @@ from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import DispatchReader
 from paraminspect.analysis.passes.rounding import Rounding
 from paraminspect.analysis.passes.running_modules import LayerCall, Watch
+from paraminspect.analysis.passes.zero_weights import may_multiply_by
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.isolation.phases import enter
@@ -44,7 +45,8 @@ class ForwardBackward:
 
     `gradients` are the figures of what arrived at each parameter, by its id; `constant` says why the loss could only be
     what it is, see `why_constant`. `leaves` are those of the graph; `stops` tells that operations in it let nothing
-    but 0 through: values are written over in place, rounded, drawn. A diagnosis adds the `causes` of missing gradients,
+    but 0 through: values are written over in place, rounded, drawn; `kept` that another backward can run through it,
+    where a weight of zeros may explain gradients of 0. A diagnosis adds the `causes` of missing gradients,
     by the parameter's id, the leaves that are `unregistered`, `notes`, and by their ids the parameters `behind_zero`.
     """
 
@@ -58,6 +60,7 @@ class ForwardBackward:
     constant: str | None = None
     leaves: tuple[Tensor, ...] = ()
     stops: bool = False
+    kept: bool = False
     causes: dict[int, Cause] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unregistered: tuple[TensorEntry, ...] = ()
@@ -77,12 +80,14 @@ def run_passes(
     loss: Loss,
     *,
     follow: tuple[Tensor, ...] = (),
+    zeros: tuple[Tensor, ...] = (),
     backward: bool = True,
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> ForwardBackward:
     """Run the forward, the loss and (unless told otherwise) the backward.
 
-    `follow` are the parameters whose uses the ledger keeps apart; `contain` wraps whatever runs the module's code.
+    `follow` are the parameters whose uses the ledger keeps apart, `zeros` those that hold nothing but zeros, `contain`
+    wraps whatever runs the module's code.
     Gradients accumulate in ``.grad`` as ever. What is compiled runs eagerly.
     What raises is no exception here, save KeyboardInterrupt: `ForwardBackward.error` says in which phase, and names the
     innermost module.
@@ -109,10 +114,11 @@ def run_passes(
             if backward and passes.loss.requires_grad:
                 # What was computed before the forward is the user's: a second backward may need what it has saved.
                 older = any(node._sequence_nr() < start for node in graph)
+                passes.kept = may_multiply_by(zeros, graph)
                 others = [leaf for leaf in passes.leaves if id(leaf) not in ledger.parameters]
                 rounding.watch(graph)
                 with contain(), watch.gather(), grads_put_aside(others), ledger:
-                    _run_backward(passes.loss, keep_graph=older)
+                    _run_backward(passes.loss, keep_graph=older or passes.kept)
                 passes.backward = True
             elif backward and any(parameter.requires_grad for parameter in ledger.parameters.values()):
                 passes.error = ForwardError("", _nothing_to_differentiate(passes.output), phase)

@@ -37,7 +37,7 @@ _ERRORS = 8.0  # times eps: the error of a term, which took a few steps itself
 _MOST = 4.0  # times a gradient: an error that is larger tells no more
 _COPIES = {*("TBackward0", "ViewBackward0", "UnsafeViewBackward0", "TransposeBackward0", "AliasBackward0")}
 # At which place a bias is, and in which dimension of the output its elements count.
-_BIASES = {
+BIASES = {
     "AddmmBackward0": (0, -1),
     "NativeLayerNormBackward0": (2, -1),
     "ConvolutionBackward0": (2, 1),
@@ -145,7 +145,7 @@ def _terms_of_sum(node: Any, index: int, grad: Tensor, shape: torch.Size, receiv
     """
     if grad.shape != shape:
         return _largest(grad.abs().sum_to_size(shape))
-    place, channels = _BIASES.get(node.name(), (None, -1))
+    place, channels = BIASES.get(node.name(), (None, -1))
     if index != place or received[0] is None:
         return 0.0
     return _largest(received[0].abs().transpose(channels, -1).sum_to_size(grad.shape))

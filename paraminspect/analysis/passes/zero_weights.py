@@ -16,56 +16,62 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from paraminspect.analysis.passes.forward_backward import grads_put_aside
-from paraminspect.analysis.passes.losses import compute_loss
-from paraminspect.isolation.torch_state import eager, room
+from paraminspect.analysis.passes.rounding import BIASES
+from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_among, nodes_of
-from paraminspect.modules.subject import Batch, Loss
 
 _LEAF = "torch::autograd::AccumulateGrad"
 _COPIES = ("ToCopy", "T", "View", "UnsafeView", "Transpose", "Alias", "Expand", "Unsqueeze", "Squeeze", "Permute")
 _SAME = {f"{name}Backward0" for name in (*_COPIES, "Clone", "ReshapeAlias")}
+_OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
 
 
+@recording()
 def behind_zero_weights(
-    module: nn.Module,
-    batch: Batch,
-    loss: Loss,
+    value: Tensor,
     zero: Sequence[Tensor],
     weights: Sequence[Tensor],
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> frozenset[int]:
     """Return the ids of those parameters in `zero`, whose gradient is 0, that are behind a weight that is.
 
-    `weights` are parameters of zeros that get a gradient. The forward runs again; what raises is no exception here,
-    save KeyboardInterrupt: nothing is told then.
+    `weights` are parameters of zeros that get a gradient. The graph behind the loss `value` must still be whole: it is
+    run back through again. What raises is no exception here, save KeyboardInterrupt: nothing is told then.
     """
-    held = [tensor for tensor in [*zero, *weights] if tensor.is_leaf]
     try:
-        with eager(), room(), grads_put_aside(held), contain():
-            saved = _Saved([*weights, *(one for one in zero if not one.any())])
-            with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
-                value = compute_loss(loss, module(*batch.args, **batch.kwargs))
-            return _explained(value, zero, weights, saved)
+        with eager(), room(), contain():
+            graph = nodes_of(value)
+            saved = _Saved(graph, [*weights, *(one for one in zero if not one.any())])
+            try:
+                return _explained(value, graph, zero, weights, saved)
+            finally:
+                saved.let_go()
     except KeyboardInterrupt:
         raise
     except BaseException:  # the user's code may exit
         return frozenset()
 
 
-def _explained(value: Tensor, zero: Sequence[Tensor], weights: Sequence[Tensor], saved: _Saved) -> frozenset[int]:
+def may_multiply_by(zeros: Sequence[Tensor], graph: Iterable[Any]) -> bool:
+    """Tell whether a node of a graph reads one of some parameters of zeros as more than a bias."""
+    return bool(zeros) and any(BIASES.get(node.name(), ())[:1] != (place,) for node, place in _reading(graph, zeros))
+
+
+def _explained(
+    value: Tensor, graph: Sequence[Any], zero: Sequence[Tensor], weights: Sequence[Tensor], saved: _Saved
+) -> frozenset[int]:
     """Ask again as long as weights are found that get their gradient once others have moved."""
-    graph = nodes_of(value)
     connected = {id(leaf) for leaf in leaves_among(graph)}
     found: dict[int, Tensor] = {}
     saved.moving = {id(weight) for weight in weights}
     while True:
-        reached = _reached(value, _crossings(graph, saved))
+        reached = _reached(value, _crossings(saved))
         asked = [one for one in zero if id(one) in connected - reached - set(found)]
         new = {id(one): one for one in _with_gradient(value, asked, saved)}
         found |= new
@@ -85,42 +91,82 @@ def _with_gradient(value: Tensor, parameters: Sequence[Tensor], saved: _Saved) -
     return [one for one, grad in pairs if grad is not None and bool(grad.any())]
 
 
-class _ZeroWeight(NamedTuple):
-    """A zero weight, or a view or copy of one, as autograd saved it; `random` are numbers to put in its place."""
+@dataclass
+class _SavedWeight:
+    """What autograd saved; where it is a zero weight, or a view or copy of one, also numbers to put in its place."""
 
-    key: int
-    tensor: Tensor
-    random: Tensor
+    tensor: Tensor | None = None
+    key: int | None = None
+    random: Tensor | None = None
+
+    def pack(self, tensor: Tensor) -> _SavedWeight:
+        """Take a tensor in, when autograd hands it over."""
+        self.tensor = tensor.detach()
+        return self
+
+
+class _Known:
+    """Know some parameters again in what autograd has saved: as themselves, in a view, in a copy of another dtype."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.parameters = [*parameters]
+        self.ids = {id(one) for one in self.parameters}
+        self._storages = {one.untyped_storage().data_ptr(): id(one) for one in self.parameters}
+
+    def key(self, tensor: Tensor) -> int | None:
+        """Return the id of the parameter, None where it is no such one."""
+        if not tensor.is_floating_point() or not tensor.numel():
+            return None
+        key = self._storages.get(tensor.untyped_storage().data_ptr())
+        if key is not None:
+            return key
+        node = tensor.grad_fn
+        while node is not None and node.name() in _SAME:
+            node = node.next_functions[0][0]
+        leaf = id(node.variable) if node is not None and node.name() == _LEAF else None  # type: ignore[attr-defined]  # a leaf's node has it
+        return leaf if leaf in self.ids else None
 
 
 class _Saved:
-    """What autograd saves in a forward: zero weights are known again, and can be replaced in the backward."""
+    """The zero weights that the nodes of a graph have saved: they can be replaced in the backward.
 
-    def __init__(self, weights: Iterable[Tensor]) -> None:
-        self._weights = [*weights]
-        self.keys = {id(weight) for weight in self._weights}
+    `readers` are the nodes, each with the ids of the weights that it saved; `moving` the weights that are replaced.
+    """
+
+    def __init__(self, graph: Iterable[Any], weights: Iterable[Tensor]) -> None:
+        known = _Known(weights)
+        self.keys = known.ids
         self.moving: set[int] = set()
-        self.touched = False
+        self.readers: dict[Any, set[int | None]] = {}
         self._replace = False
-        self._storages = {weight.untyped_storage().data_ptr(): id(weight) for weight in self._weights}
-        self._generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
+        for node, _ in _reading(graph, known.parameters):
+            if node not in self.readers:
+                self.readers[node] = {held.key for held in self._hold(node, known, generator)}
 
-    def pack(self, tensor: Tensor) -> Any:
-        """Keep a tensor for the backward, with what can be put in its place if it is a zero weight."""
-        with torch.no_grad(), torch._C.DisableTorchFunction():
-            key = self._key(tensor)
-            if key is None:
-                return tensor.detach()
-            return _ZeroWeight(key, tensor.detach(), random_like(tensor.shape, tensor, self._generator))
+    def let_go(self) -> None:
+        """Hold no node any longer: its hooks hold us, and that is a cycle nothing would collect."""
+        self.readers.clear()
 
-    def unpack(self, held: Any) -> Tensor:
+    def _hold(self, node: Any, known: _Known, generator: torch.Generator) -> Iterator[_SavedWeight]:
+        """Put ourselves in the place of what a node has saved, but for what a checkpoint computes anew."""
+        for raw, name, at in _saved_by(node):
+            held = _SavedWeight()
+            try:
+                raw.register_hooks(held.pack, self._unpack)
+            except RuntimeError:  # it has hooks already, or holds nothing
+                continue
+            saved = getattr(node, name)
+            tensor = saved if at is None else saved[at]
+            key = known.key(tensor)
+            if key is not None:
+                held.key, held.random = key, random_like(tensor.shape, tensor, generator)
+                yield held
+
+    def _unpack(self, held: _SavedWeight) -> Tensor:
         """Return a tensor to the backward."""
-        if not isinstance(held, _ZeroWeight):
-            return held  # type: ignore[no-any-return]  # a tensor, see `pack`
-        if held.key not in self.moving:
-            return held.tensor
-        self.touched = True
-        return held.random if self._replace else held.tensor
+        is_replaced = self._replace and held.random is not None and held.key in self.moving
+        return held.random if is_replaced else held.tensor  # type: ignore[return-value]  # as just asked
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
@@ -131,17 +177,46 @@ class _Saved:
         finally:
             self._replace = False
 
-    def _key(self, tensor: Tensor) -> int | None:
-        if not tensor.is_floating_point() or not tensor.numel():
-            return None
-        key = self._storages.get(tensor.untyped_storage().data_ptr())
-        if key is not None:
-            return key
-        node = tensor.grad_fn
-        while node is not None and node.name() in _SAME:
-            node = node.next_functions[0][0]
-        leaf = id(node.variable) if node is not None and node.name() == _LEAF else None  # type: ignore[attr-defined]  # a leaf's node has it
-        return leaf if leaf in self.keys else None
+
+def _reading(graph: Iterable[Any], parameters: Iterable[Tensor]) -> Iterator[tuple[Any, int]]:
+    """Yield the nodes that have saved tensors and read one of some parameters, each with the place of that one."""
+    ids = {id(one) for one in parameters}
+    for node in graph:
+        if _saved_names(node):
+            for place, (following, _) in enumerate(node.next_functions):
+                if following is not None and _read_through(following) in ids:
+                    yield node, place
+
+
+def _read_through(node: Any) -> int | None:
+    """Return the id of the leaf that a node shows: as it is, in a view, in a copy."""
+    while node is not None and node.name() != _LEAF:
+        following = node.next_functions
+        node = following[0][0] if len(following) == 1 and not _saved_names(node) else None
+    return None if node is None else id(node.variable)
+
+
+def _saved_by(node: Any) -> Iterator[tuple[Any, str, int | None]]:
+    """Yield what a node has saved: autograd's own object for each, the attribute that has the tensor, its place."""
+    for name in _saved_names(node):
+        # A Function of the user's has `_raw_saved_tensors` and `saved_tensors`, a node of torch's a pair for each.
+        shown = "saved_tensors" if isinstance(node, _OWN) else name.removeprefix("_raw")
+        raw = getattr(node, name)
+        if isinstance(raw, tuple | list):
+            yield from ((one, shown, at) for at, one in enumerate(raw))
+        elif raw is not None:
+            yield raw, shown, None
+
+
+_names_by_type: dict[type, tuple[str, ...]] = {}
+
+
+def _saved_names(node: Any) -> tuple[str, ...]:
+    """Return the attributes of a node that have what it saved; all nodes of an operation have the same."""
+    kind = type(node)
+    if kind not in _names_by_type:
+        _names_by_type[kind] = tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+    return _names_by_type[kind]
 
 
 def random_like(shape: Sequence[int], like: Any, generator: torch.Generator) -> Tensor:
@@ -152,21 +227,11 @@ def random_like(shape: Sequence[int], like: Any, generator: torch.Generator) -> 
 _Crossings = set[tuple[Any, int]]
 
 
-def _crossings(graph: Sequence[Any], saved: _Saved) -> _Crossings:
+def _crossings(saved: _Saved) -> _Crossings:
     """Return the edges, as a node and the number of its input, that a zero weight multiplies."""
     generator = torch.Generator().manual_seed(1)
-    return {(node, index) for node in graph if _reads_weight(node, saved) for index in _blocked(node, saved, generator)}
-
-
-def _reads_weight(node: Any, saved: _Saved) -> bool:
-    """Tell whether a node of torch's, not one of the user's, has saved a zero weight."""
-    if isinstance(node, torch.autograd.function.BackwardCFunction):
-        return False
-    saved.touched = False
-    for name in dir(node):
-        if name.startswith("_saved_"):
-            getattr(node, name)
-    return saved.touched
+    nodes = [node for node, keys in saved.readers.items() if keys & saved.moving and not isinstance(node, _OWN)]
+    return {(node, index) for node in nodes for index in _blocked(node, saved, generator)}
 
 
 def _blocked(node: Any, saved: _Saved, generator: torch.Generator) -> Iterator[int]:

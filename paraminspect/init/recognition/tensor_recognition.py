@@ -25,6 +25,7 @@ OFF_CENTRE: Final = 4.5  # standard errors of the mean
 CLAMP: Final = 2.0  # where trunc_normal_ cuts unless told otherwise
 NEAR: Final = 0.15
 LEVELS: Final = 8  # different values that a tensor has at most that was set piece by piece
+_SOME: Final = 256  # elements among which more levels show already, save for very rare ones
 _FAMILY_WEIGHT: Final = {NORMAL: 1.0, UNIFORM: 1.0, CUT: 0.2}
 
 
@@ -64,8 +65,10 @@ def _constant(value: float, count: int, dtype: str) -> Recognition:
 
 def _in_levels(tensor: torch.Tensor) -> bool:
     """Tell whether a few values are all there is, as in the bias of an LSTM whose forget gates are open."""
-    few = tensor.numel() <= SIDE * SIDE
-    return few and len(np.unique(tensor.to("cpu", torch.float64).numpy())) <= min(LEVELS, tensor.numel() // 4)
+    if tensor.numel() > SIDE * SIDE:
+        return False
+    elements, most = tensor.to("cpu", torch.float64).numpy().ravel(), min(LEVELS, tensor.numel() // 4)
+    return len(np.unique(elements[:_SOME])) <= most and len(np.unique(elements)) <= most
 
 
 def _drawn_or_not(tensor: torch.Tensor, figures: Whole, values: Values, place: Place) -> Recognition:
