@@ -13,8 +13,8 @@ from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_t
 from paraminspect.analysis.passes.diagnosis import diagnose
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.analysis.sharing import find_sharing
+from paraminspect.analysis.statistics.batched import measure_all
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
-from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
 from paraminspect.experiments.parameter_parts import Parts, padding_verdicts, parts_in
 from paraminspect.experiments.selection import Request, Scope
@@ -119,9 +119,11 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
     )
 
 
-def values_of(entries: Iterable[TensorEntry]) -> dict[int, Values | None]:
+def values_of(entries: Sequence[TensorEntry]) -> dict[int, Values | None]:
     """Return the figures of every tensor by its id, None for what has no shape."""
-    return {id(entry.tensor): None if entry.lazy else measure(entry.tensor) for entry in entries}
+    found: dict[int, Values | None] = {id(entry.tensor): None for entry in entries}
+    there = [entry.tensor for entry in entries if not entry.lazy]
+    return {**found, **dict(zip(map(id, there), measure_all(there), strict=True))}
 
 
 def _numbers(entries: Iterable[TensorEntry]) -> dict[int, Numbers]:

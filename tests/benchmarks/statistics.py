@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from paraminspect.analysis.statistics.batched import measure_all
 from paraminspect.analysis.statistics.tensor_values import measure
 
 MEMORY_LIMIT = 64_000_000
@@ -28,12 +29,12 @@ def six_calls(x: torch.Tensor) -> None:
     x.mean(), x.std(), x.min(), x.max(), (x == 0).sum(), x.isnan().sum()
 
 
-def seconds(call: Callable[[], object], times: int) -> float:
+def seconds(call: Callable[[], object], times: int, clock: Callable[[], float] = time.perf_counter) -> float:
     best = float("inf")
     for _ in range(times):
-        start = time.perf_counter()
+        start = clock()
         call()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, clock() - start)
     return best
 
 
@@ -70,16 +71,13 @@ def bench_types(elements: int, repeats: int) -> None:
         print(f"  {str(dtype).removeprefix('torch.'):<14}{elements / ours / 1e9:6.2f} Gelements/s")
 
 
-def bench_tiny(calls: int, repeats: int) -> None:
-    print(f"\ntiny float32 parameters, best of {repeats} means over {calls} calls")
-    for elements in (3, 30, 300, 1000):
-        x = torch.nn.Parameter(torch.empty(elements).normal_())
-
-        def loop(x: torch.Tensor = x) -> None:
-            for _ in range(calls):
-                measure(x)
-
-        print(f"  {elements:>5} elements {seconds(loop, repeats) / calls * 1e6:6.1f} µs")
+def bench_small(calls: int, repeats: int) -> None:
+    print(f"\nsmall float32 parameters of which there are {calls}, µs of processor time for each, best of {repeats}")
+    for elements in (3, 64, 1000, 4096):
+        tensors = [torch.nn.Parameter(torch.empty(elements).normal_()) for _ in range(calls)]
+        alone = seconds(lambda tensors=tensors: [measure(x) for x in tensors], repeats, time.process_time)
+        together = seconds(lambda tensors=tensors: measure_all(tensors), repeats, time.process_time)
+        print(f"  {elements:>5} elements  alone {alone / calls * 1e6:6.1f}  together {together / calls * 1e6:6.1f}")
 
 
 def main() -> int:
@@ -89,7 +87,7 @@ def main() -> int:
     options = parser.parse_args()
     within = bench_large(options.elements, options.repeats)
     bench_types(min(options.elements, 2**24), options.repeats)
-    bench_tiny(50, 200)
+    bench_small(1000, 10)
     return 0 if within else 1
 
 

@@ -1,24 +1,34 @@
-"""Figures of many small tensors, measured together: a forward of a thousand layers asks for thousands of them.
+"""Figures of many small tensors, measured together: a model of a thousand layers asks for thousands of them.
 
-One at a time, between the operations of a model, nothing is in the processor's caches that a measurement needs.
+One at a time, a tensor of three elements costs as much as one of ten thousand: some fifty calls. Between the operations
+of a model, nothing is in the processor's caches that these need either.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import repeat
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.statistics.block_figures import CANCELLATION, Floats
-from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.analysis.statistics.block_figures import SHORT, Array
+from paraminspect.analysis.statistics.elements import simplified
+from paraminspect.analysis.statistics.number_formats import WORDS, decode
+from paraminspect.analysis.statistics.segment_figures import (
+    Indices,
+    Segments,
+    figures_of_segments,
+    histograms_of_segments,
+)
+from paraminspect.analysis.statistics.tensor_values import measure, measure_words_at_once
 from paraminspect.report import Values
 
-_MOST = 16_384  # elements of a tensor that waits; a larger one is measured alone as fast
-_ROOM = 2**17  # elements that wait at most: a megabyte, which stays in cache
-_EXACT = {torch.float32, torch.float16, torch.bfloat16}  # squares of these are exact in float64, and within its range
+_ROOM = 2**16  # elements of a kind that wait at most: half a megabyte as float64, which stays in cache
+_KINDS = {dtype: words for dtype, words in WORDS.items() if not dtype.is_complex}
 _PLAIN = {Tensor, nn.Parameter}  # a subclass may keep its numbers elsewhere
 
 Deliver = Callable[[Values | None], None]
@@ -27,79 +37,112 @@ Deliver = Callable[[Values | None], None]
 class Queue:
     """Measure tensors as they are when they are handed in; deliver the figures later, at `flush` at the latest.
 
-    The figures are those that `measure` gives without a histogram. Counts, `min` and `max` are exact all the same;
-    `mean` is right to 1e-14 times the mean magnitude, `std`, `rms` and `l2` to 1e-14 of themselves.
+    The figures are those that `measure` gives, to the bit.
     """
 
-    def __init__(self) -> None:
-        self._numbers = torch.empty(_ROOM, dtype=torch.float64, device="cpu")
-        self._squares: Floats = np.empty(_ROOM)
-        self._starts: list[int] = []
-        self._filled = 0
-        self._waiting: list[Deliver] = []
+    def __init__(self, *, histogram: bool = False) -> None:
+        self._histogram = histogram
+        self._rooms: dict[torch.dtype, _Room] = {}
 
     def measure(self, tensor: Tensor, deliver: Deliver) -> None:
         """Have `deliver` called with the figures, None where they are unknown."""
         if not _is_small(tensor):
-            deliver(measure(tensor, histogram=False))
+            deliver(measure(tensor, histogram=self._histogram))
             return
-        end = self._filled + tensor.numel()
-        if end > _ROOM:
-            self.flush()
-            end = tensor.numel()
-        self._numbers[self._filled : end].copy_(tensor.detach().view(-1))
-        self._starts.append(self._filled)
-        self._waiting.append(deliver)
-        self._filled = end
+        room = self._rooms.get(tensor.dtype)
+        if room is None:
+            room = self._rooms[tensor.dtype] = _Room(tensor.dtype)
+        if not room.takes(tensor):
+            room.flush(self._histogram)
+        room.take(tensor, deliver)
 
     def flush(self) -> None:
         """Deliver what is still due."""
+        for room in self._rooms.values():
+            room.flush(self._histogram)
+
+
+def measure_all(tensors: Iterable[Tensor], *, histogram: bool = True) -> list[Values | None]:
+    """Return what `measure` returns of each tensor."""
+    found: dict[int, Values | None] = {}
+    queue, count = Queue(histogram=histogram), 0
+    for count, tensor in enumerate(tensors, 1):
+        queue.measure(tensor, partial(found.__setitem__, count))
+    queue.flush()
+    return [found[at] for at in range(1, count + 1)]
+
+
+class _Room:
+    """Keep copies of the memory of small tensors of one dtype, with one free place ahead of each."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._words: Array = np.zeros(_ROOM, _KINDS[dtype])
+        self._numbers, self._work = np.empty(_ROOM), np.empty(_ROOM)
+        self._address, self._size = self._words.ctypes.data, dtype.itemsize
+        self._filled = 0
+        self._heads: list[int] = []
+        self._waiting: list[Deliver] = []
+
+    def takes(self, tensor: Tensor) -> bool:
+        """Tell whether the tensor has room."""
+        return self._filled + tensor.numel() < _ROOM
+
+    def take(self, tensor: Tensor, deliver: Deliver) -> None:
+        """Copy the memory of the tensor, behind torch's back: nothing that watches operations sees it."""
+        first, count = self._filled + 1, tensor.numel()
+        ctypes.memmove(self._address + first * self._size, tensor.data_ptr(), count * self._size)
+        self._heads.append(self._filled)
+        self._waiting.append(deliver)
+        self._filled = first + count
+
+    def flush(self, histogram: bool) -> None:
+        """Measure all that wait, and deliver their figures."""
         if not self._waiting:
             return
-        waiting, starts, end = self._waiting, self._starts, self._filled
-        numbers: Floats = self._numbers[:end].numpy()
-        self._waiting, self._starts, self._filled = [], [], 0
-        for deliver, figures in zip(waiting, _measured(numbers, starts, self._squares[:end]), strict=True):
+        heads, waiting, end = np.array(self._heads), self._waiting, self._filled
+        self._heads, self._waiting, self._filled = [], [], 0
+        with np.errstate(all="ignore"):
+            found = list(self._measured(heads, end, histogram))
+        for deliver, figures in zip(waiting, found, strict=True):
             deliver(figures)
+
+    def _measured(self, heads: Indices, end: int, histogram: bool) -> Iterator[Values]:
+        words, numbers, whole = self._words[:end], self._numbers[:end], not self._dtype.is_floating_point
+        np.copyto(numbers, decode(words, self._dtype))
+        parts = Segments(numbers, heads, np.diff(heads, append=end), self._work[:end])
+        found = figures_of_segments(parts, whole)
+        bins: Iterable[list[int] | None] = repeat(None)
+        if histogram:
+            bins = histograms_of_segments(parts, found.min, found.max).tolist()
+        number = int if whole else float
+        columns = (column.tolist() for column in (*found, parts.heads, parts.lengths))
+        for mean, std, rms, low, high, l2, zeros, known, head, length, counts in zip(*columns, bins, strict=False):
+            if not known:
+                yield measure_words_at_once(words[head + 1 : head + length], self._dtype, histogram=histogram)
+                continue
+            counted = None if counts is None else tuple(counts)
+            yield Values(mean, std, rms, number(low), number(high), l2, zeros, 0, 0, counted)
 
 
 def _is_small(tensor: Tensor) -> bool:
-    """Tell whether the tensor is plain, not large and wholly in memory: what was freed must not be read."""
-    return (
+    """Tell whether the tensor is plain, not large and wholly in memory: what was freed must not be read.
+
+    The histogram of a larger one would be that of a sample, and measured alone it costs hardly more.
+    """
+    if not (
         type(tensor) in _PLAIN
         and tensor.is_cpu
-        and tensor.dtype in _EXACT
         and tensor.layout is torch.strided
-        and 0 < tensor.numel() <= _MOST
+        and tensor.dtype in _KINDS
+        and 0 < tensor.numel() <= SHORT
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and tensor.is_contiguous()
-        and tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + tensor.numel()) * tensor.element_size()
-    )
-
-
-def _measured(numbers: Floats, starts: list[int], squares: Floats) -> list[Values | None]:
-    """Return the figures of each part of the numbers."""
-    with np.errstate(all="ignore"):
-        np.multiply(numbers, numbers, out=squares)
-        low, high = np.minimum.reduceat(numbers, starts), np.maximum.reduceat(numbers, starts)
-        total, square = np.add.reduceat(numbers, starts), np.add.reduceat(squares, starts)
-    found: list[Values | None] = []
-    for at, *row in zip(range(len(starts)), low.tolist(), high.tolist(), total.tolist(), square.tolist(), strict=True):
-        part = numbers[starts[at] : starts[at + 1] if at + 1 < len(starts) else None]
-        found.append(_figures(part, *row) or measure(torch.from_numpy(part), histogram=False))
-    return found
-
-
-def _figures(part: Floats, low: float, high: float, total: float, squares: float) -> Values | None:
-    """Return the figures, None where NaN, infinities or a mean far from 0 ask for more care."""
-    if not -math.inf < low <= high < math.inf:
-        return None
-    n = part.size
-    mean, m2 = total / n, max(squares - total * (total / n), 0.0)
-    if low == high:
-        mean, m2 = low, 0.0
-    elif total * mean > CANCELLATION * m2:
-        return None
-    zeros = n - int(np.count_nonzero(part)) if low <= 0 <= high else 0
-    # Adding 0 turns -0.0 into 0.0: which of two equal zeros a reduction returns is not defined.
-    return Values(mean + 0, math.sqrt(m2 / n), math.sqrt(squares / n), low + 0, high + 0, math.sqrt(squares), zeros)
+        and not tensor.is_nested
+        and not tensor.is_neg()
+        and tensor.data_ptr()
+    ):
+        return False
+    count = tensor.numel()
+    if not tensor.is_contiguous() and simplified(tensor.shape, tensor.stride()) != [(count, 1)]:
+        return False
+    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + count) * tensor.element_size()

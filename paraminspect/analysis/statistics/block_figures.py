@@ -22,13 +22,13 @@ Mean = tuple[float, float, float]  # its two doubles, and the sum of squared dev
 
 # Sums of squares about a provisional mean are kept while cancellation costs them at most this factor: 2.3 bits.
 CANCELLATION = 4.0
-_EXACT_IN_FLOAT64 = 2**53
+EXACT_IN_FLOAT64 = 2**53
 # Up to this many numbers a careful sum costs less than finding out whether it is needed.
-_SHORT = 4096
+SHORT = 4096
 # Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
-_SPIKES = 64.0
+SPIKES = 64.0
 # numpy adds in chains of sixteen: float64 holds those of float32 exactly while none is this much below the largest.
-_RANGE = 2.0**24
+RANGE = 2.0**24
 
 
 def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -> Moments:
@@ -99,9 +99,9 @@ def _mean(values: Array, low: Number, high: Number, exponent: int, origin: float
 
 
 def _about_the_mean(values: Array, low: Number, high: Number, origin: float, work: Floats) -> Mean:
-    if values.dtype.kind in "iu" and max(-low, high) > _EXACT_IN_FLOAT64:
+    if values.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT64:
         return _large_integers(values, int(low), int(high), work)
-    careful = values.dtype.itemsize == 8 or values.size <= _SHORT
+    careful = values.dtype.itemsize == 8 or values.size <= SHORT
     mean, doubtful = _deviations(values, low, high, origin, work, careful)
     return _deviations(values, low, high, mean[0], work, careful=True)[0] if doubtful else mean
 
@@ -126,12 +126,12 @@ def _deviations(
 
 def _adds_well(squared: Floats, reach: float, squares: float, values: Array, origin: float) -> bool:
     """Say whether the rounding errors of a plain sum stay few and small."""
-    if squares < _SPIKES * reach * reach:
+    if squares < SPIKES * reach * reach:
         return False
     # Integers are exact anyway; deviations from a distant mean are small beside it, and so are their errors.
     if origin or values.dtype.kind != "f":
         return True
-    return float(np.minimum.reduce(squared)) >= (reach / _RANGE) ** 2
+    return float(np.minimum.reduce(squared)) >= (reach / RANGE) ** 2
 
 
 def _sums(work: Floats, reach: float, careful: bool) -> tuple[float, float]:

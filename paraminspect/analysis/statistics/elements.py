@@ -153,9 +153,9 @@ def open_elements(tensor: torch.Tensor, words: np.dtype[Any], most: int) -> Elem
         repeat = math.prod(size for size, stride in dims if not stride)
         dims = [dim for dim in dims if dim[1]] or [(1, 1)]
         overlapping = math.prod(size for size, _ in dims) > span(dims)
-    # Memory that was freed (FSDP does it) or never read whole must be unknown, not a segmentation fault.
+    # Memory that was freed (FSDP does it), never read whole or is elsewhere must be unknown, not a segmentation fault.
     needed = (tensor.storage_offset() + span(dims)) * words.itemsize
-    if tensor.untyped_storage().nbytes() < needed:
+    if tensor.untyped_storage().nbytes() < needed or (tensor.is_cpu and not tensor.data_ptr()):
         return None
     return Elements(tensor, words, dims, repeat, overlapping)
 

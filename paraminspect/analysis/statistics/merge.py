@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from paraminspect.report.tensors import Gradient, Number, Values
 
-_SMALLEST, _LARGEST = 2.0**-300, 2.0**300  # between these, squares and sums of them stay far from both ends of float64
+SMALLEST, LARGEST = 2.0**-300, 2.0**300  # between these, squares and sums of them stay far from both ends of float64
 
 _figures_of = attrgetter("mean", "std", "rms", "min", "max", "zeros", "nan", "inf")
 
@@ -81,7 +81,7 @@ def repeat(part: Moments, times: int) -> Moments:
 
 def exponent_of(peak: float) -> int:
     """Return e such that numbers up to `peak`, times ``2**-e``, can be squared and added; 0 unless they are far out."""
-    return 0 if _SMALLEST <= peak <= _LARGEST or peak == 0 else math.frexp(peak)[1]
+    return 0 if SMALLEST <= peak <= LARGEST or peak == 0 else math.frexp(peak)[1]
 
 
 def merge_figures(parts: Sequence[tuple[Values | Gradient, int]]) -> Values:

@@ -91,6 +91,12 @@ def _measure(tensor: torch.Tensor, histogram: bool) -> Values | None:
     return _figures(found, tensor.dtype, None if words is None else _histogram(found, words, tensor.dtype))
 
 
+def measure_words_at_once(words: Array, dtype: torch.dtype, *, histogram: bool) -> Values:
+    """Return the figures of the numbers that `words` stand for, as `measure` does: SAMPLE at most."""
+    found = measure_words(words, dtype, work=_scratch(words.size))
+    return _figures(found, dtype, _histogram(found, words, dtype) if histogram else None)
+
+
 def _scratch(count: int) -> Floats:
     """Return room for so many numbers: new room for each of a thousand tensors would be paged in a thousand times."""
     room: Floats | None = getattr(_THREAD, "scratch", None)

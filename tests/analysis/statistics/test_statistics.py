@@ -163,6 +163,7 @@ UNKNOWN = {
     "half complex": lambda: torch.zeros(4, dtype=torch.complex32),
     "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
     "jagged": lambda: torch.nested.as_nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+    "functional": lambda: torch._to_functional_tensor(torch.ones(3)),
     "opaque": lambda: torch.randn(4, 4).to_mkldnn(),
 }
 
