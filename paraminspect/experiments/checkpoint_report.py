@@ -6,6 +6,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from paraminspect import __version__
@@ -25,7 +26,8 @@ from paraminspect.report import (
     Totals,
     Values,
 )
-from paraminspect.rules.file_rules import findings_of
+from paraminspect.rules.file_rules import RULES, findings_of
+from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
 from paraminspect.text.escape import some_names
 from paraminspect.text.numbers import and_more
 
@@ -48,7 +50,8 @@ def report_of_checkpoint(
     dtypes, subtrees = _portions(every.tensors)
     numel = sum(portion.numel for portion in dtypes)
     names = {place: len(others) for place, others in every.aliases.items()}
-    findings = findings_of(checkpoint)
+    optimizers = optimizers_of(checkpoint)
+    findings = findings_of(checkpoint, optimizers, values)
     report = Report(
         command=command,
         source=Source("checkpoint", _name(checkpoint.path), checkpoint.path),
@@ -63,7 +66,7 @@ def report_of_checkpoint(
         ),
         findings=findings,
         errors=tuple(_failure(findings)),
-        checkpoint=_files(checkpoint, dtypes, subtrees),
+        checkpoint=replace(_files(checkpoint, dtypes, subtrees), optimizers=optimizers),
     )
     return with_headline(report)
 
@@ -143,7 +146,7 @@ def _descending(figure: float | None) -> float:
 
 def _failure(findings: Sequence[Finding]) -> Iterator[Failure]:
     """Yield one failure where the files are not sound: what could be listed is printed, and the exit code is 2."""
-    errors = [one for one in findings if one.severity == "error"]
+    errors = [one for one in findings if one.severity == "error" and one.rule != RULES["not-finite"]]
     if errors:
         more = f" ({and_more(len(errors) - 1)})" if len(errors) > 1 else ""
         yield Failure("unsound-checkpoint", f"{errors[0].message}{more}", errors[0].where)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from paraminspect.page.checkpoint_problems import headline_of_files, place_and_message
+from paraminspect.page.optimizer_table import optimizer_tables
 from paraminspect.page.parts import BROKEN, SHARED, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.pictures import sparkline
 from paraminspect.page.tensor_folding import TensorRow, folding_note, tensor_rows
@@ -25,8 +26,10 @@ def checkpoint_page(report: Report, view: View) -> Page:
         raise TypeError("the report is not of a checkpoint")
     parts: list[Part] = [headline_of_files(report)]
     if rows:
-        shown = tensor_rows(rows, view)
+        tables = optimizer_tables(report, rows, view)
+        shown = tensor_rows(rows, view, [path for path, _ in tables])
         parts.append(Table(_columns(report, shown, view), shown, folding_note(shown), noun="tensor"))
+        parts += [table for _, table in tables]
     else:
         parts.append(Paragraph("no tensors"))
     parts.append(Entries(list(_lines(report, found, view))))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
-from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.page.braces import braces
+from paraminspect.page.several import pool_values
 from paraminspect.report import TensorHeader, TensorRows, Values
 from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural
@@ -46,13 +46,16 @@ _Members = list[tuple[tuple[str, ...], int]]
 """The numbers in the names of tensors, and which tensors these are."""
 
 
-def tensor_rows(rows: TensorRows, view: View) -> list[TensorRow]:
-    """Return the rows that a view wants of the tensors of a file, each where its first tensor stands."""
+def tensor_rows(rows: TensorRows, view: View, together: Sequence[str] = ()) -> list[TensorRow]:
+    """Return the rows that a view wants of the tensors of a file, each where its first tensor stands.
+
+    Where it folds, what lies below a name in `together` is one row.
+    """
     if view.depth is not None:
         return _at_depth(rows, view.depth)
     if not view.fold or len(rows) < _FEWEST_ROWS:
         return [_row(rows, [place], code(one.name), _codes(rows, place)) for place, one in enumerate(rows.tensors)]
-    return _folded(rows)
+    return _folded(rows, together)
 
 
 def _codes(rows: TensorRows, place: int) -> tuple[str, ...]:
@@ -77,47 +80,84 @@ def _row(rows: TensorRows, places: Sequence[int], name: str, aliases: tuple[str,
 
 def _pooled(found: Sequence[tuple[Values | None, int]]) -> Values | None:
     """Return the figures of several tensors as if they were one; None where one was not measured."""
-    known = [(values, count) for values, count in found if values is not None]
-    if not known or len(known) < len(found):
-        return None
-    return known[0][0] if len(known) == 1 else merge_figures(known)
+    if len(found) == 1:
+        return found[0][0]
+    return pool_values([values for values, _ in found], [count for _, count in found])
 
 
 # --- folding ---------------------------------------------------------------------------------------------------
 
 
-def _folded(rows: TensorRows) -> list[TensorRow]:
-    """Return the rows, those alike but for the numbers in their names as one.
-
-    Linear in the number of tensors, whatever their names: numbers that do not make up every combination are split by
-    the first of them, and those that are left stay alone.
-    """
+def _folded(rows: TensorRows, together: Sequence[str]) -> list[TensorRow]:
+    """Return the rows, those alike but for the numbers in their names as one, and all below a name in `together`."""
     tensors = rows.tensors
-    alike: dict[Any, _Members] = {}
-    for place, (template, numbers) in enumerate(_hollow([tensor.name for tensor in tensors])):
-        tensor = tensors[place]
-        key: Any = place
+    below = tuple(f"{path}." for path in together)
+    sums: dict[str, list[int]] = {}
+    places = list(range(len(tensors)))
+    if below:
+        for place, tensor in enumerate(tensors):
+            if tensor.name.startswith(below):
+                path = next(path for path in together if tensor.name.startswith(f"{path}."))
+                sums.setdefault(path, []).append(place)
+        left = {place for members in sums.values() for place in members}
+        places = [place for place in places if place not in left]
+
+    def alike(at: int) -> Hashable:
+        tensor = tensors[places[at]]
+        return tensor.shape, tensor.dtype, not tensor.why
+
+    aliases = {at: rows.aliases[place] for at, place in enumerate(places) if place in rows.aliases}
+    found = [(members[0], replace(_sum(rows, path, members), values=None)) for path, members in sums.items()]
+    for group in fold_names([tensors[place].name for place in places], alike, aliases):
+        members = [places[at] for at in group.places]
+        found.append((members[0], _row(rows, members, group.name, group.aliases)))
+    return [row for _, row in sorted(found, key=lambda one: one[0])]
+
+
+class FoldedNames(NamedTuple):
+    """Names as one pattern that bash expands to them, or one name as it is; `places` are theirs, ascending."""
+
+    name: str
+    aliases: tuple[str, ...]
+    places: list[int]
+
+
+def fold_names(
+    names: Sequence[str], alike: Callable[[int], Hashable], aliases: Mapping[int, Sequence[str]] | None = None
+) -> list[FoldedNames]:
+    """Fold names that agree but for the numbers in them, if what `alike` says of their places is the same.
+
+    `aliases` are further names of a place, which have to fold likewise. Linear in the number of names, whatever they
+    are: numbers that do not make up every combination are split by the first of them, and those that are left stay
+    alone.
+    """
+    also = aliases or {}
+    groups: dict[Hashable, _Members] = {}
+    templates: dict[Hashable, tuple[str, ...]] = {}
+    for place, (template, numbers) in enumerate(_hollow(names)):
+        key: Hashable = place
         if template:
-            key = (template, tensor.shape, tensor.dtype, not tensor.why)
-            if place in rows.aliases:
-                others = list(_hollow(rows.aliases[place]))
-                fits = all(spelled and found == numbers for spelled, found in others)
-                key = (*key, *(spelled for spelled, _ in others)) if fits else place
-        alike.setdefault(key, []).append((numbers, place))
-    found: list[tuple[int, TensorRow]] = []
-    for key, members in alike.items():
-        for group in _groups(members) if isinstance(key, tuple) else [members]:
-            places = [place for _, place in group]
+            spelled: tuple[str, ...] = (template,)
+            others = list(_hollow(also[place])) if place in also else []
+            if all(one and found == numbers for one, found in others):
+                spelled = (template, *(one for one, _ in others))
+                key = (spelled, alike(place))
+                templates[key] = spelled
+        groups.setdefault(key, []).append((numbers, place))
+    found: list[FoldedNames] = []
+    for key, members in groups.items():
+        for group in _groups(members) if key in templates else [members]:
+            places = sorted(place for _, place in group)
             if len(group) == 1:
-                row = _row(rows, places, code(tensors[places[0]].name), _codes(rows, places[0]))
+                at = places[0]
+                found.append(FoldedNames(code(names[at]), tuple(map(code, also.get(at, ()))), places))
             else:
                 sets = [
                     braces(sorted(map(int, set(column)))) for column in zip(*(one for one, _ in group), strict=True)
                 ]
-                spelled = [code(_filled(template, sets)) for template in (key[0], *key[4:])]
-                row = _row(rows, places, f"{spelled[0]} ×{len(group):,}", tuple(spelled[1:]))
-            found.append((min(places), row))
-    return [row for _, row in sorted(found, key=lambda one: one[0])]
+                first, *rest = (code(_filled(template, sets)) for template in templates[key])
+                found.append(FoldedNames(f"{first} ×{len(group):,}", tuple(rest), places))
+    return sorted(found, key=lambda one: one.places[0])
 
 
 def _hollow(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:

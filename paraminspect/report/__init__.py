@@ -9,9 +9,12 @@ from paraminspect.report.checkpoint_contents import (
     CheckpointFiles as CheckpointFiles,
     Chunk as Chunk,
     Fault as Fault,
+    OptimizerContents as OptimizerContents,
+    OptimizerGroups as OptimizerGroups,
     Part as Part,
     Portion as Portion,
     Shape as Shape,
+    StateOfParameter as StateOfParameter,
     TensorHeader as TensorHeader,
     TensorRows as TensorRows,
 )

@@ -66,6 +66,17 @@ class Fault(NamedTuple):
     message: str
 
 
+class OptimizerGroups(NamedTuple):
+    """The parameters of an optimizer as its state_dict has them: `path` is where it stands, `groups` their numbers.
+
+    `names` are what it calls them, where its groups say it.
+    """
+
+    path: str
+    groups: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Part:
     """One file of a checkpoint: its name as shown, its size in bytes (None if it is missing)."""
@@ -81,7 +92,8 @@ class Checkpoint:
     `format` is a word for people; `paths` are the names under which the `parts` are opened; `metadata` is what the
     files say of themselves; `other` the values beside the tensors of a training checkpoint, such as ``epoch``, by their
     path, as short texts. `ties` maps a name that was not written to the one that stands for it. `bytes_read` is what
-    the listing cost. `versions` are those of the modules of a state_dict, by where it stands.
+    the listing cost. `versions` are those of the modules of a state_dict, by where it stands, `optimizers` the
+    parameters that each optimizer has.
     """
 
     format: str
@@ -95,6 +107,31 @@ class Checkpoint:
     faults: tuple[Fault, ...] = ()
     bytes_read: int = 0
     versions: Mapping[str, Any] = field(default_factory=dict)
+    optimizers: tuple[OptimizerGroups, ...] = ()
+
+
+@dataclass(frozen=True)
+class StateOfParameter:
+    """What an optimizer keeps of one parameter: the rows of its tensors by its own words, such as ``exp_avg``.
+
+    `key` is the optimizer's number or name of it; `parameter` the row of the parameter, null where it cannot be told.
+    `step` is how many steps it was given, `bytes` what its tensors take.
+    """
+
+    key: str
+    parameter: str | None
+    step: float | None
+    bytes: int
+    tensors: dict[str, str]
+
+
+@dataclass(frozen=True)
+class OptimizerContents:
+    """The state of an optimizer of a training checkpoint, parameter by parameter, and those of which it keeps none."""
+
+    path: str
+    parameters: tuple[StateOfParameter, ...]
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +151,8 @@ class CheckpointFiles:
     `dtypes` and `subtrees` divide its tensors by the type of their elements and by the first component of their names;
     `held_bytes` is what the storages take in which they lie. `metadata` is what the files say of themselves, `other`
     the values beside the tensors of a training checkpoint, by their path, as short texts, `ties` the names that were
-    not written and those that stand for them. `bytes_read` is what the listing cost.
+    not written and those that stand for them. `bytes_read` is what the listing cost. `optimizers` are those of a
+    training checkpoint.
     """
 
     format: str
@@ -126,6 +164,7 @@ class CheckpointFiles:
     other: dict[str, str] = field(default_factory=dict)
     ties: dict[str, str] = field(default_factory=dict)
     bytes_read: int | None = None
+    optimizers: tuple[OptimizerContents, ...] = ()
 
 
 class TensorRows(Sequence[Parameter]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from paraminspect.report import Checkpoint, Fault, Finding, TensorHeader
+from paraminspect.report import Checkpoint, Fault, Finding, OptimizerContents, TensorHeader, Values
 from paraminspect.text.numbers import plural, size, some_of
 
 RULES: Final[dict[str, str]] = {
@@ -39,6 +40,10 @@ RULES: Final[dict[str, str]] = {
     "big-endian": "PI628",
     "too-deep": "PI629",
     "unreadable": "PI630",
+    "lagging-step": "PI631",
+    "no-state": "PI632",
+    "not-finite": "PI633",
+    "all-zero": "PI634",
 }
 """The rule of each fault, by its word."""
 
@@ -46,9 +51,15 @@ _DRAGS: Final = 1024
 """How many bytes more a storage must have than its tensors use, to be worth a word."""
 
 
-def findings_of(checkpoint: Checkpoint) -> tuple[Finding, ...]:
-    """Return what is unsound: what the reader saw, then what the headers together tell."""
-    faults = (*checkpoint.faults, *_ungathered(checkpoint), *_dragged(checkpoint))
+def findings_of(
+    checkpoint: Checkpoint,
+    optimizers: Sequence[OptimizerContents] = (),
+    values: Mapping[str, Values | None] | None = None,
+) -> tuple[Finding, ...]:
+    """Return what is unsound: what the reader saw, then what headers, optimizers and values tell."""
+    faults = [*checkpoint.faults, *_ungathered(checkpoint), *_dragged(checkpoint)]
+    faults += [fault for one in optimizers for fault in _uneven(one)]
+    faults += _values(checkpoint, values or {})
     return tuple(Finding(RULES.get(one.code, "PI630"), one.severity, one.where, one.message) for one in faults)
 
 
@@ -80,3 +91,48 @@ def _dragged(checkpoint: Checkpoint) -> Iterator[Fault]:
             "which is saved whole; save a clone()"
         )
         yield Fault("dragged-storage", "warning", checkpoint.path, message)
+
+
+def _uneven(optimizer: OptimizerContents) -> Iterator[Fault]:
+    """Yield a fault for parameters that were given fewer steps than the others, and for those that have no state."""
+    steps = Counter(one.step for one in optimizer.parameters if one.step is not None)
+    most = max(steps, default=0.0)
+    behind = [one for one in optimizer.parameters if one.step is not None and one.step < most]
+    if behind:
+        names = some_of([f"{one.parameter or one.key} ({one.step:,.0f})" for one in behind])
+        message = (
+            f"has given {plural(len(behind), 'parameter')} fewer than the {most:,.0f} steps of the others: {names}; "
+            "it skips a parameter whose grad is None"
+        )
+        yield Fault("lagging-step", "note", optimizer.path, message)
+    if optimizer.without and optimizer.parameters:
+        names = some_of(list(optimizer.without))
+        message = (
+            f"has no state for {plural(len(optimizer.without), 'parameter')} of its param_groups: {names}; "
+            "no step has ever reached them"
+        )
+        yield Fault("no-state", "note", optimizer.path, message)
+
+
+def _values(checkpoint: Checkpoint, values: Mapping[str, Values | None]) -> Iterator[Fault]:
+    """Yield a fault for each tensor with NaN or Inf, and one for weights that are zero throughout."""
+    zero: list[str] = []
+    for tensor in checkpoint.tensors:
+        found = values.get(tensor.name)
+        if found is None:
+            continue
+        if found.nan or found.inf:
+            parts = [f"{count:,} {word}" for count, word in ((found.nan, "NaN"), (found.inf, "Inf")) if count]
+            message = f"has {' and '.join(parts)} among {plural(tensor.numel, 'element')}"
+            yield Fault("not-finite", "error", tensor.name, message)
+        if tensor.numel > 1 and found.zeros == tensor.numel and _is_weight(tensor):
+            zero.append(tensor.name)
+    if zero:
+        message = f"has nothing but zeros in {plural(len(zero), 'weight')}: {some_of(zero)}"
+        yield Fault("all-zero", "note", checkpoint.path, message)
+
+
+def _is_weight(tensor: TensorHeader) -> bool:
+    """Tell whether a tensor of nothing but zeros is worth a word: a bias starts so, and LoRA's B does too."""
+    floating = tensor.dtype.startswith(("float", "bfloat", "F"))
+    return floating and len(tensor.shape) > 1 and tensor.name.endswith("weight") and "lora_" not in tensor.name

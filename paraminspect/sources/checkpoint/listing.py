@@ -114,7 +114,17 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents)
     tensors, faults = tuple(listed.tensors), tuple(listed.faults)
     versions = {inside: plain_versions(state) for inside, state in listed.objects.versions.items()}
     return Checkpoint(
-        name, without_secrets(path), parts, tensors, (path,), rest, other, ties, faults, versions=versions
+        name,
+        without_secrets(path),
+        parts,
+        tensors,
+        (path,),
+        rest,
+        other,
+        ties,
+        faults,
+        versions=versions,
+        optimizers=tuple(listed.objects.optimizers),
     )
 
 

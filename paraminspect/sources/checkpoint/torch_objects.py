@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from paraminspect.report import Fault
+from paraminspect.report import Fault, OptimizerGroups
 from paraminspect.sources.checkpoint.element_types import STORAGES, TORCH_BITS
 from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persistent, PickledDict
 
@@ -65,7 +65,8 @@ class StoredTensor(NamedTuple):
 class TorchObjects:
     """The tensors of a pickle by their path, the other values as short texts, the classes that torch would refuse.
 
-    `versions` are what the modules said of themselves when their state_dict was made, by the path of that.
+    `versions` are what the modules said of themselves when their state_dict was made, by the path of that; `optimizers`
+    what the state_dict of each optimizer says of its parameters.
     """
 
     tensors: list[StoredTensor] = field(default_factory=list)
@@ -73,6 +74,7 @@ class TorchObjects:
     faults: list[Fault] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
+    optimizers: list[OptimizerGroups] = field(default_factory=list)
 
 
 def torch_objects(value: Any, named: tuple[Global, ...], where: str) -> TorchObjects:
@@ -128,6 +130,8 @@ class _Sorter:
             self.found.tensors.append(tensor._replace(inside=inside))
             return
         children = [*_children(value)]
+        if {"state", "param_groups"} <= {key for key, _ in children} and inside is not None:
+            self.found.optimizers.append(_optimizer(path, dict(children)["param_groups"]))
         here = path if inside is not None and _is_named(value) else None
         if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
             self.found.versions[here] = value.state
@@ -155,6 +159,18 @@ def _is_named(value: Any) -> bool:
     """Tell whether a value is a mapping with texts for keys: an optimizer's state has numbers."""
     is_dict = isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS)
     return is_dict and all(isinstance(key, str) for key, _ in value.pairs)
+
+
+def _optimizer(path: str, groups: Any) -> OptimizerGroups:
+    """Return the numbers, and the names if it has them, of the parameters in ``param_groups``."""
+    numbers: list[tuple[int, ...]] = []
+    names: list[str] = []
+    for group in groups if isinstance(groups, list) else ():
+        fields = dict(_children(group))
+        params, words = fields.get("params"), fields.get("param_names")
+        numbers.append(tuple(one for one in params if type(one) is int) if isinstance(params, list) else ())
+        names += [one for one in words if isinstance(one, str)] if isinstance(words, list) else []
+    return OptimizerGroups(path, tuple(numbers), tuple(names))
 
 
 def plain_versions(state: PickledDict) -> OrderedDict[str, dict[str, int]]:

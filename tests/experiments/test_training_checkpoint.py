@@ -1,0 +1,110 @@
+"""What an optimizer keeps of each parameter, read from real training checkpoints, against the optimizer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from paraminspect.experiments.checkpoint_report import report_of_checkpoint
+from paraminspect.experiments.checkpoint_values import measure_checkpoint
+from paraminspect.render import render
+from paraminspect.report import Report
+from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.text.escape import View
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(3))
+        self.never = nn.Linear(4, 3)
+        self.sometimes = nn.Linear(4, 2, bias=False)
+        self.head = nn.Linear(4, 7, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: torch.Tensor, often: bool) -> torch.Tensor:
+        x = self.embed(x)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.head(x).square().mean() + (self.sometimes(x).sum() if often else 0)
+
+
+def two_groups(net: Net) -> list[dict[str, object]]:
+    """Return weights with decay and the rest without, as most training scripts have them."""
+    wide = [one for one in net.parameters() if one.dim() > 1]
+    return [{"params": wide}, {"params": [one for one in net.parameters() if one.dim() < 2], "weight_decay": 0.0}]
+
+
+def trained(make: Callable[[Net], torch.optim.Optimizer]) -> tuple[Net, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = make(net)
+    for step in range(3):
+        optimizer.zero_grad()
+        net(torch.arange(7), step == 0).backward()
+        optimizer.step()
+    return net, optimizer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net: torch.optim.AdamW(net.parameters()),
+        lambda net: torch.optim.AdamW(two_groups(net)),
+        lambda net: torch.optim.Adam(net.named_parameters()),
+        lambda net: torch.optim.SGD(net.parameters(), momentum=0.9),
+        lambda net: torch.optim.RMSprop(net.parameters()),
+    ],
+)
+def test_the_state_of_each_parameter_is_found_under_its_name(
+    tmp_path: Path, make: Callable[..., torch.optim.Optimizer]
+) -> None:
+    net, optimizer = trained(make)
+    torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}, tmp_path / "x.ckpt")
+    checkpoint = list_checkpoint(str(tmp_path / "x.ckpt"))
+    values = measure_checkpoint(checkpoint, ())
+    report = report_of_checkpoint(checkpoint, "show", values=values)
+    assert report.checkpoint is not None
+    (found,) = report.checkpoint.optimizers
+    expected = {f"model.{name}": optimizer.state[one] for name, one in net.named_parameters() if optimizer.state[one]}
+    assert {one.parameter for one in found.parameters} == set(expected)
+    for one in found.parameters:
+        state = {key: value for key, value in expected[one.parameter or ""].items() if value is not None}
+        assert set(one.tensors) == set(state)
+        assert one.step == (float(state["step"]) if "step" in state else None)
+        for word, name in one.tensors.items():
+            measured = values[name]
+            assert measured is not None and measured.mean == pytest.approx(
+                state[word].mean().item(), rel=1e-5, abs=1e-12
+            )
+    assert set(found.without) == {"model.never.weight", "model.never.bias"}
+    assert [one.rule for one in report.findings] == (["PI631", "PI632"] if "step" in state else ["PI632"])
+    if "step" in state:
+        assert "(1)" in report.findings[0].message and "model.sometimes.weight" in report.findings[0].message
+    rows_add_up(report, sum(one.numel() for one in {**net.state_dict()}.values()) - 28)
+    assert report.headline is not None and report.headline.tone == "note"
+
+
+def rows_add_up(report: Report, numel: int) -> None:
+    """Hold the total against the state_dict, whose tie is counted once, and the page against the report."""
+    model = sum(row.numel or 0 for row in report.parameters if row.name.startswith("model."))
+    assert model == numel and sum(row.numel or 0 for row in report.parameters) == report.totals.parameters
+    text = "".join(render(report, "table", View()))
+    assert "  = model.head.weight" in text and "model.layers.{0..2}.0.weight ×3" in text
+
+
+def test_a_name_that_cannot_be_told_for_sure_is_not_given(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    optimizer = torch.optim.Adam(net[1].parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "x.pt")
+    report = report_of_checkpoint(list_checkpoint(str(tmp_path / "x.pt")), "show")
+    assert report.checkpoint is not None
+    (found,) = report.checkpoint.optimizers
+    assert [(one.key, one.parameter, one.step) for one in found.parameters] == [("0", None, 1.0), ("1", None, 1.0)]
