@@ -107,6 +107,8 @@ class _Search:
             misfit = self._try(guess)
             if misfit is None:
                 return guess
+            if misfit.exits:
+                return guess  # which no other input will change: the run in earnest says so
             if misfit.hopeless:
                 return None
             for other in closer(guess, misfit, needs):

@@ -26,7 +26,7 @@ from paraminspect.report import ForwardError
 class Misfit:
     """Why a forward does not take an input: which layer raised, with what, which of the arguments reached it.
 
-    `is_first` tells that no layer with parameters had come to its end before.
+    `is_first` tells that no layer with parameters had come to its end before, `exits` that it ended the process.
     """
 
     error: ForwardError
@@ -36,6 +36,7 @@ class Misfit:
     reached: tuple[int, ...] = ()
     is_first: bool = False
     hopeless: bool = False
+    exits: bool = False
 
 
 class _Trial(Running):
@@ -82,11 +83,12 @@ def _misfit(error: BaseException, trial: _Trial, batch: Batch) -> Misfit:
     frame = trial.blamed(error)
     told = explain(error, frame, "forward")
     hopeless = not isinstance(error, Exception) or isinstance(error, MemoryError | RecursionError)
+    exits = not isinstance(error, Exception)
     if frame is None:
-        return Misfit(told, str(error), hopeless=hopeless)
+        return Misfit(told, str(error), hopeless=hopeless, exits=exits)
     got = tuple(tensors_in(frame.args))
     memory = {storage_of(tensor) for tensor in got} - {None}
     reached = tuple(
         at for at, one in enumerate(batch.given) if memory & {storage_of(tensor) for tensor in tensors_in(one.value)}
     )
-    return Misfit(told, str(error), frame.module, got, reached, not trial.has_begun, hopeless)
+    return Misfit(told, str(error), frame.module, got, reached, not trial.has_begun, hopeless, exits)

@@ -120,7 +120,9 @@ def test_a_reader_that_is_gone_is_141_and_silence(argv: list[str], tool: Tool) -
 
 def test_a_reader_that_leaves_a_long_table_is_141_and_silence(tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text("layers: [{Repeat: {times: 2000, layers: [Linear: [2, 2]]}}]\n", "utf-8")
-    script = f'{sys.executable} -m paraminspect show long.yaml --no-forward | head -1; echo "${{PIPESTATUS[0]}}"'
+    script = (
+        f'{sys.executable} -m paraminspect show long.yaml --no-forward --no-fold | head -1; echo "${{PIPESTATUS[0]}}"'
+    )
     ran = subprocess.run(
         ["bash", "-c", script], capture_output=True, check=False, cwd=tmp_path, env=environment(), timeout=60
     )

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import SCHEMES, bind, canonical_name
 from paraminspect.init.schemes.scheme import Scheme
+from paraminspect.spec.layer_table import TABLE
 
 _Written: TypeAlias = tuple[str, dict[str, str]]
 _KAIMING: Final = ("kaiming_normal", "kaiming_uniform")
@@ -36,6 +37,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "fan": ("mode",),
     "negative_slope": ("a",),
 }
+_LAYERS: Final = frozenset(layer.lower() for layer in TABLE)
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -114,6 +116,8 @@ def _argument_for(scheme: Scheme, value: str, taken: Mapping[str, str], is_alone
 
 
 def _is_activation(name: str) -> bool:
+    if name.replace("_", "").lower() not in _LAYERS:
+        return False  # most words are none, and need not cost the import of numpy
     from paraminspect.theory.activations import known
 
     return known(name)
