@@ -62,7 +62,7 @@ def grad(report: Report, view: View) -> Page:
     if report.signal:
         parts.append(Entries([("signal", conditions(report.signal))]))
         parts += signal_tables(report.signal, view) if report.signal.layers else [Paragraph("no layers")]
-    elif report.layers:
+    elif any(layer.out.rms is not None or layer.out.nan or layer.out.inf for layer in report.layers):
         parts.append(layers_table(report.layers, view))
     return page_of(report, view, [*parts, Entries(list(_summary(report, uses, view))), *listings(report, view)])
 

@@ -173,7 +173,8 @@ def sum_of_uses(row: Parameter, uses: Sequence[Use]) -> str:
         terms = [figure(use.gradient.mean) for use in uses]
         return f"{' + '.join(_few(terms))} = {figure(gradient.mean)}"
     terms = [figure(use.gradient.rms) for use in uses]
-    return f"rms {', '.join(_few(terms))}; of their sum {figure(gradient.rms)}"
+    together = f"; of their sum {figure(gradient.rms)}" if len(terms) > 1 else ""
+    return f"rms {', '.join(_few(terms))}{together}"
 
 
 def _few(terms: list[str]) -> list[str]:

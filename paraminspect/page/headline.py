@@ -32,13 +32,15 @@ _EVERY: tuple[Callable[[Report], Iterable[Found]], ...] = (
     signal_problems.signal,
     signal_problems.units,
     signal_problems.zeros,
+    problems.copies,
     problems.nothing_trains,
+    problems.no_input,
 )
 """What is looked for, the worst first."""
 
 _OF_COMMAND: dict[str, tuple[Callable[[Report], Iterable[Found]], ...]] = {
     "init": (problems.nonfinite_values, problems.uninitialised, problems.schemes),
-    "share": (problems.failed, problems.forgotten, problems.ties),
+    "share": (problems.failed, problems.forgotten, problems.ties, problems.copies),
     "compare": (among_trials,),
 }
 """The commands that do not look at everything."""
@@ -91,7 +93,7 @@ def _limits(report: Report) -> Iterator[str]:
     elif report.command == "share":
         yield "what is shared"
     elif report.forward is None:
-        yield f"what was read; {'it fails on every input tried' if report.attempts else 'nothing was run'}"
+        yield "what was read; nothing was run"
     elif any(row.gradient and row.gradient.status == "unknown" for row in report.parameters):
         yield "names and shapes; tensors on the meta device hold no numbers"
     elif not report.forward.backward:

@@ -48,6 +48,11 @@ def _above(name: str) -> Iterator[str]:
     return (".".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
+def is_whole(report: Report) -> bool:
+    """Tell whether all of the model's parameters are in the report: of some nothing is said of every one."""
+    return report.totals.shown == report.totals.parameters
+
+
 def _many(count: int, one: str, several: str) -> str:
     return one if count == 1 else several
 
@@ -67,6 +72,17 @@ def failed(report: Report) -> Iterator[Found]:
         where = f" in {code(error.module)}" if error.module else ""
         text = f"the {word(error.phase)} failed{where}: {code(error.message)}"
         yield Found("error", "failed", text, _WHAT_TO_RUN.get(error.phase, ""))
+
+
+def no_input(report: Report) -> Iterator[Found]:
+    """Yield that the forward takes none of the inputs that were tried: whose fault that is cannot be known."""
+    if report.forward is None and report.attempts:
+        tried = len(report.attempts)
+        what = "the input that was tried" if tried == 1 else f"any of the {tried:,} inputs that were tried"
+        first = report.attempts[0].error
+        where = f", or look at {code(first.module)}, where the first one failed" if first.module else ""
+        text = f"nothing was run: the forward does not take {what}"
+        yield Found("note", "no-input", text, f"--input SHAPE with one that it takes{where}")
 
 
 def backward_failed(report: Report) -> Iterator[Found]:
@@ -156,7 +172,7 @@ def unreached(report: Report) -> Iterator[Found]:
     lost = [row for row in rows if row.gradient and row.gradient.status == "disconnected"]
     unused = [row for row in rows if row.gradient and row.gradient.status == "unused"]
     skipped, unread = _skipped(unused, rows)
-    everything = len(lost) + len(unused) == len(rows)
+    everything = is_whole(report) and len(lost) + len(unused) == len(rows)
     if lost:
         yield _disconnected(lost, everything, report)
     if unread:
@@ -184,11 +200,12 @@ def _without_gradient(names: Sequence[str], everything: bool, report: Report) ->
 
 def _unused(names: Sequence[str], everything: bool, report: Report) -> Found:
     mode = report.environment.mode
-    text = f"{_without_gradient(names, everything, report)}: the forward never reads it"
+    text = f"{_without_gradient(names, everything, report)}: the forward never reads {_many(len(names), 'it', 'them')}"
     if mode in ("eval", "mixed"):
         return Found("note", "unused", f"{text} in {mode} mode", "--train, where that is meant for training alone")
     hint = "use it in forward, give the input that it is for, or leave it out of the model"
-    return Found("warning", "unused", text, hint)
+    many = "use them in forward, give the input that they are for, or leave them out of the model"
+    return Found("warning", "unused", text, _many(len(names), hint, many))
 
 
 def _skipped(unused: Sequence[Parameter], rows: Sequence[Parameter]) -> tuple[list[str], list[str]]:
@@ -210,7 +227,7 @@ def _alike(name: str) -> Iterator[str]:
 def nothing_trains(report: Report) -> Iterator[Found]:
     """Yield that every parameter is frozen: that may be meant."""
     rows = [row for row in report.parameters if row.gradient]
-    if rows and all(row.gradient and row.gradient.status == "frozen" for row in rows):
+    if rows and is_whole(report) and all(row.gradient and row.gradient.status == "frozen" for row in rows):
         yield Found("note", "frozen", "every parameter is frozen (requires_grad=False): nothing would train")
 
 
@@ -233,6 +250,21 @@ def ties(report: Report) -> Iterator[Found]:
     for shared in report.sharing:
         if shared.verdict is None and _overlaps(shared, parameters):
             yield _overlap(shared)
+
+
+def copies(report: Report) -> Iterator[Found]:
+    """Yield an embedding whose numbers another module has as well, in a Parameter of its own: a tie that is a copy.
+
+    Modules of one class are often made as copies of one another, and constants are alike everywhere.
+    """
+    types = {row.name: row.module_type for row in report.parameters if row.kind == "parameter"}
+    for shared in report.sharing:
+        kinds = {types[name] for name in shared.names if name in types}
+        if shared.kind == "equal-not-shared" and shared.verdict is None and "Embedding" in kinds and len(kinds) > 1:
+            first, *others = sorted(shared.names, key=lambda name: types.get(name) != "Embedding")
+            text = f"{names_of([first, *others])} have the same values but are different Parameters: a copy, no tie"
+            hint = code(shared.repair or f"model.{others[0]} = model.{first}")
+            yield Found("note", "tie", text, f"{hint}, where a tie is meant")
 
 
 def _overlaps(shared: Sharing, parameters: set[str]) -> bool:

@@ -12,9 +12,9 @@ from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.report import Gradient, Init, Parameter, Values
 
 _Same = TypeVar("_Same")
-_ROUNDING = "zero (rounding)"
+ROUNDING = "zero (rounding)"
 _BEHIND = "behind a zero weight"
-_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _BEHIND, _ROUNDING, "frozen", "unknown", "not-run", "ok")
+_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _BEHIND, ROUNDING, "frozen", "unknown", "not-run", "ok")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def in_a_word(gradient: Gradient) -> str:
         runs = sum(gradient.seeds.values())
         troubled = by_severity([status for status in gradient.seeds if status != "ok"])
         return ", ".join(f"{status} in {gradient.seeds[status]:,} of {runs:,}" for status in troubled)
-    return gradient.reason or (gradient.status if gradient.rounding is None else _ROUNDING)
+    return gradient.reason or (gradient.status if gradient.rounding is None else ROUNDING)
 
 
 def by_severity(statuses: Collection[str]) -> list[str]:

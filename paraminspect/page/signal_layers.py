@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from paraminspect.page.parts import BROKEN, SUSPICIOUS, Column, Table
 from paraminspect.page.pictures import Decades, decades, sparkline
 from paraminspect.page.signal_folding import fold_layers, folded_layers, members_alike
-from paraminspect.report import Layer, Signal, SignalHistogram, SignalLayer
+from paraminspect.report import Layer, Signal, SignalHistogram, SignalLayer, SignalMoments
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, percent
 
@@ -209,32 +210,63 @@ def _histogram(
 # --- layers without a signal -------------------------------------------------------------------------------------
 
 
-def layers_table(layers: Sequence[Layer], view: View) -> Table[Layer]:
+class _LayerRow(NamedTuple):
+    """One call of a module, or one in each of several blocks; `name` is the pattern that expands to theirs."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+
+def layers_table(layers: Sequence[Layer], view: View) -> Table[_LayerRow]:
     """Return the table of what each call of a module returned and what gradient came back, in order of execution."""
-    width = len(f"{max(layer.index for layer in layers)}")
+    rows = [_LayerRow(layer.module, (layer,)) for layer in layers]
+    note = ""
+    if view.fold:
+        alike = fold_layers([_as_signal(at, layer) for at, layer in enumerate(layers)], wrong_with)
+        rows = [_LayerRow(one.module, tuple(layers[each.index] for each in members_alike(one))) for one in alike]
+        note = folded_layers(alike)
+    return Table(_columns_of_calls(rows, view), rows, note, noun="layer", field=".layers")
 
-    def name(layer: Layer) -> str:
-        return code(layer.module) or "the model itself"
 
-    def output(key: str, rank: int) -> Column[Layer]:
-        return Column(key, lambda layer: figure(getattr(layer.out, key)), "decimal", rank, "output")
+def _as_signal(at: int, layer: Layer) -> SignalLayer:
+    broken = (layer.out.nan or 0) + (layer.out.inf or 0)
+    rms = SignalMoments(layer.out.mean, layer.out.rms)
+    return SignalLayer(at, layer.module, layer.type, pre=rms, grad_norm=layer.grad.rms, nonfinite=broken)
 
-    def nonfinite(layer: Layer) -> str:
-        found = ((layer.out.nan, "NaN"), (layer.out.inf, "inf"))
+
+def _columns_of_calls(rows: Sequence[_LayerRow], view: View) -> list[Column[_LayerRow]]:
+    width = len(f"{max(row.layers[0].index for row in rows)}")
+
+    def name(row: _LayerRow) -> str:
+        times = f" ×{len(row.layers):,}" if len(row.layers) > 1 else ""
+        return f"{code(row.name) or 'the model itself'}{times}"
+
+    def ends(head: str, field: str, rank: int, group: str) -> Column[_LayerRow]:
+        get = attrgetter(field)
+
+        def cell(row: _LayerRow) -> str:
+            return "→".join(dict.fromkeys(figure(get(layer)) for layer in (row.layers[0], row.layers[-1])))
+
+        return Column(head, cell, "decimal", rank, group)
+
+    def nonfinite(row: _LayerRow) -> str:
+        found = ((row.layers[0].out.nan, "NaN"), (row.layers[0].out.inf, "inf"))
         return ", ".join(f"{count:,} {what}" for count, what in found if count)
 
     if view.on_paper:
-        names: list[Column[Layer]] = [Column("layer", name), Column("#", lambda layer: f"{layer.index}", "right")]
+        names: list[Column[_LayerRow]] = [
+            Column("layer", name),
+            Column("#", lambda row: f"{row.layers[0].index}", "right"),
+        ]
     else:
-        names = [Column(f"{'#':>{width}}  layer", lambda layer: f"{layer.index:>{width}}  {name(layer)}")]
-    columns = [
+        names = [Column(f"{'#':>{width}}  layer", lambda row: f"{row.layers[0].index:>{width}}  {name(row)}")]
+    return [
         *names,
-        Column("type", lambda layer: word(layer.type), rank=4),
-        output("mean", 5),
-        output("rms", 1),
-        output("min", 6),
-        output("max", 6),
-        Column("rms", lambda layer: figure(layer.grad.rms), "decimal", 2, "gradient"),
+        Column("type", lambda row: word(row.layers[0].type), rank=4),
+        ends("mean", "out.mean", 5, "output"),
+        ends("rms", "out.rms", 1, "output"),
+        ends("min", "out.min", 6, "output"),
+        ends("max", "out.max", 6, "output"),
+        ends("rms", "grad.rms", 2, "gradient"),
         Column("", nonfinite, rank=3, tone=lambda _: BROKEN, title="not finite"),
     ]
-    return Table(columns, layers, noun="layer", field=".layers")

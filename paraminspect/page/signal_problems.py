@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from paraminspect.page.problems import Found, modules_of, names_of
-from paraminspect.page.several import in_a_word
+from paraminspect.page.problems import Found, is_whole, modules_of, names_of
+from paraminspect.page.several import ROUNDING, in_a_word
 from paraminspect.report import Course, Parameter, Report, SignalLayer
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import figure, percent, plural
@@ -67,7 +67,7 @@ def _of_courses(verdict: str, those: dict[str, Course], report: Report) -> str:
         leaves = next(iter(those.values())).leaves
         layers = report.signal.layers if report.signal else ()
         where = next((code(layer.module) for layer in layers if layer.depth == leaves and leaves is not None), "")
-        return f"{who} become {_BROKEN[verdict]} on their way through the layers{where and ', at '}{where}"
+        return f"{who} become {_BROKEN[verdict]} on their way through the layers{where and ', at layer '}{where}"
     ways = [f"{_FIGURE[about]} {_way(one)}" for about, one in those.items() if _far(one)]
     return f"{who} {_VERBS[verdict]} on their way through the layers{': ' if ways else ''}{', '.join(ways)}"
 
@@ -121,7 +121,11 @@ def _layers(what: str, layers: Sequence[SignalLayer], share: float | None) -> st
 def all_zero(report: Report) -> Iterator[Found]:
     """Yield that the weights are all 0, so that none of them gets a gradient: not where one of them does."""
     weights = _weights(report)
-    if weights and all(_is_zero(row) and row.gradient and row.gradient.status == "zero" for row in weights):
+    if (
+        weights
+        and is_whole(report)
+        and all(_is_zero(row) and row.gradient and row.gradient.status == "zero" for row in weights)
+    ):
         yield Found("error", "zero", "all weights are 0, so none of them gets a gradient", "initialise them at random")
 
 
@@ -137,7 +141,7 @@ def zeros(report: Report) -> Iterator[Found]:
         names = [row.name for row in exact]
         text = f"the gradient of {modules_of(names, report)} is exactly 0"
         yield Found("warning", "zero", text, "look for activations or masks that are 0 everywhere, or --loss random")
-    elif weights and not exact and all(row.gradient and row.gradient.status == "zero" for row in weights):
+    elif weights and is_whole(report) and all(row.gradient and in_a_word(row.gradient) == ROUNDING for row in weights):
         text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
         yield Found("note", "zero", text, "--loss random (the sum of a softmax or of a LayerNorm is constant)")
 

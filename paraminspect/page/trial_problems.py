@@ -20,7 +20,9 @@ def among_trials(report: Report) -> Iterator[Found]:
         tone = "error" if len(broken) == len(trials) else "warning"
         yield Found(tone, "failed", f"{which} failed: {code(broken[0].error or '')}")
     judged = [trial for trial in trials if _verdicts(trial)]
-    if judged and all(_loses(trial) for trial in judged):
+    if trials and not judged and not broken:
+        yield Found("note", "unknown", f"the signal cannot be judged{_why(trials[0])}")
+    elif judged and all(_loses(trial) for trial in judged):
         best = report.comparison.steadiest if report.comparison else None
         closest = f"; closest is {code(best)}" if best else ""
         hint = "normalisation layers or skip connections; paraminspect schemes lists more schemes"
@@ -40,6 +42,12 @@ def steadiest(report: Report) -> str:
 def _verdicts(trial: Trial) -> list[str]:
     courses = (trial.signal.forward, trial.signal.backward) if trial.signal else ()
     return [course.verdict for course in courses if course.verdict != "unknown"]
+
+
+def _why(trial: Trial) -> str:
+    """Return why a trial has no verdict, as a clause to go on with; nothing where that is not known."""
+    courses = (trial.signal.forward, trial.signal.backward) if trial.signal else ()
+    return next((f": {word(course.reason)}, which takes three" for course in courses if course.reason), "")
 
 
 def _loses(trial: Trial) -> bool:

@@ -94,7 +94,7 @@ def _within(verdicts: Sequence[Verdict], wholes: Mapping[str | None, str]) -> st
     if tested["mean"] == tested["std"] and off["mean"] == off["std"]:
         what = f"mean and std of {mean} {noun} are"
     elif not (tested["mean"] and tested["std"]):
-        what = f"{'mean' if mean else 'std'} of {mean or std} {noun} {'is' if len(tensors) == 1 else 'are'}"
+        what = f"{'mean' if mean else 'std'} of {mean or std} {noun} is"
     else:
         what = f"mean of {mean} {noun} and std of {std} are"
     its = "its" if len(tensors) == 1 else "their"

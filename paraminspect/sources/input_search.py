@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from paraminspect.analysis.inventory import take_inventory
+from paraminspect.isolation.phases import enter
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, InputFound
 from paraminspect.report import Attempt, TensorInfo
@@ -51,6 +52,7 @@ def find_input(
 ) -> InputFound:
     """Return what draws an input that the forward takes; without one, what was tried and what to pass."""
     search = _Search(module, foreign, memory)
+    enter("looking for an input")
     for origin, make in own:
         if memory.own == origin:
             return InputFound(make)

@@ -10,6 +10,7 @@ from typing import Any
 from paraminspect.errors import UserError
 from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
 from paraminspect.isolation.user_code import forget
+from paraminspect.sources.hub_names import of_a_saved_model, of_the_hub
 from paraminspect.sources.source_slips import defined_in, hint_for, meant, other_format
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
@@ -70,6 +71,7 @@ def _load_spec(source: str) -> Spec:
         return parse_spec(read_source(str(_folder() / f"{source}.yaml")), f"{source}.yaml")
     if source == "-":
         return parse_spec(read_source("-"), "-")
+    _refuse_hub(source)
     _refuse_code(source)
     _refuse_other_kinds(source)
     return parse_spec(read_source(source), source, source)
@@ -115,6 +117,20 @@ def _refuse_other_kinds(source: str) -> None:
             classes = [one for one in within if one.rpartition(":")[2][:1].isupper()]
             hint = f"name what is in it, for example: {(classes or within)[0]}"
             raise UserError("is a folder, not a file", where=source, hint=hint, code="unreadable-spec")
+
+
+def _refuse_hub(source: str) -> None:
+    """Refuse what is of Hugging Face: a folder or a file that transformers has written, ``org/name``, an address."""
+    if os.path.lexists(source):
+        saved = of_a_saved_model(source)
+        if saved:
+            what = "folder with a model" if Path(source).is_dir() else "configuration"
+            raise UserError(
+                f"is a {what} of transformers, not a spec", where=source, hint=saved, code="unreadable-spec"
+            )
+    elif "/" in source and not meant(source) and (hub := of_the_hub(source)):
+        hint = f"a model of Hugging Face's hub, which is downloaded: {hub}"
+        raise UserError("no such file", where=source, hint=hint, code="no-such-file")
 
 
 def _refuse_code(source: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from inspect import Parameter
 from types import ModuleType
@@ -24,7 +26,7 @@ from paraminspect.sources.examples import example_maker
 from paraminspect.sources.given_input import input_completer, input_maker
 from paraminspect.sources.input_search import FoundBefore
 from paraminspect.sources.locate import Reference
-from paraminspect.sources.signature import annotation, enumeration, signature_of
+from paraminspect.sources.signature import Signature, annotation, enumeration, signature_of
 from paraminspect.spec.model import Input
 
 _WANTED = "name a torch.nn.Module, a Module class, or a function that returns one"
@@ -117,6 +119,8 @@ def _arguments(function: Callable[..., Any], reference: Reference) -> tuple[list
         if name not in (*signature.named, *signature.positional) and not signature.takes_any_name:
             hint = did_you_mean(name, (*signature.named, *signature.positional)) or f"it takes {signature}"
             raise UserError(f"{reference.text} takes no {name!r}", where="--arg", hint=hint, code="bad-argument")
+    for name, value in kwargs.items():
+        _refuse_several(name, value, signature)
     missing = [one for one in signature.required if one.name not in kwargs]
     if missing:
         names = enumeration(one.name for one in missing)
@@ -124,6 +128,17 @@ def _arguments(function: Callable[..., Any], reference: Reference) -> tuple[list
         raise UserError(f"needs {names}", where=reference.text, hint=hint, code="missing-argument")
     first = [one.name for one in signature.parameters if one.kind is Parameter.POSITIONAL_ONLY]
     return [kwargs.pop(name) for name in first if name in kwargs], kwargs
+
+
+def _refuse_several(name: str, value: Any, signature: Signature) -> None:
+    """Refuse ``width=8,classes=3`` where both are arguments of what is called: a text that has that in it is rare."""
+    first, *others = re.split(r"[,;\s]\s*(?=[A-Za-z_]\w*=)", value) if isinstance(value, str) else [""]
+    known = {one.name: one.default for one in signature.parameters}
+    is_number = isinstance(known.get(name), int | float)
+    meant = signature.takes_any_name or is_number or all(other.partition("=")[0] in known for other in others)
+    if first and "=" not in first and others and meant:
+        hint = f"one --arg for each: {' '.join(f'--arg {shlex.quote(one)}' for one in (f'{name}={first}', *others))}"
+        raise UserError(f"{value!r} is more than one value", where=f"--arg {name}", hint=hint, code="bad-argument")
 
 
 def _how_to_give(missing: list[Parameter]) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 from paraminspect.errors import did_you_mean
 from paraminspect.isolation.importing import file_of, is_reference, names_defined_in
+from paraminspect.sources.hub_names import of_the_hub
 from paraminspect.spec.text import SUFFIXES, names_in
 
 _MOST_FILES: Final = 200
@@ -42,6 +43,9 @@ def hint_for(source: str, builtin: tuple[str, ...]) -> str:
     if not close and "." in source and _is_dotted(source):
         module, _, name = source.rpartition(".")
         return f"what is in a module stands behind a colon: {module}:{name}; there is no module {module!r} here"
+    hub = of_the_hub(source)
+    if not close and hub:
+        return f"a model of Hugging Face's hub, which is downloaded: {hub}\n{_OWN}"
     return close or f"{_OWN}\nbuilt-in: {', '.join(builtin)}"
 
 

@@ -36,6 +36,7 @@ class Net(nn.Module):
 def make(n=2):
     return nn.Linear(n, n)
 """
+HUB = "transformers:AutoModel.from_pretrained --arg pretrained_model_name_or_path="
 INSTEAD = {
     # what has no command, or options in front of it
     "model.py:Net": "show model.py:Net",
@@ -70,12 +71,23 @@ INSTEAD = {
     "show nb.ipynb": "file.py:NAME",
     "init nothing.pt": "path/file.py:NAME --weights nothing.pt",
     "show no.such.thing": "no.such:thing",
+    "show bert-base-uncased": f"{HUB}bert-base-uncased",
+    "show org/name-small": f"{HUB}org/name-small",
+    "show https://huggingface.co/org/name": f"{HUB}org/name",
+    "show saved": f"{HUB}saved",
+    "show saved/config.json": f"{HUB}saved",
+    "show described/config.json": "AutoModel.from_config(AutoConfig.from_pretrained('described/config.json'))",
+    "show deep-rleu": "deep-relu",
+    "show nowhere/mlp.yaml": "there is no folder 'nowhere'",
     # several words
     "show mlp tied": 'for each in mlp tied; do paraminspect show "$each"; done',
     "theory relu tanh": 'for each in relu tanh; do paraminspect theory "$each"; done',
     "init mlp normal": "init mlp --scheme normal",
     "show model.py:Net --input 2, 4": "--input 2,4",
     "show model.py:Net --arg width 5": "--arg width=5",
+    "show model.py:Net --arg width=5,deep=true": "--arg width=5 --arg deep=true",
+    "show model.py:Net --arg 'width=5 deep=true'": "--arg width=5 --arg deep=true",
+    "show model.py:Net --arg width=5,depth=2": "--arg width=5 --arg depth=2",
     "init mlp --rule 0.weight zeros": "--rule 0.weight=zeros",
     "compare mlp --scheme normal zeros": "--scheme normal --scheme zeros",
     "show mlp --params 0.weight 2.weight": "--params 0.weight --params 2.weight",
@@ -100,6 +112,14 @@ INSTEAD = {
     "help mlp": "show mlp",
 }
 TEXTS = (
+    "show bert",
+    "show org",
+    "show https",
+    "show saved",
+    "show described",
+    "show deep",
+    "show nowhere",
+    "show model.py:Net --arg width=5,depth",
     "show mlp -o",
     "show mlp tied",
     "theory relu",
@@ -116,6 +136,10 @@ def test_the_message_says_what_to_type(run: Run, tmp_path: Path, monkeypatch: py
     (tmp_path / "model.py").write_text(NET, encoding="utf-8")
     for name in ("nb.ipynb", "model.onnx"):
         (tmp_path / name).touch()
+    for name in ("saved", "described"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"model_type": "bert", "hidden_size": 8}', encoding="utf-8")
+    (tmp_path / "saved" / "model.safetensors").touch()
     works = set()
     for line, instead in INSTEAD.items():
         ran = run(*shlex.split(line))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -147,7 +149,7 @@ def every(fill: Callable[[Tensor], Any]) -> Callable[[nn.Sequential], Any]:
 FORGOTTEN = "layers is not in model.parameters(): no optimizer will train it"
 GRADIENT = "values, gradients and sharing"
 NETS: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
-    "unused": (Parts, ROWS, "unused", "problem: no gradient reaches extra and experts: the forward never reads it"),
+    "unused": (Parts, ROWS, "unused", "problem: no gradient reaches extra and experts: the forward never reads them"),
     "router": (
         Routed,
         ROWS,
@@ -170,6 +172,18 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
         IDS,
         "tie",
         "problem: embedding.weight and head.weight are declared as tied, but are not one Parameter",
+    ),
+    "copied tie": (
+        lambda: Tied(lambda weight: nn.Parameter(weight.data.clone())),
+        IDS,
+        "tie",
+        "note: embedding.weight and head.weight have the same values but are different Parameters: a copy, no tie",
+    ),
+    "copies of a layer": (
+        lambda: nn.Sequential(*(copy.deepcopy(module) for module in [nn.Linear(8, 8)] for _ in range(2))),
+        ROWS,
+        "none",
+        "no problem found in ",
     ),
     "nan": (
         lambda: dense(lambda net: net[2].weight[0, 0].fill_(torch.nan)),
@@ -205,7 +219,7 @@ IN_SIGNAL: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
 """What only `grad` sees."""
 
 
-def inspected(command: str, module: nn.Module, given: Any) -> Report:
+def inspected(command: str, module: nn.Module, given: Any, params: tuple[str, ...] = ()) -> Report:
     if not isinstance(given, Tensor):
         given = torch.randint(0, 8, (2, 4)) if given == IDS else torch.rand(given)
     batch = batch_of((given,))
@@ -217,7 +231,7 @@ def inspected(command: str, module: nn.Module, given: Any) -> Report:
     subject = Subject(module, source, 0, made, "", Loss("sum"), ties=declared_ties(module))
     if command == "grad":
         return grad(subject, Request("grad"), (), lambda _: subject)
-    return show(subject, Request("show"))
+    return show(subject, Request("show", params=params))
 
 
 @pytest.mark.parametrize("command", ["show", "grad"])
@@ -230,6 +244,21 @@ def test_the_first_line(name: str, command: str) -> None:
     assert found.about == about
     assert text in in_words(found)
     assert (found.tone == "fine") is (about == "none")
+
+
+def test_of_some_rows_nothing_is_said_of_every_one() -> None:
+    for name in NETS:
+        torch.manual_seed(0)
+        build, given, _, _ = NETS[name]
+        module = build()
+        for parameter, _ in module.named_parameters():
+            found = inspected("show", module, given, (parameter,))
+            if found.totals.shown < found.totals.parameters and found.headline:
+                said = in_words(found.headline)
+                assert not re.search("every|no parameter|all weights are|no weight gets|whatever", said), (
+                    name,
+                    parameter,
+                )
 
 
 @pytest.mark.parametrize("name", IN_SIGNAL)

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import pytest
 
-from paraminspect.page.signal_layers import LEGEND, strays, wrong_with
+from paraminspect.page.signal_layers import LEGEND, layers_table, strays, wrong_with
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.render import render
-from paraminspect.report import Course, Signal, SignalExpected, SignalLayer, SignalMoments
+from paraminspect.report import Course, Layer, LayerGrad, LayerOut, Signal, SignalExpected, SignalLayer, SignalMoments
 from paraminspect.text.escape import ASCII, Glyphs, View
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report
 
@@ -323,3 +323,20 @@ def test_markdown_and_html_have_every_figure() -> None:
 
 def test_csv_has_a_row_a_tensor_as_ever() -> None:
     assert rendered("csv", grad_signal().signal, View()).count("\n") == 1 + 12
+
+
+def test_layers_of_a_forward_that_failed_fold_as_well() -> None:
+    """Twelve blocks of two layers, one of which is broken: it stays by itself, as what is beside it does."""
+    names = [f"h.{block}.{part}" for block in range(12) for part in ("fc", "proj")]
+    layers = [
+        Layer(
+            at, name, "Linear", LayerOut(0.0, 1.0 + at / 100, -2.0, 2.0, nan=3 if name == "h.7.fc" else 0), LayerGrad()
+        )
+        for at, name in enumerate(names)
+    ]
+    table = layers_table(layers, View())
+    shown = [(row.name, len(row.layers)) for row in table.rows]
+    assert shown == [("h.{{0..6},{8..11}}.fc", 11), ("h.{0..11}.proj", 12), ("h.7.fc", 1)]
+    rms = next(column for column in table.columns if (column.group, column.head) == ("output", "rms"))
+    assert [rms.cell(row) for row in table.rows] == ["1→1.220", "1.010→1.230", "1.140"]
+    assert [len(row.layers) for row in layers_table(layers, View(fold=False)).rows] == [1] * 24

@@ -9,12 +9,15 @@ is off for every sample is one. Three things are asked of a gradient of 0 before
    random gradient the node returns 0 there, and with random numbers in the weight's place it does not.
 3. With random numbers in the place of these weights, in the backward alone, the gradient is not 0. The forward is as it
    was, so what is dead in it is still dead.
+
+What such a weight made 0 counts as the weight does: squeeze and excitation multiplies its gates by the 0 that a last
+norm of gain 0 returns, and takes its input from the mean of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +32,8 @@ from paraminspect.modules.nested_tensors import leaves_among, nodes_of
 _LEAF = "torch::autograd::AccumulateGrad"
 _COPIES = ("ToCopy", "T", "View", "UnsafeView", "Transpose", "Alias", "Expand", "Unsqueeze", "Squeeze", "Permute")
 _SAME = {f"{name}Backward0" for name in (*_COPIES, "Clone", "ReshapeAlias")}
+_MEANS = ("Mean", "Sum", "AvgPool2D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Div", "NativeDropout")
+_ZERO_STAYS = _SAME | {f"{name}Backward{overload}" for name in _MEANS for overload in (0, 1)}
 _OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
 
 
@@ -120,11 +125,18 @@ class _Known:
         key = self._storages.get(tensor.untyped_storage().data_ptr())
         if key is not None:
             return key
-        node = tensor.grad_fn
-        while node is not None and node.name() in _SAME:
-            node = node.next_functions[0][0]
-        leaf = id(node.variable) if node is not None and node.name() == _LEAF else None  # type: ignore[attr-defined]  # a leaf's node has it
-        return leaf if leaf in self.ids else None
+        node = _through(tensor.grad_fn, _SAME)
+        leaf = id(node.variable) if node is not None and node.name() == _LEAF else None
+        if leaf in self.ids:
+            return leaf
+        maker = self.maker(tensor.grad_fn)
+        return None if maker is None or tensor.any() else maker
+
+    def maker(self, node: Any) -> int | None:
+        """Return the id of the parameter that what a node returned was multiplied by, or its mean was."""
+        node = _through(node, _ZERO_STAYS)
+        read = [_read_through(following) for following, _ in node.next_functions] if node is not None else []
+        return next((one for one in read if one in self.ids), None)
 
 
 class _Saved:
@@ -140,7 +152,9 @@ class _Saved:
         self.readers: dict[Any, set[int | None]] = {}
         self._replace = False
         generator = torch.Generator().manual_seed(0)
-        for node, _ in _reading(graph, known.parameters):
+        graph = [*graph]
+        makers = (node for node in graph if any(known.maker(following) for following, _ in node.next_functions))
+        for node in (*(node for node, _ in _reading(graph, known.parameters)), *makers):
             if node not in self.readers:
                 self.readers[node] = {held.key for held in self._hold(node, known, generator)}
 
@@ -186,6 +200,13 @@ def _reading(graph: Iterable[Any], parameters: Iterable[Tensor]) -> Iterator[tup
             for place, (following, _) in enumerate(node.next_functions):
                 if following is not None and _read_through(following) in ids:
                     yield node, place
+
+
+def _through(node: Any, kinds: Collection[str]) -> Any:
+    """Return the node of autograd's graph behind nodes of some kinds, which take one tensor each."""
+    while node is not None and node.name() in kinds:
+        node = node.next_functions[0][0]
+    return node
 
 
 def _read_through(node: Any) -> int | None:

@@ -88,12 +88,25 @@ def drawn(net: Net, x: Tensor) -> Tensor:
     return net.head(h + net.gate * dropout(branch(net, h), 0.5))
 
 
+def squeezed(net: Net, x: Tensor) -> Tensor:
+    """Squeeze and excitation behind a norm of gain 0: its input, and what it multiplies, are 0."""
+    out = net.norm(torch.relu(net.stem(x)))
+    return net.head(x + out * torch.sigmoid(net.b(torch.tanh(net.a(out.mean(0, keepdim=True))))))
+
+
 BRANCH = {"a.weight", "a.bias", "b.weight", "b.bias"}
 CASES = {
     "a gate": (gated, zeroed(), BRANCH, set()),
     "a norm at the end": (normed, zeroed("norm.weight"), BRANCH, set()),
     "the last layer": (linear, zeroed("b.weight"), {"a.weight", "a.bias"}, set()),
     "a copy in another dtype": (cast, zeroed(), BRANCH, set()),
+    "squeeze and excitation": (squeezed, zeroed("norm.weight"), BRANCH | {"stem.weight", "stem.bias"}, set()),
+    "squeeze and excitation whose input is 0 by itself": (
+        squeezed,
+        zeroed("norm.weight", dead="stem.bias"),
+        set(),
+        {"norm.weight", "stem.weight", "stem.bias", *BRANCH},
+    ),
     "dropout": (drawn, zeroed(), BRANCH, set()),
     "one zero behind another": (two_gates, zeroed("b.weight"), BRANCH, set()),
     "a head of zeros": (alone, zeroed("head.weight"), {"stem.weight", "stem.bias", *BRANCH}, set()),
@@ -134,7 +147,9 @@ def test_what_a_zero_weight_explains(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["a gate", "a norm at the end", "the last layer", "a head of zeros"])
+@pytest.mark.parametrize(
+    "name", ["a gate", "a norm at the end", "the last layer", "a head of zeros", "squeeze and excitation"]
+)
 def test_training_lifts_what_is_behind_a_zero_weight(name: str) -> None:
     """Plain torch: some steps of SGD, and every gradient that was said to be behind a zero weight is there."""
     forward, change, behind, _ = CASES[name]
