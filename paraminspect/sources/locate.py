@@ -58,8 +58,10 @@ def find(source: str) -> Spec | Reference | CheckpointPath:
 
 def is_checkpoint(source: str) -> bool:
     """Tell whether SOURCE names a checkpoint: by its suffix, as a URL, or as a folder."""
-    if source.endswith(_CHECKPOINTS) or ("://" in source and not os.path.lexists(source)):
+    if source.endswith(_CHECKPOINTS):
         return True
+    if "://" in source and not os.path.lexists(source):
+        return not of_the_hub(source)
     names = names_in(source) if source and os.path.isdir(source) else []  # noqa: PTH112  # Path raises where it is too long
     return any(name.endswith(_CHECKPOINTS) or name in (".metadata", ".metadata.tmp") for name in names)
 

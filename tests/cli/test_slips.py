@@ -74,7 +74,7 @@ INSTEAD = {
     "show bert-base-uncased": f"{HUB}bert-base-uncased",
     "show org/name-small": f"{HUB}org/name-small",
     "show https://huggingface.co/org/name": f"{HUB}org/name",
-    "show saved": f"{HUB}saved",
+    "show described": "AutoModel.from_config(AutoConfig.from_pretrained('described'))",
     "show saved/config.json": f"{HUB}saved",
     "show described/config.json": "AutoModel.from_config(AutoConfig.from_pretrained('described/config.json'))",
     "show deep-rleu": "deep-relu",
