@@ -17,6 +17,7 @@ from paraminspect.errors import UserError
 from paraminspect.isolation.phases import current
 from paraminspect.isolation.process import answer_stream, before_a_signal, descriptor_of
 from paraminspect.text.escape import ASCII, Glyphs, View, clean, to_ascii
+from paraminspect.text.numbers import format_bytes
 
 BROKEN_PIPE = 141
 _BLOCK = 1 << 16
@@ -159,6 +160,44 @@ def progress(total: int, what: str, wanted: bool = True) -> Iterator[Callable[[]
 
     def wipe() -> None:
         if time.monotonic() - start > _PATIENCE:
+            _draw(stream, "")
+
+    try:
+        with before_a_signal(wipe):
+            yield advance
+    finally:
+        wipe()
+
+
+@contextlib.contextmanager
+def throughput(total: int, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+    """Yield what is to be told how many of `total` bytes were read more, from any thread.
+
+    After a second, stderr shows how many there are, how fast it goes and how long it will take, as `progress` does.
+    """
+    stream = sys.stderr
+    if not wanted or not _draws(stream):
+        yield lambda _: None
+        return
+    _stop_waiting()
+    start, done, drawn = time.monotonic(), 0, 0.0
+    lock = threading.Lock()
+
+    def advance(count: int) -> None:
+        nonlocal done, drawn
+        with lock:
+            done += count
+            passed = time.monotonic() - start
+            if passed < _PATIENCE or passed - drawn < _PACE:
+                return
+            drawn = passed
+            left = max(total - done, 0) * passed / max(done, 1)
+            amounts = f"{format_bytes(done)} of {format_bytes(total)}, {format_bytes(int(done / passed))}/s"
+            text = f"{_bar(min(done / max(total, 1), 1), stream)} {amounts}, {left:,.0f} s left"
+            _draw(stream, text[: _width(stream) - 1])
+
+    def wipe() -> None:
+        if drawn:
             _draw(stream, "")
 
     try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from paraminspect import output
 from paraminspect.cli import session
 from paraminspect.cli.options import Notes, Output, Rows
 from paraminspect.errors import UserError
+
+if TYPE_CHECKING:
+    from paraminspect.report import Checkpoint, Failure, Values
 
 
 def is_checkpoint(source: str | None) -> TypeGuard[str]:
@@ -27,16 +31,27 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
     from paraminspect.isolation.process import collector_at_rest
     from paraminspect.sources.checkpoint.listing import list_checkpoint
 
+    params = rows.params or ()
+    sort = None if rows.sort is None else rows.sort.value
     with collector_at_rest():
         checkpoint = list_checkpoint(source)
         values = None
+        failures: tuple[Failure, ...] = ()
         if stats:
-            from paraminspect.experiments.checkpoint_values import measure_checkpoint
-
-            values = measure_checkpoint(checkpoint, rows.params or ())
-        sort = None if rows.sort is None else rows.sort.value
-        report = report_of_checkpoint(checkpoint, "show", rows.params or (), values, sort, rows.top)
+            values, failures = _measured(checkpoint, params, session.shows_progress(printing, notes))
+        report = report_of_checkpoint(checkpoint, "show", params, values, sort, rows.top)
+        report = dataclasses.replace(report, errors=(*report.errors, *failures))
         return session.finish(report, rows, printing, notes)
+
+
+def _measured(
+    checkpoint: Checkpoint, params: Sequence[str], wanted: bool
+) -> tuple[dict[str, Values | None], tuple[Failure, ...]]:
+    """Read the tensors that are selected; on a terminal say how fast."""
+    from paraminspect.experiments.checkpoint_values import bytes_to_read, measure_checkpoint
+
+    with output.throughput(bytes_to_read(checkpoint, params), wanted) as advance:
+        return measure_checkpoint(checkpoint, params, advance)
 
 
 def _refuse(groups: Iterable[Any]) -> None:

@@ -2,44 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import groupby
+from typing import Any, Final, NamedTuple, Self
 
+import numpy as np
 import torch
 
+from paraminspect.analysis.statistics.elements import Readable
+from paraminspect.analysis.statistics.four_bit import measure_four_bit
 from paraminspect.analysis.statistics.number_formats import WORDS
-from paraminspect.analysis.statistics.streamed_elements import StreamedElements
+from paraminspect.analysis.statistics.streamed_elements import JoinedElements, StreamedElements, is_tangled
 from paraminspect.analysis.statistics.tensor_values import measure_elements
+from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_report import selected
-from paraminspect.report import Checkpoint, TensorHeader, Values
-from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
+from paraminspect.report import Checkpoint, Failure, TensorHeader, Values
+from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes
+from paraminspect.sources.checkpoint.read_ahead import ReadAhead
+from paraminspect.sources.checkpoint.torch_zip import read_zip
+
+_FOUR_BIT: Final = "float4_e2m1fn_x2"
+_LARGE: Final = 2**21
+"""Elements from which on a tensor has all threads to itself; smaller ones have one each."""
+
+_MOST_THREADS: Final = 4
+_MOST_FAILURES: Final = 10
 
 
-def measure_checkpoint(checkpoint: Checkpoint, params: Sequence[str]) -> dict[str, Values | None]:
-    """Return the figures of the tensors that the globs select, None where they cannot be read."""
-    with ExitStack() as stack:
-        files: dict[int, Bytes] = {}
-        found: dict[str, Values | None] = {}
-        for tensor in selected(checkpoint.tensors, params):
-            if tensor.file is not None and tensor.file not in files:
-                files[tensor.file] = stack.enter_context(open_bytes(checkpoint.paths[tensor.file]))
-            found[tensor.name] = _measured(tensor, files)
-        return found
+class MeasuredValues(NamedTuple):
+    """The figures of tensors by their names, None where they cannot be read, and what went wrong."""
+
+    values: dict[str, Values | None]
+    failures: tuple[Failure, ...] = ()
 
 
-def _measured(tensor: TensorHeader, files: dict[int, Bytes]) -> Values | None:
+def measure_checkpoint(
+    checkpoint: Checkpoint, params: Sequence[str], advance: Callable[[int], None] = lambda _: None
+) -> MeasuredValues:
+    """Measure the tensors that the globs select, file after file, each in the order of its bytes.
+
+    `advance` is told how many bytes were read more. A tensor that cannot be read is a failure; the rest is measured.
+    """
+    found: dict[str, Values | None] = {}
+    failures: list[Failure] = []
+    same: dict[Any, list[TensorHeader]] = {}
+    for tensor in selected(checkpoint.tensors, params):
+        same.setdefault(_view(tensor), []).append(tensor)
+    first = sorted((members[0] for members in same.values()), key=_place)
+    with _Reader(checkpoint.paths) as reader, ThreadPoolExecutor(_threads()) as pool:
+        for _, members in groupby(first, key=lambda tensor: (tensor.file, tensor.numel >= _LARGE)):
+            one = partial(_one, reader=reader, advance=advance)
+            tensors = list(members)
+            large = tensors[0].numel >= _LARGE or _threads() == 1
+            for tensor, values in zip(tensors, map(one, tensors) if large else pool.map(one, tensors), strict=True):
+                if isinstance(values, Failure):
+                    failures.append(values)
+                for name in (other.name for other in same[_view(tensor)]):
+                    found[name] = None if isinstance(values, Failure) else values
+    return MeasuredValues(found, tuple(failures[:_MOST_FAILURES]))
+
+
+def bytes_to_read(checkpoint: Checkpoint, params: Sequence[str]) -> int:
+    """Return how many bytes the tensors take that the globs select."""
+    return sum({_view(tensor): tensor.bytes or 0 for tensor in selected(checkpoint.tensors, params)}.values())
+
+
+def _view(tensor: TensorHeader) -> Any:
+    """Return what tensors of the very same elements have in common."""
+    if tensor.start is None or not tensor.numel:
+        return tensor.name
+    return tensor.storage, tensor.start, tensor.shape, tensor.stride, tensor.dtype
+
+
+def _place(tensor: TensorHeader) -> tuple[int, int]:
+    return (-1 if tensor.file is None else tensor.file, tensor.start or 0)
+
+
+def _threads() -> int:
+    return min(_MOST_THREADS, torch.get_num_threads())
+
+
+def _one(tensor: TensorHeader, reader: _Reader, advance: Callable[[int], None]) -> Values | Failure | None:
+    try:
+        return _measured(tensor, reader, advance)
+    except UserError as error:
+        return Failure(error.code, error.message, tensor.name)
+
+
+def _measured(tensor: TensorHeader, reader: _Reader, advance: Callable[[int], None]) -> Values | None:
     dtype = getattr(torch, tensor.dtype, None)
-    if tensor.file is None or tensor.start is None or tensor.stride is not None:
-        return None
-    if not isinstance(dtype, torch.dtype) or dtype not in WORDS:
+    is_packed = tensor.dtype == _FOUR_BIT
+    if not isinstance(dtype, torch.dtype) or (dtype not in WORDS and not is_packed):
         return None
     if not tensor.numel:
         return Values()
-    file, start = files[tensor.file], tensor.start
-    read = partial(_read, file, start)
-    return measure_elements(StreamedElements(tensor.numel, WORDS[dtype], read), dtype)
+    words = np.dtype(np.uint8) if is_packed else WORDS[dtype]
+    parts: list[Readable] = []
+    for header in _headers(tensor, reader):
+        stride = header.stride
+        if header.start is None or header.file is None:
+            return None
+        if stride is not None and (is_packed or is_tangled(header.shape, stride)):
+            return None
+        shape = (header.bytes or 0,) if is_packed else header.shape
+        read = partial(_read, reader, header.file, header.start, advance)
+        parts.append(StreamedElements(shape, words, read, stride))
+    if not parts:
+        return None
+    elements = parts[0] if len(parts) == 1 else JoinedElements(parts)
+    return measure_four_bit(elements) if is_packed else measure_elements(elements, dtype)
 
 
-def _read(file: Bytes, start: int, at: int, buffer: memoryview) -> None:
-    file.read_into(start + at, buffer)
+def _headers(tensor: TensorHeader, reader: _Reader) -> Iterator[TensorHeader]:
+    """Yield where the elements lie: in one place, or in a small zip of torch.save for each block."""
+    if not tensor.pieces:
+        yield tensor
+    for piece in tensor.pieces:
+        inner = read_zip(reader.file(piece.file), piece.file, piece.start, piece.bytes).tensors
+        if len(inner) != 1 or inner[0].dtype != tensor.dtype or inner[0].numel != np.prod(piece.shape, dtype=object):
+            message = f"its chunk at {list(piece.offsets)} is not the tensor that .metadata says"
+            raise UserError(message, where=tensor.name, code="lying-size")
+        yield inner[0]
+
+
+def _read(reader: _Reader, file: int, start: int, advance: Callable[[int], None], at: int, buffer: memoryview) -> None:
+    reader.file(file).read_into(start + at, buffer)
+    advance(len(buffer))
+
+
+class _Reader:
+    """Files of a checkpoint, each opened when it is first read; those far away are read ahead, one at a time."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._files: dict[int, Bytes] = {}
+        self._stack, self._lock = ExitStack(), threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def file(self, number: int) -> Bytes:
+        """Return the file of a number."""
+        with self._lock:
+            if number not in self._files:
+                path = self._paths[number]
+                file: Bytes = ReadAhead(open_bytes(path)) if is_remote(path) else open_bytes(path)
+                self._files[number] = self._stack.enter_context(file)
+            return self._files[number]

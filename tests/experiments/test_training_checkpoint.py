@@ -67,7 +67,7 @@ def test_the_state_of_each_parameter_is_found_under_its_name(
     net, optimizer = trained(make)
     torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}, tmp_path / "x.ckpt")
     checkpoint = list_checkpoint(str(tmp_path / "x.ckpt"))
-    values = measure_checkpoint(checkpoint, ())
+    values = measure_checkpoint(checkpoint, ()).values
     report = report_of_checkpoint(checkpoint, "show", values=values)
     assert report.checkpoint is not None
     (found,) = report.checkpoint.optimizers
