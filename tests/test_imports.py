@@ -243,6 +243,7 @@ def test_every_room_has_its_place() -> None:
 COMMANDS = (
     "code",
     "compare",
+    "diff",
     "edit",
     "grad",
     "help",

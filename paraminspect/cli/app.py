@@ -29,7 +29,7 @@ _HELP = (
 )
 _EPILOG = (
     "Without SOURCE a command takes the built-in spec mlp. "
-    "Exit codes: 0 done, 2 could not do it, 130 interrupted, 141 the reader left."
+    "Exit codes: 0 done, 1 diff found a difference, 2 could not do it, 130 interrupted, 141 the reader left."
 )
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -51,7 +51,7 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        wanted = "source" in given and not given.get("quiet", False)
+        wanted = bool({"source", "a"} & given.keys()) and not given.get("quiet", False)
         with warnings_collected(), output.waiting(wanted):
             try:
                 code = command(**given)

@@ -8,6 +8,7 @@ from typing import Final
 
 from paraminspect.cli.code import code
 from paraminspect.cli.compare import compare
+from paraminspect.cli.diff import diff
 from paraminspect.cli.edit import edit
 from paraminspect.cli.grad import grad
 from paraminspect.cli.help import help
@@ -76,6 +77,11 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         compare,
         "Initialisation schemes side by side: which is steadiest.",
         ("compare deep-relu", "compare model.py:Net --scheme default --scheme kaiming_normal"),
+    ),
+    "diff": Entry(
+        diff,
+        "Two models or checkpoints: what moved, and how far.",
+        ("diff base.safetensors tuned.safetensors", "diff model.py:Net start.safetensors"),
     ),
     "edit": Entry(
         edit,

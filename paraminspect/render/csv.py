@@ -10,7 +10,19 @@ from operator import attrgetter
 from paraminspect.page.part_lines import with_parts
 from paraminspect.page.verdicts import judgement
 from paraminspect.render.layer_cells import LAYERS, layer_cells
-from paraminspect.report import Comparison, Gradient, Init, Parameter, Report, Slope, TreeLayer, Trial, Values
+from paraminspect.report import (
+    Comparison,
+    Difference,
+    Gradient,
+    Init,
+    Parameter,
+    Report,
+    Slope,
+    TensorChange,
+    TreeLayer,
+    Trial,
+    Values,
+)
 from paraminspect.text.escape import clean
 
 _OWN = ("name", "aliases", "module", "module_type", "kind", "shape", "dtype", "numel", "bytes", "device")
@@ -50,6 +62,13 @@ TRIALS = (
     *_SLOPE,
 )
 """The columns of a comparison: a row is a ``trial``, or below them the ``slope`` of a layer's figure across widths."""
+_MOVED = ("numel", "different", "beyond", "nonfinite", "max_abs", "l2", "relative", "cosine", "rank", "full_rank")
+CHANGES = (
+    *("name", "renamed", "status", "changes", "shape", "other_shape", "dtype", "other_dtype", "bytes", "other_bytes"),
+    *_MOVED,
+    "note",
+)
+"""The columns of `diff`: a row is a tensor, or below them a name, a tie, an entry of the metadata, an adapter."""
 _BATCH = 500
 _NOTHING = (None,) * len(_FIGURES)
 _Cell = str | float | None
@@ -60,6 +79,9 @@ def render(report: Report) -> Iterator[str]:
     """Yield the header and the rows, lines ended by ``\\n``; control characters in a name are escaped."""
     if report.comparison is not None:
         yield _compared(report.comparison)
+        return
+    if report.difference is not None:
+        yield from _changes(report.difference)
         return
     if report.command == "summary":
         yield from _modules(report)
@@ -87,6 +109,32 @@ def _modules(report: Report) -> Iterator[str]:
         writer.writerows([LAYERS] if start == 0 else [])
         writer.writerows(layer_cells(layer, _text) for layer in layers[start : start + _BATCH])
         yield buffer.getvalue()
+
+
+def _changes(found: Difference) -> Iterator[str]:
+    """Yield a row for every tensor that is not the same, then for names, ties and metadata that differ."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CHANGES)
+    writer.writerows(map(_change, found.tensors))
+    changed = {one.name for one in found.tensors}
+    rest = [(name, "renamed", other) for one in found.renamings for name, other in one.names if name not in changed]
+    rest += [(";".join(tie.names), "tie", f"only in {tie.only}; elsewhere {tie.elsewhere}") for tie in found.ties]
+    rest += [(one.key, "metadata", f"{one.a} -> {one.b}") for one in found.metadata]
+    rest += [(one.target, "adapter", f"rank {one.rank} of {one.base or 'no known weight'}") for one in found.adapters]
+    empty = [None] * (len(CHANGES) - 4)
+    for name, status, text in rest:
+        renamed, note = (text, None) if status == "renamed" else (None, text)
+        writer.writerow([_text(name), renamed and _text(renamed), status, *empty, note and _text(note)])
+    yield buffer.getvalue()
+
+
+def _change(one: TensorChange) -> list[_Cell]:
+    shapes = [None if shape is None else "x".join(map(str, shape)) for shape in (one.shape, one.other_shape)]
+    dtypes = [None if dtype is None else _text(dtype) for dtype in (one.dtype, one.other_dtype)]
+    figures = [None if one.values is None else getattr(one.values, name) for name in _MOVED]
+    own = [_text(one.name), one.renamed and _text(one.renamed), one.status, ";".join(one.changes)]
+    return [*own, *shapes, *dtypes, one.bytes, one.other_bytes, *figures, one.note and _text(one.note)]
 
 
 def _compared(found: Comparison) -> str:

@@ -19,6 +19,17 @@ from paraminspect.report.checkpoint_contents import (
     TensorRows as TensorRows,
 )
 from paraminspect.report.comparison import Comparison as Comparison, Slope as Slope, Trial as Trial
+from paraminspect.report.difference import (
+    AdapterTarget as AdapterTarget,
+    Difference as Difference,
+    MetadataChange as MetadataChange,
+    Renaming as Renaming,
+    SideOfDiff as SideOfDiff,
+    StateDictFit as StateDictFit,
+    TensorChange as TensorChange,
+    TieChange as TieChange,
+    ValueChange as ValueChange,
+)
 from paraminspect.report.envelope import (
     SCHEMA as SCHEMA,
     VERSION as VERSION,

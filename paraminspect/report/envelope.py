@@ -9,6 +9,7 @@ from typing import Any
 
 from paraminspect.report.checkpoint_contents import CheckpointFiles, TensorRows
 from paraminspect.report.comparison import Comparison
+from paraminspect.report.difference import Difference
 from paraminspect.report.first_line import Headline
 from paraminspect.report.layer_signal import Layer, Signal
 from paraminspect.report.layer_tree import TreeLayer, Uncounted
@@ -184,6 +185,7 @@ class Report:
     headline: Headline | None = None
     attempts: tuple[Attempt, ...] = ()
     checkpoint: CheckpointFiles | None = None
+    difference: Difference | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report: plain dicts and lists, non-finite numbers as None, keys in a fixed order."""

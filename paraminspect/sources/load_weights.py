@@ -49,8 +49,8 @@ def with_weights(subject: Subject, stored: StoredTensors) -> Subject:
     what is missing, unexpected or of another shape, with the prefix that makes the difference where one does.
     """
     module, where = subject.module, f"--weights {stored.path}"
-    wanted = _state_dict(subject)
-    chosen = _chosen(stored, module, wanted, subject.strip, where)
+    wanted = state_dict_of(subject)
+    chosen = choose(stored, module, wanted, subject.strip, where)
     state = chosen.state
     on_meta = any(isinstance(value, Tensor) and value.is_meta and not is_lazy(value) for value in wanted.values())
     shared = places_of_shared(module)
@@ -59,7 +59,7 @@ def with_weights(subject: Subject, stored: StoredTensors) -> Subject:
             module.load_state_dict(state, strict=True, assign=on_meta)
             _own_memory(module) if on_meta else None
     except RuntimeError as error:
-        fit = _fit(state, wanted)
+        fit = fit_names(state, wanted)
         if fit.amiss:
             raise _misfit(fit, state, wanted, where) from None
         reason = " ".join(str(error).split())[:400]
@@ -77,7 +77,8 @@ def with_weights(subject: Subject, stored: StoredTensors) -> Subject:
     )
 
 
-def _state_dict(subject: Subject) -> dict[str, Any]:
+def state_dict_of(subject: Subject) -> dict[str, Any]:
+    """Return the module's state_dict with its parameters as they are; its own code may run."""
     try:
         with around(subject.foreign), torch.no_grad():
             return dict(subject.module.state_dict(keep_vars=True))
@@ -99,17 +100,17 @@ class _Chosen:
     notes: tuple[str, ...] = ()
 
 
-def _chosen(stored: StoredTensors, module: nn.Module, wanted: Names, prefix: str, where: str) -> _Chosen:
+def choose(stored: StoredTensors, module: nn.Module, wanted: Names, prefix: str, where: str) -> _Chosen:
     """Return the state_dict of the file that fits, with what there is to say on the choice."""
     tried: dict[str, _Chosen] = {}
     for key, tree in stored.trees.items():
         spelled = []
         for state, less in _spelled(tree, module, prefix):
             own = len(state)
-            whole = _complete(state, wanted, stored.aliases)
+            whole = complete(state, wanted, stored.aliases)
             spelled.append(_Chosen(whole, key, less, own == len(whole)))
-        tried[key] = min(spelled, key=lambda one: _fit(one.state, wanted).amiss)
-    fits = {key: _fit(one.state, wanted) for key, one in tried.items()}
+        tried[key] = min(spelled, key=lambda one: fit_names(one.state, wanted).amiss)
+    fits = {key: fit_names(one.state, wanted) for key, one in tried.items()}
     best = [key for key, fit in fits.items() if not fit.missing and not fit.unexpected]
     nearly = [key for key, one in tried.items() if not best and _prefix_hint(one.state, wanted)]
     best = nearly if len(nearly) == 1 else best
@@ -134,16 +135,17 @@ def _spelled(tree: Names, module: nn.Module, prefix: str) -> Iterator[tuple[Orde
 
     A wrapper's prefix may be missing: the names are then those that are printed.
     """
-    yield _renamed(tree, "", ""), ""
+    yield renamed(tree, "", ""), ""
     if prefix not in (AUTO, NONE):
         less = f"{prefix.rstrip('.')}."
-        yield _renamed(tree, less, ""), less
+        yield renamed(tree, less, ""), less
     own = wrapping(module, prefix).prefix or wrapping(module).prefix
     if own:
-        yield _renamed(tree, "", own), ""
+        yield renamed(tree, "", own), ""
 
 
-def _renamed(tree: Names, less: str, more: str) -> OrderedDict[str, Any]:
+def renamed(tree: Names, less: str, more: str) -> OrderedDict[str, Any]:
+    """Return the entries with `less` taken off their names and `more` put before them, and the versions of modules."""
     found = OrderedDict((more + name.removeprefix(less), value) for name, value in tree.items())
     metadata = getattr(tree, "_metadata", None)
     if metadata is not None:
@@ -152,7 +154,7 @@ def _renamed(tree: Names, less: str, more: str) -> OrderedDict[str, Any]:
     return found
 
 
-def _complete(state: OrderedDict[str, Any], wanted: Names, aliases: Mapping[str, str]) -> OrderedDict[str, Any]:
+def complete(state: OrderedDict[str, Any], wanted: Names, aliases: Mapping[str, str]) -> OrderedDict[str, Any]:
     """Add the names that a file leaves out because they are one tensor with a name that it has."""
     groups: dict[int, list[str]] = {}
     for name, value in wanted.items():
@@ -168,7 +170,9 @@ def _complete(state: OrderedDict[str, Any], wanted: Names, aliases: Mapping[str,
     return state
 
 
-def _fit(state: Names, wanted: Names) -> Fit:
+def fit_names(state: Names, wanted: Names) -> Fit:
+    """Compare names and shapes."""
+
     def same(name: str) -> bool:
         one, other = state[name], wanted[name]
         tensors = isinstance(one, Tensor) and isinstance(other, Tensor) and not is_lazy(other)

@@ -11,7 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import torch
 import typer.main
+from safetensors.torch import save_file
 
 from paraminspect.cli.app import app, main
 from paraminspect.cli.commands import COMMANDS
@@ -50,8 +52,8 @@ No model at hand:
 
 """
 COMMAND_LIST = """\
-Commands: show, summary, init, grad, share, compare, edit, code, schemes,
-theory, schema, help. Each has a --help with examples.
+Commands: show, summary, init, grad, share, compare, diff, edit, code,
+schemes, theory, schema, help. Each has a --help with examples.
 """
 ROOT = f"""\
 {FIRST_SCREEN}Commands:
@@ -61,6 +63,7 @@ ROOT = f"""\
   grad     What gradient reaches every parameter, use by use.
   share    Who shares what with whom, and what it means.
   compare  Initialisation schemes side by side: which is steadiest.
+  diff     Two models or checkpoints: what moved, and how far.
   edit     Change values in place; gradients and graph stay.
   code     The same experiment as a plain PyTorch script.
   schemes  The initialisation schemes, with formulas.
@@ -75,8 +78,9 @@ Options:
   --debug                  Show the traceback of an error.
   -h, --help               Show this message and exit.
 
-  Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 2
-  could not do it, 130 interrupted, 141 the reader left.
+  Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
+  diff found a difference, 2 could not do it, 130 interrupted, 141 the reader
+  left.
 """
 
 CODE = """\
@@ -221,6 +225,7 @@ class Net(nn.Sequential):
         self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(4, 2)
 """
+DIFFERENT = ("diff model.py:Net start.safetensors",)  # another initialisation, and metadata
 MINUTES = ("compare deep-relu",)  # shown in the README, and run there
 
 
@@ -228,11 +233,13 @@ def test_the_examples_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(NET, encoding="utf-8")
     (tmp_path / "net.yaml").write_text("layers: [{Linear: [4, 3]}]\ninput: [2, 4]\n", encoding="utf-8")
+    for name in ("base", "tuned"):
+        save_file({"w": torch.ones(2)}, f"{name}.safetensors")
     for entry in COMMANDS.values():
         for example in entry.examples:
             words = shlex.split(example.partition(" > ")[0])
             given = ["--seeds", "1"] if words[0] == "compare" else []
-            assert example in MINUTES or run(*words, *given).code == 0, example
+            assert example in MINUTES or run(*words, *given).code == int(example in DIFFERENT), example
     assert {path.name for path in tmp_path.iterdir()} >= {"start.safetensors", "signal.png"}
 
 

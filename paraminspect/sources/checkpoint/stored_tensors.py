@@ -64,6 +64,11 @@ def read_tensors(path: str) -> StoredTensors:
     with ExitStack() as stack:
         files = [stack.enter_context(open_bytes(one)) for one in found.paths]
         tensors = _read_all(found.tensors, files, path)
+    return by_place(path, found, tensors)
+
+
+def by_place(path: str, found: Checkpoint, tensors: Sequence[Tensor]) -> StoredTensors:
+    """Sort the tensors of a checkpoint, one for each of its headers, by the mapping in which they stand."""
     every: dict[str, OrderedDict[str, Any]] = {}
     for header, tensor in zip(found.tensors, tensors, strict=True):
         if header.inside is not None:

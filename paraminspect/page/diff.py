@@ -1,0 +1,318 @@
+"""`diff`: whether two sources are the same, then what moved the most, then names, ties and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from paraminspect.page.fit_lines import fit_headline, fit_lines
+from paraminspect.page.parts import BROKEN, QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
+from paraminspect.page.tensor_folding import fold_names
+from paraminspect.report import (
+    AdapterTarget,
+    Difference,
+    Headline,
+    Renaming,
+    Report,
+    SideOfDiff,
+    TensorChange,
+    TieChange,
+    ValueChange,
+)
+from paraminspect.text.escape import View, code, word
+from paraminspect.text.numbers import UNKNOWN, figure, percent, plural, size, some_of
+
+_FEWEST_ROWS = 10
+_MOST = 12
+_ELSEWHERE = {
+    "equal": "tensors of their own, with equal bytes",
+    "different": "tensors of their own, with other values",
+    "left out": "only one of the names",
+}
+
+
+class ChangeRow(NamedTuple):
+    """Tensors that changed alike, under a name or a pattern of names, and where their names stand."""
+
+    name: str
+    renamed: Sequence[str]
+    members: Sequence[TensorChange]
+
+    @property
+    def first(self) -> TensorChange:
+        """Return one of them, which stands for all in shape, type and the kind of change."""
+        return self.members[0]
+
+    @property
+    def values(self) -> list[ValueChange]:
+        """Return how far the values of each moved."""
+        return [one.values for one in self.members if one.values is not None]
+
+
+def diff(report: Report, view: View) -> Page:
+    """Return the page of a comparison."""
+    found = report.difference
+    if found is None:
+        raise TypeError("the report is of no comparison")
+    parts: list[Part] = [*([fit_headline(found.fit)] if found.fit else ()), summary(found)]
+    rows = change_rows(found.tensors, view)
+    if rows:
+        folded = [len(row.members) for row in rows if len(row.members) > 1]
+        note = f"{sum(folded):,} rows folded into {len(folded):,}" if folded else ""
+        legend = _legend(found)
+        parts.append(Table(_columns(rows), rows, note, legend, noun="tensor", field=".difference.tensors"))
+    if found.adapters:
+        parts.append(_adapters(found.adapters, view))
+    lines = list(_lines(found))
+    parts += [Entries(lines)] if lines else []
+    if view.on_paper and report.errors:
+        parts.append(Entries([("error", ": ".join(map(code, (one.where, one.message)))) for one in report.errors]))
+    return Page(
+        code(found.a.name), f"compared with {code(found.b.name)}", [_side("A", found.a), _side("B", found.b)], parts
+    )
+
+
+def _side(letter: str, side: SideOfDiff) -> str:
+    taken = "" if side.bytes is None else f", {size(side.bytes)}"
+    return f"{letter}: {word(side.format)}, {plural(side.tensors, 'tensor')}{taken}"
+
+
+# --- the first line ------------------------------------------------------------------------------------------------
+
+
+def summary(found: Difference) -> Headline | Paragraph:
+    """Say in one line whether the sources are the same, and if not in what they differ."""
+    left = f"; {plural(found.ignored, 'tensor')} left out" if found.ignored else ""
+    if found.same:
+        within = f", {found.within:,} of them within the tolerance" if found.within else ""
+        return Headline("fine", "identical", f"the same: {plural(found.compared, 'tensor')}{within}{left}")
+    return Paragraph(f"they differ: {'; '.join(_counts(found))}{left}", SUSPICIOUS)
+
+
+def _counts(found: Difference) -> Iterator[str]:
+    counts = found.counts
+    moved = counts["values"] - sum("within" in one.changes and "values" in one.changes for one in found.tensors)
+    if moved:
+        share = "" if found.relative is None else f" by {figure(found.relative)} of their norm"
+        yield f"{moved:,} of {plural(found.compared, 'tensor')} moved{share}"
+    for what, text in (("shape", "of another shape"), ("dtype", "of another dtype"), ("unread", "not comparable")):
+        if counts[what]:
+            yield f"{counts[what]:,} {text}"
+    bits = sum("bits" in one.changes and "within" not in one.changes for one in found.tensors)
+    if bits:
+        yield f"{bits:,} with equal values in other bits"
+    for status in ("removed", "added"):
+        number = sum(one.status == status for one in found.tensors)
+        if number:
+            yield f"{number:,} {status}"
+    if found.renamings:
+        yield f"{sum(len(one.names) for one in found.renamings):,} renamed"
+    if found.adapters:
+        yield f"{plural(len(found.adapters), 'LoRA target')}"
+    for number, noun in ((len(found.ties), "tie"), (len(found.metadata), "entry")):
+        if number:
+            yield plural(number, noun) if noun == "tie" else f"{number:,} of the metadata"
+    if found.identical:
+        yield f"{found.identical:,} identical"
+
+
+# --- the rows ------------------------------------------------------------------------------------------------------
+
+
+def change_rows(tensors: Sequence[TensorChange], view: View) -> list[ChangeRow]:
+    """Return the rows: of tensors alike but for the numbers in their names one, where the largest of them stands."""
+    if not view.fold or len(tensors) < _FEWEST_ROWS:
+        return [ChangeRow(code(one.name), [code(one.renamed)] if one.renamed else [], [one]) for one in tensors]
+
+    def alike(place: int) -> tuple[object, ...]:
+        one = tensors[place]
+        return (one.status, one.changes, one.shape, one.other_shape, one.dtype, one.other_dtype, one.note)
+
+    renamed = {place: [one.renamed] for place, one in enumerate(tensors) if one.renamed}
+    return [
+        ChangeRow(row.name, row.aliases, [tensors[place] for place in row.places])
+        for row in fold_names([one.name for one in tensors], alike, renamed)
+    ]
+
+
+def _columns(rows: Sequence[ChangeRow]) -> list[Column[ChangeRow]]:
+    def renamed(row: ChangeRow) -> Sequence[str]:
+        return [f"  → {name}" for name in row.renamed]
+
+    ranks = [value.rank for row in rows for value in row.values]
+    columns = [
+        Column[ChangeRow]("tensor", lambda row: row.name, tone=_tone, below=renamed),
+        Column("change", _what, tone=_tone),
+        Column("shape", _shape, rank=3),
+        Column("dtype", _dtype, rank=4),
+    ]
+    if any(row.values for row in rows):
+        columns += _figures()
+    if any(rank is not None for rank in ranks):
+        columns.append(Column("rank", _rank, "right", 1))
+    return columns
+
+
+def _figures() -> list[Column[ChangeRow]]:
+    return [
+        Column("changed", _share, "right", 1),
+        Column("max |Δ|", lambda row: _range(row, "max_abs"), "decimal", 2),
+        Column("‖Δ‖/‖A‖", lambda row: _range(row, "relative"), "decimal"),
+        Column("cosine", lambda row: _range(row, "cosine"), "decimal", 5),
+    ]
+
+
+def _tone(row: ChangeRow) -> str:
+    one = row.first
+    if "within" in one.changes:
+        return QUIET
+    broken = "shape" in one.changes or any(value.nonfinite for value in row.values)
+    return BROKEN if broken else SUSPICIOUS if one.status != "changed" or "unread" in one.changes else ""
+
+
+def _what(row: ChangeRow) -> str:
+    one = row.first
+    kinds = ["within tolerance"] if "within" in one.changes else list(one.changes)
+    words = kinds if one.status == "changed" else [one.status]
+    nonfinite = sum(value.nonfinite for value in row.values)
+    return ", ".join([*words, *([f"{nonfinite:,} NaN or Inf"] if nonfinite else [])])
+
+
+def _shape(row: ChangeRow) -> str:
+    one, other = row.first.shape, row.first.other_shape
+    return str(one if other is None else other) if one is None or other is None or one == other else f"{one} → {other}"
+
+
+def _dtype(row: ChangeRow) -> str:
+    one, other = row.first.dtype or "", row.first.other_dtype or ""
+    return word(one or other) if not one or not other or one == other else f"{word(one)} → {word(other)}"
+
+
+def _share(row: ChangeRow) -> str:
+    numel = sum(value.numel for value in row.values)
+    return percent(sum(value.different for value in row.values) / numel) if numel else ""
+
+
+def _range(row: ChangeRow, key: str) -> str:
+    """Return a figure, of several tensors the smallest and the largest."""
+    found = [getattr(value, key) for value in row.values]
+    known = [value for value in found if value is not None]
+    if not found:
+        return ""
+    if not known:
+        return UNKNOWN
+    low, high = figure(min(known)), figure(max(known))
+    return low if low == high else f"{low}..{high}"
+
+
+def _rank(row: ChangeRow) -> str:
+    found = [value for value in row.values if value.rank is not None]
+    if not found:
+        return ""
+    ranks, full = sorted({value.rank or 0 for value in found}), max(value.full_rank or 0 for value in found)
+    spelled = f"{ranks[0]:,}" if len(ranks) == 1 else f"{ranks[0]:,}..{ranks[-1]:,}"
+    return f"{spelled} of {full:,}"
+
+
+def _legend(found: Difference) -> Sequence[str]:
+    values = [one.values for one in found.tensors if one.values is not None]
+    legend = ["Δ = B - A; changed: elements of another value"] if values else []
+    if any(value.rank is not None for value in values):
+        legend.append("rank: singular values of Δ above what rounding to the dtype makes of one")
+    return legend
+
+
+# --- adapters ------------------------------------------------------------------------------------------------------
+
+
+_TargetRow = tuple[str, list[AdapterTarget]]
+
+
+def _adapters(targets: Sequence[AdapterTarget], view: View) -> Table[_TargetRow]:
+    names = [one.target for one in targets]
+
+    def alike(place: int) -> tuple[object, ...]:
+        one = targets[place]
+        return one.rank, one.shape, one.dtype, one.base is None, one.fits
+
+    if view.fold and len(targets) >= _FEWEST_ROWS:
+        rows = [(row.name, [targets[place] for place in row.places]) for row in fold_names(names, alike)]
+    else:
+        rows = [(code(one.target), [one]) for one in targets]
+
+    def between(row: _TargetRow, key: str) -> str:
+        known = [value for one in row[1] if (value := getattr(one, key)) is not None]
+        if not known:
+            return ""
+        low, high = figure(min(known)), figure(max(known))
+        return low if low == high else f"{low}..{high}"
+
+    def base(row: _TargetRow) -> str:
+        return "" if row[1][0].base is None else "fits" if row[1][0].fits else "another shape"
+
+    return Table(
+        [
+            Column[_TargetRow](
+                "LoRA target", lambda row: row[0], tone=lambda row: "" if row[1][0].base else SUSPICIOUS
+            ),
+            Column("in", lambda row: row[1][0].side.upper(), rank=6),
+            Column("rank", lambda row: f"{row[1][0].rank:,}", "right"),
+            Column("shape", lambda row: str(row[1][0].shape), rank=3),
+            Column("dtype", lambda row: word(row[1][0].dtype), rank=4),
+            Column("weight", base, rank=2, tone=lambda row: BROKEN if row[1][0].fits is False else ""),
+            Column("alpha/rank", lambda row: between(row, "scale"), "decimal", 3),
+            Column("‖BA‖", lambda row: between(row, "l2"), "decimal", 5),
+            Column("‖BA‖/‖W‖", lambda row: between(row, "relative"), "decimal", 1),
+        ],
+        rows,
+        noun="target",
+        field=".difference.adapters",
+    )
+
+
+# --- the lines below -----------------------------------------------------------------------------------------------
+
+
+def _lines(found: Difference) -> Iterator[Line]:
+    if found.fit is not None:
+        yield from fit_lines(found.fit)
+    for renaming in found.renamings[:_MOST]:
+        yield "renamed", _renaming(renaming)
+    if found.renamings[_MOST:]:
+        yield "renamed", f"and {len(found.renamings) - _MOST:,} more"
+    for tie in found.ties[:_MOST]:
+        yield "tie", _tie(tie)
+    if found.ties[_MOST:]:
+        yield "tie", f"and {len(found.ties) - _MOST:,} more"
+    for entry in found.metadata[:_MOST]:
+        sides = ("nothing" if text is None else code(text) or "an empty text" for text in (entry.a, entry.b))
+        yield "metadata", f"{code(entry.key)}: {' → '.join(sides)}"
+    if found.metadata[_MOST:]:
+        yield "metadata", f"and {len(found.metadata) - _MOST:,} more"
+    lost = [one for one in found.adapters if one.base is None]
+    if lost and len(lost) < len(found.adapters):
+        yield "adapter", f"the other side has no weight for {some_of([code(one.target) for one in lost])}"
+    for note in dict.fromkeys(one.note for one in found.tensors if one.note):
+        names = [code(one.name) for one in found.tensors if one.note == note]
+        yield "not read", f"{some_of(names)}: {code(note)}"
+
+
+def _renaming(one: Renaming) -> str:
+    names = plural(len(one.names), "name")
+    if one.reason == "bytes":
+        return f"{code(one.in_a)} is {code(one.in_b)} in B: the only ones of equal bytes"
+    if not one.in_b:
+        return f"A has {code(one.in_a + '.')} in {names} that B has without it"
+    if not one.in_a:
+        return f"B has {code(one.in_b + '.')} in {names} that A has without it"
+    return f"{code(one.in_a)} in {names} of A is {code(one.in_b)} in B"
+
+
+def _tie(tie: TieChange) -> str:
+    other = "B" if tie.only == "a" else "A"
+    names = _joined(map(code, tie.names[:_MOST]))
+    return f"{names} are one tensor in {tie.only.upper()}; {other} has {_ELSEWHERE[tie.elsewhere]}"
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " = ".join(names)
