@@ -23,6 +23,7 @@ own rounding counts too.
 from __future__ import annotations
 
 import math
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -56,6 +57,14 @@ class _Contribution(NamedTuple):
     eps: float
 
 
+class _KnownSize(NamedTuple):
+    """The largest magnitude of a gradient, as long as it lives and nobody writes to it."""
+
+    tensor: weakref.ref[Tensor]
+    version: int
+    largest: float
+
+
 class Rounding:
     """Follow the error of every gradient through a backward, from the loss to the leaves."""
 
@@ -64,6 +73,7 @@ class Rounding:
         self._leaves: dict[int, Any] = {}
         self._handles: list[Any] = []
         self._received: dict[Any, list[_Contribution]] = defaultdict(list)
+        self._sizes: dict[int, _KnownSize] = {}
 
     def watch(self, graph: Iterable[Any]) -> None:
         """Have every node of a graph call `_note` with what it received and what it returned."""
@@ -76,8 +86,11 @@ class Rounding:
 
     def error_at(self, node: Any, arrived: float) -> float:
         """Return how far off an element of the gradient may be that arrived at a node, `arrived` being the largest."""
+        received = self._received.get(node, ())
+        if len(received) == 1:
+            return received[0].error
         by_place: dict[int, list[_Contribution]] = defaultdict(list)
-        for one in self._received.get(node, ()):
+        for one in received:
             by_place[one.place].append(one)
         return max((_error_of_sum(found, arrived) for found in by_place.values()), default=0.0)
 
@@ -91,6 +104,7 @@ class Rounding:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._sizes.clear()
 
     def _hook(self, at: int) -> Callable[[Grads, Grads], None]:
         def note(returned: Grads, received: Grads) -> None:
@@ -104,7 +118,7 @@ class Rounding:
 
     def _note(self, node: Any, returned: Grads, received: Grads) -> None:
         """Note the contributions of a node, each with the error that comes with what it received."""
-        arrived, copies = max(map(_largest, received)), node.name() in _COPIES
+        arrived, copies = max(map(self._largest, received)), node.name() in _COPIES
         share = min(self.error_at(node, arrived) / arrived, _MOST) if arrived > 0 else 0.0
         again = _Again(node, received)
         for index, (grad, (following, place)) in enumerate(zip(returned, node.next_functions, strict=False)):
@@ -112,13 +126,22 @@ class Rounding:
                 continue
             shape = torch.Size(following._input_metadata[place].shape)
             eps = torch.finfo(grad.dtype).eps
-            size = arrived if copies else _largest(grad if grad.shape == shape else grad.sum_to_size(shape))
+            size = arrived if copies else self._largest(grad if grad.shape == shape else grad.sum_to_size(shape))
+            if grad.shape == shape:  # else autograd sums it up too: what arrives is another tensor
+                self._sizes[id(grad)] = _KnownSize(weakref.ref(grad), grad._version, size)
             error = share * size
             if share < 1 and 0 < size < arrived * min(_LITTLE * eps, _AT_MOST):
                 terms = _terms_of_sum(node, index, grad, shape, received) or again.largest(index)
                 if terms > _CANCELLED * size:
                     error = (share + _ERRORS * eps) * terms
             self._received[following].append(_Contribution(place, size, error, eps))
+
+    def _largest(self, grad: Tensor | None) -> float:
+        """Return the largest magnitude: what one node returned is most often what another receives, untouched."""
+        known = self._sizes.get(id(grad))
+        if known is not None and grad is not None and known.tensor() is grad and known.version == grad._version:
+            return known.largest
+        return _largest(grad)
 
 
 def _error_of_sum(found: Sequence[_Contribution], arrived: float) -> float:
