@@ -44,6 +44,21 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
         return session.finish(report, rows, printing, notes)
 
 
+def share_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes) -> int:
+    """Say which tensors of a checkpoint share bytes, or hold the same. The options in `unused` are for models alone."""
+    _refuse(unused)
+    from paraminspect.experiments.checkpoint_report import report_of_checkpoint
+    from paraminspect.experiments.checkpoint_sharing import sharing_of
+    from paraminspect.sources.checkpoint.listing import list_checkpoint
+
+    checkpoint = list_checkpoint(source)
+    total = sum(tensor.bytes or 0 for tensor in checkpoint.tensors)
+    with output.throughput(total, session.shows_progress(printing, notes)) as advance:
+        sharing = sharing_of(checkpoint, advance)
+    report = report_of_checkpoint(checkpoint, "share", rows.params or (), sharing=sharing)
+    return session.finish(report, rows, printing, notes)
+
+
 def _measured(
     checkpoint: Checkpoint, params: Sequence[str], wanted: bool
 ) -> tuple[dict[str, Values | None], tuple[Failure, ...]]:

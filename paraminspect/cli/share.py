@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paraminspect.cli import session
+from paraminspect.cli.checkpoint_source import is_checkpoint, share_checkpoint
 from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source
 
 
@@ -18,6 +19,8 @@ def share(
     no_forward: NoForward = False,
 ) -> int:
     """Show who shares what with whom: which names are one object, and how the gradients of the uses add up."""
+    if is_checkpoint(source):
+        return share_checkpoint(source, (call, setting, passes, rules), rows, printing, notes)
     setup = session.prepare(source, call, rules, setting, notes, passes, not no_forward)
     subject = setup.subject()
     from paraminspect.experiments.show import show as experiment

@@ -20,6 +20,7 @@ from paraminspect.report import (
     Finding,
     Portion,
     Report,
+    Sharing,
     Source,
     TensorHeader,
     TensorRows,
@@ -39,6 +40,7 @@ def report_of_checkpoint(
     values: Mapping[str, Values | None] | None = None,
     sort: str | None = None,
     top: int | None = None,
+    sharing: tuple[Sharing, ...] = (),
 ) -> Report:
     """Return the Report of a checkpoint: all its tensors, or those whose names match one of the globs `params`.
 
@@ -64,6 +66,7 @@ def report_of_checkpoint(
             unknown=len(every.tensors) - len(known),
             shown=numel if rows is every else sum(tensor.numel for tensor in rows.tensors),
         ),
+        sharing=sharing,
         findings=findings,
         errors=tuple(_failure(findings)),
         checkpoint=replace(_files(checkpoint, dtypes, subtrees), optimizers=optimizers),

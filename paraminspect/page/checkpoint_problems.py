@@ -82,6 +82,8 @@ def place_and_message(found: Finding, report: Report) -> str:
 def _looked_at(report: Report) -> str:
     """Say what was looked at: the headers alone, or the values too."""
     rows = report.parameters
+    if report.command == "share":
+        return "what is shared"
     if not isinstance(rows, TensorRows) or not rows.values:
         return "what the headers say; no values were read"
     return f"headers and values of {plural(len(rows), 'tensor')}"

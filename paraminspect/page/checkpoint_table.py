@@ -9,6 +9,7 @@ from paraminspect.page.checkpoint_problems import headline_of_files, place_and_m
 from paraminspect.page.optimizer_table import optimizer_tables
 from paraminspect.page.parts import BROKEN, SHARED, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.pictures import sparkline
+from paraminspect.page.stored_sharing import sharing_parts
 from paraminspect.page.tensor_folding import TensorRow, folding_note, tensor_rows
 from paraminspect.report import CheckpointFiles, Portion, Report, TensorRows
 from paraminspect.text.escape import View, code, word
@@ -25,6 +26,10 @@ def checkpoint_page(report: Report, view: View) -> Page:
     if found is None or not isinstance(rows, TensorRows):
         raise TypeError("the report is not of a checkpoint")
     parts: list[Part] = [headline_of_files(report)]
+    if report.command == "share":
+        parts += sharing_parts(report, view)
+        parts.append(Entries(list(_findings(report, _MOST))))
+        return Page(code(report.source.name), _title(report, found, rows), _setting(found), parts)
     if rows:
         tables = optimizer_tables(report, rows, view)
         shown = tensor_rows(rows, view, [path for path, _ in tables])
