@@ -162,8 +162,10 @@ def fold_names(
 
 def _hollow(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each name with holes for its numbers, and these; nothing for one that has none or that bash would split."""
+    if not names:
+        return
     text = "\n".join(names)
-    if _HOLE in text or text.count("\n") >= max(len(names), 1):
+    if _HOLE in text or text.count("\n") >= len(names):
         yield from (("", ()) if _HOLE in name or "\n" in name else next(_hollow([name])) for name in names)
         return
     numbers = _NUMBER.findall(text)
