@@ -12,23 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paraminspect.analysis.statistics.careful_sums import Floats, Mean, careful_sum, mean_of_sums
+from paraminspect.analysis.statistics.long_float32 import moments_of_float32
 from paraminspect.analysis.statistics.merge import Moments, exponent_of, two_sum
 from paraminspect.report import Number
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Mean = tuple[float, float, float]  # its two doubles, and the sum of squared deviations from it
 
-# Sums of squares about a provisional mean are kept while cancellation costs them at most this factor: 2.3 bits.
-CANCELLATION = 4.0
 EXACT_IN_FLOAT64 = 2**53
 # Up to this many numbers a careful sum costs less than finding out whether it is needed.
 SHORT = 4096
 # Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
 SPIKES = 64.0
-# numpy adds in chains of sixteen: float64 holds those of float32 exactly while none is this much below the largest.
-RANGE = 2.0**24
 
 
 def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -> Moments:
@@ -37,6 +33,9 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
     `origin` is a guess of the mean, which saves a pass if it is near; a bad guess costs time, not digits.
     `work` is overwritten: at least as many float64 as there are values.
     """
+    if values.dtype == np.float32 and values.size > SHORT:
+        room = np.empty(values.size) if work is None else work[: values.size]
+        return moments_of_float32(values, origin, room) or _finite_part(values, origin, room)
     low, high = np.minimum.reduce(values).item(), np.maximum.reduce(values).item()
     if not (math.isfinite(low) and math.isfinite(high)):
         return _finite_part(values, origin, work)
@@ -101,62 +100,36 @@ def _mean(values: Array, low: Number, high: Number, exponent: int, origin: float
 def _about_the_mean(values: Array, low: Number, high: Number, origin: float, work: Floats) -> Mean:
     if values.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT64:
         return _large_integers(values, int(low), int(high), work)
-    careful = values.dtype.itemsize == 8 or values.size <= SHORT
+    careful = values.dtype.itemsize == 8 or values.size <= SHORT  # many integers of 32 bits add up exactly
     mean, doubtful = _deviations(values, low, high, origin, work, careful)
-    return _deviations(values, low, high, mean[0], work, careful=True)[0] if doubtful else mean
+    return _deviations(values, low, high, mean[0], work)[0] if doubtful else mean
 
 
 def _deviations(
-    values: Array, low: Number, high: Number, origin: float, work: Floats, careful: bool
+    values: Array, low: Number, high: Number, origin: float, work: Floats, careful: bool = True
 ) -> tuple[Mean, bool]:
-    """Sum the deviations from `origin` and their squares; say whether to do so again about the mean found.
-
-    About the mean this is the corrected two-pass algorithm (Chan, Golub & LeVeque 1983, eq. 1.7).
-    """
+    """Sum the deviations from `origin` and their squares; say whether to do so again about the mean found."""
     np.copyto(work, values)
     if origin:
         work -= origin
     reach = max(high - origin, origin - low)
     total, squares = _sums(work, reach, careful)
-    shift = total / work.size
-    m2 = squares - total * shift
-    doubtful = total * shift > CANCELLATION * m2 or not (careful or _adds_well(work, reach, squares, values, origin))
-    return (*two_sum(origin, shift), max(m2, 0.0)), doubtful
+    mean, doubtful = mean_of_sums(work.size, origin, total, squares)
+    return mean, doubtful or not (careful or squares >= SPIKES * reach * reach)
 
 
-def _adds_well(squared: Floats, reach: float, squares: float, values: Array, origin: float) -> bool:
-    """Say whether the rounding errors of a plain sum stay few and small."""
-    if squares < SPIKES * reach * reach:
-        return False
-    # Integers are exact anyway; deviations from a distant mean are small beside it, and so are their errors.
-    if origin or values.dtype.kind != "f":
-        return True
-    return float(np.minimum.reduce(squared)) >= (reach / RANGE) ** 2
-
-
-def _sums(work: Floats, reach: float, careful: bool) -> tuple[float, float]:
+def _sums(work: Floats, reach: float, careful: bool = True) -> tuple[float, float]:
     """Return the sum of `work`, none of it beyond `reach`, and the sum of its squares; these overwrite it."""
-    total = _careful_sum(work, reach) if careful else float(np.add.reduce(work))
+    total = careful_sum(work, reach) if careful else float(np.add.reduce(work))
     np.multiply(work, work, out=work)
     return total, float(np.add.reduce(work))
-
-
-def _careful_sum(work: Floats, reach: float) -> float:
-    """Add the leading bits of all numbers, which is exact, then the rest (Rump, Ogita & Oishi 2008, algorithm 3.3)."""
-    exponent = math.frexp(reach)[1] + (work.size + 2).bit_length()
-    sigma = 1.5 * 2.0**exponent  # not a power of two: numbers of either sign round alike
-    part = work + sigma
-    part -= sigma
-    leading = float(np.add.reduce(part))
-    np.subtract(work, part, out=part)
-    return leading + float(np.add.reduce(part))
 
 
 def _large_integers(values: Array, low: int, high: int, work: Floats) -> Mean:
     """Measure 64-bit integers that float64 cannot hold, by their distances from an integer near the mean."""
     np.copyto(work, values)
     near = min(max(round(float(np.add.reduce(work)) / values.size), low), high)
-    total, squares = _sums(distances(values, near), float(max(high - near, near - low)), careful=True)
+    total, squares = _sums(distances(values, near), float(max(high - near, near - low)))
     shift = total / values.size
     mean, rest = two_sum(float(near), shift)
     return (*two_sum(mean, rest + _lost_in_float(near)), max(squares - total * shift, 0.0))
@@ -165,10 +138,10 @@ def _large_integers(values: Array, low: int, high: int, work: Floats) -> Mean:
 def _weighted_mean(values: Floats, weights: Counts) -> Mean:
     # Careful sums throughout: in the order of bit patterns x and -x are added in different orders.
     n = int(weights.sum())
-    origin = _careful_sum(*_with_reach(weights * values)) / n
+    origin = careful_sum(*_with_reach(weights * values)) / n
     deviations = values - origin
-    total = _careful_sum(*_with_reach(weights * deviations))
-    squares = _careful_sum(*_with_reach(weights * deviations * deviations))
+    total = careful_sum(*_with_reach(weights * deviations))
+    squares = careful_sum(*_with_reach(weights * deviations * deviations))
     return (*two_sum(origin, total / n), max(squares - total * (total / n), 0.0))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from paraminspect.analysis.statistics.block_figures import Array, Counts, Floats, moments_of
+from paraminspect.analysis.statistics.block_figures import Array, Counts, moments_of
+from paraminspect.analysis.statistics.careful_sums import Floats
 from paraminspect.analysis.statistics.merge import Moments
 
 _NUMPY = {

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis.statistics.block_figures import BINS, CANCELLATION, EXACT_IN_FLOAT64, Floats
+from paraminspect.analysis.statistics.block_figures import BINS, EXACT_IN_FLOAT64
+from paraminspect.analysis.statistics.careful_sums import CANCELLATION, Floats
 from paraminspect.analysis.statistics.merge import LARGEST, SMALLEST
 
 Indices = npt.NDArray[np.intp]
@@ -100,7 +101,7 @@ def _extremes(parts: Segments, whole: bool) -> tuple[Floats, Floats, Flags]:
 def _sums(parts: Segments, reach: Floats) -> tuple[Floats, Floats, Floats]:
     """Return of each segment the sum, the sum of squares, and the least square; nothing is beyond `reach`."""
     numbers, heads, lengths, work = parts
-    # The leading bits of all numbers, whose sum is exact, then the rest: see `block_figures`.
+    # The leading bits of all numbers, whose sum is exact, then the rest: see `careful_sum`.
     sigma = parts.spread(np.ldexp(1.5, np.frexp(reach)[1] + np.frexp(lengths + 1)[1]))
     np.add(numbers, sigma, out=work)
     work -= sigma

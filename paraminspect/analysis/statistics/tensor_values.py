@@ -15,13 +15,12 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from paraminspect.analysis.statistics.block_figures import (
-    CANCELLATION,
     Array,
     Counts,
-    Floats,
     histogram_of,
     weighted_moments_of,
 )
+from paraminspect.analysis.statistics.careful_sums import CANCELLATION, Floats
 from paraminspect.analysis.statistics.elements import Draw, Readable, open_elements, share
 from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat, values_of_moments
 from paraminspect.analysis.statistics.number_formats import (

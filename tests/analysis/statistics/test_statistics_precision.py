@@ -84,6 +84,9 @@ SAMPLES = {
     "rarely different": lambda n: np.where(np.arange(n) % 1000 == 5, 7.7, 0.1),
     "sorted": lambda n: np.sort(normal(n)) * 1e5 + 1e5,
     "two levels": lambda n: np.where(np.arange(n) < n // 2, 1e9, -1e-9),
+    "rectified": lambda n: np.maximum(normal(n), 0),
+    "a few tiny": lambda n: np.where(np.arange(n) % 500 == 3, 1e-9, normal(n)),
+    "half tiny": lambda n: np.where(np.arange(n) % 2, 1e-9, normal(n)) * 1e30,
     "last digits": lambda n: 0.1 + np.random.default_rng(2).random(n) * 1e-15,
 }
 
