@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,12 +41,24 @@ class Figures:
 UNKNOWN = Figures()
 
 
-def figures(tensor: Tensor) -> Figures:
+class InDouble:
+    """The elements of one tensor in float64, converted once for all the figures of it; not to outlive what it holds."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """Return them in the shape of the tensor; of one that has float64 already, itself."""
+        return self._tensor.detach().to(torch.float64)
+
+
+def figures(tensor: Tensor, doubles: InDouble | None = None) -> Figures:
     """Return mean and second moment over all elements."""
     if tensor.is_meta or tensor.numel() == 0:
         return UNKNOWN
     flat = tensor.detach()
-    total, square = _sums(flat)
+    total, square = _sums(flat, doubles)
     if math.isfinite(total) and math.isfinite(square):
         return Figures(total / flat.numel(), square / flat.numel())
     finite = flat[torch.isfinite(flat)].double()
@@ -60,19 +73,19 @@ def figures(tensor: Tensor) -> Figures:
     return Figures(mean, second if math.isfinite(second) else None, nonfinite, infinite)
 
 
-def _sums(flat: Tensor) -> tuple[float, float]:
+def _sums(flat: Tensor, doubles: InDouble | None) -> tuple[float, float]:
     if flat.numel() > _COPIED:
         norm = torch.linalg.vector_norm(flat, dtype=torch.float64).item()
         return float(flat.sum(dtype=torch.float64)), norm * norm
-    numbers = flat.to(torch.float64).reshape(-1)
+    numbers = (doubles or InDouble(flat)).numbers.reshape(-1)
     return float(numbers.sum()), float(numbers.dot(numbers))
 
 
-def cosine(tensor: Tensor) -> float | None:
+def cosine(tensor: Tensor, doubles: InDouble | None = None) -> float | None:
     """Return the mean cosine between the samples, which the first dimension counts; a sample of zeros has none."""
     if tensor.is_meta or tensor.dim() < 2 or tensor.shape[0] < 2 or tensor.numel() == 0:
         return None
-    samples = tensor.detach().to(torch.float64).flatten(1)
+    samples = (doubles or InDouble(tensor)).numbers.flatten(1)
     norms = torch.linalg.vector_norm(samples, dim=1)
     kept = (norms > 0) & norms.isfinite()
     if not bool(kept.all()):
@@ -181,7 +194,7 @@ def _hashed(rows: Tensor) -> Tensor:
     return ((mixed ^ (mixed >> 29)) * (place | 1)).sum(1)
 
 
-def effective_rank(activation: Tensor) -> float | None:
+def effective_rank(activation: Tensor, doubles: InDouble | None = None) -> float | None:
     """Return exp(H) of the singular values' shares, H being their entropy (Roy & Vetterli 2007, eq. 2 and 3).
 
     The samples are the rows; of very many the first ones are taken. Between 1 (all samples alike, up to a factor) and
@@ -189,8 +202,10 @@ def effective_rank(activation: Tensor) -> float | None:
     """
     if activation.is_meta or activation.dim() < 2 or activation.numel() == 0:
         return None
-    samples = activation.detach()[:_MOST_SAMPLES].flatten(1).to(torch.float64)
-    largest = samples.abs().amax()
+    numbers = doubles.numbers if doubles else activation.detach()
+    samples = numbers[:_MOST_SAMPLES].flatten(1).to(torch.float64)
+    low, high = torch.aminmax(samples)
+    largest = torch.maximum(-low, high)
     if not bool(largest.isfinite()) or largest == 0:
         return None
     samples = samples / largest

@@ -89,7 +89,7 @@ class Tracer(TorchFunctionMode):
         self._thorough = thorough
         self._histograms = histograms
         self._nodes: dict[int, tuple[weakref.ref[Tensor], Node, int]] = {}
-        self._pending: tuple[Node, Row, Tensor] | None = None
+        self._pending: tuple[Node, Row, Tensor, measure.InDouble] | None = None
         self.symmetry = Symmetry()
         self._grad_fns: list[Any] = []  # see Watch.nodes: let go from the last to the first
 
@@ -252,13 +252,14 @@ class Tracer(TorchFunctionMode):
             self._measure_pending()
             row = self._row(node, output, "activation", units=output.dim() - 1)
         row.activation, row.activated, node.ends = str(done), node, row
-        row.out = node.measured = measure.figures(output)
+        doubles = measure.InDouble(output)
+        row.out = node.measured = measure.figures(output, doubles)
         units = row.units if row.units is not None and row.units < output.dim() else output.dim() - 1
         row.dead = measure.dead_share(output, units) if is_rectifier(done.name, done.params) else None
         row.saturated = measure.saturated_share(output, done.name, done.params)
         if self._histograms:
             row.out_histogram = measure.histogram(output)
-        self._pending = node, row, output
+        self._pending = node, row, output, doubles
         self._measure_pending()
         return node
 
@@ -299,10 +300,11 @@ class Tracer(TorchFunctionMode):
         name = type(frame.module).__name__ if frame and kind != "sum" else kind
         row = node.row = Row(frame.name if frame else "", name, kind, width=width, units=units)
         row.elements, row.dtype = output.numel(), output.dtype
-        row.pre = row.out = node.measured = measure.figures(output)
+        doubles = measure.InDouble(output)
+        row.pre = row.out = node.measured = measure.figures(output, doubles)
         if self._histograms:
             row.pre_histogram = measure.histogram(output)
-        self._pending = node, row, output
+        self._pending = node, row, output, doubles
         if output.requires_grad:
             self._await(output, node, row)
         return row
@@ -310,9 +312,9 @@ class Tracer(TorchFunctionMode):
     def _measure_pending(self) -> None:
         """Take the figures that cost more of what the last layer passes on, its activation if it has one."""
         if self._pending is not None and self._thorough:
-            node, row, output = self._pending
-            row.cosine = node.cosine = measure.cosine(output) if row.units else None
-            row.rank = measure.effective_rank(output) if row.units else None
+            node, row, output, doubles = self._pending
+            row.cosine = node.cosine = measure.cosine(output, doubles) if row.units else None
+            row.rank = measure.effective_rank(output, doubles) if row.units else None
         self._pending = None
 
     def _await(self, output: Tensor, node: Node, row: Row) -> None:
