@@ -93,7 +93,7 @@ def _counts(found: Difference) -> Iterator[str]:
     counts = found.counts
     moved = counts["values"] - sum("within" in one.changes and "values" in one.changes for one in found.tensors)
     if moved:
-        share = "" if found.relative is None else f" by {figure(found.relative)} of their norm"
+        share = "" if found.relative is None else f" (‖Δ‖/‖A‖ {figure(found.relative)} over all of them)"
         yield f"{moved:,} of {plural(found.compared, 'tensor')} moved{share}"
     for what, text in (("shape", "of another shape"), ("dtype", "of another dtype"), ("unread", "not comparable")):
         if counts[what]:

@@ -44,6 +44,8 @@ _SPELLINGS = str.maketrans(
         "χ": "chi",
         "Σ": "sum",
         "₁": "1",
+        "‖": "||",
+        "Δ": "delta",
     }
 )
 
