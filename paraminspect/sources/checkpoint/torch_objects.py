@@ -14,6 +14,8 @@ from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persiste
 
 _DEEPEST: Final = 64
 _MOST: Final = 4_000_000
+_MOST_OTHER: Final = 100_000
+_MOST_PLACES: Final = 100
 _LARGEST: Final = 2**63
 
 _DICTS: Final = {"collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict"}
@@ -117,17 +119,19 @@ class _Sorter:
 
     def __init__(self, found: TorchObjects) -> None:
         self.found, self.steps = found, 0
+        self.visits: dict[int, int] = {}
 
     def visit(self, value: Any, path: str, depth: int, inside: str | None) -> None:
         self.steps += 1
-        if depth > _DEEPEST or self.steps > _MOST:
-            if not any(fault.code == "too-deep" for fault in self.found.faults):
-                message = f"holds more than {_DEEPEST} levels or {_MOST:,} values; the rest is not listed"
-                self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
-            return
-        tensor = _tensor(value, path)
+        tensor = _tensor(value, path) if depth <= _DEEPEST and self.steps <= _MOST else None
         if tensor is not None:
             self.found.tensors.append(tensor._replace(inside=inside))
+            return
+        if self.is_too_much(value, depth):
+            if not any(fault.code == "too-deep" for fault in self.found.faults):
+                limits = f"{_DEEPEST} levels, {_MOST_OTHER:,} values beside tensors, or one in {_MOST_PLACES} places"
+                message = f"holds more than {limits}; the rest is not listed"
+                self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
             return
         children = [*_children(value)]
         if {"state", "param_groups"} <= {key for key, _ in children} and inside is not None:
@@ -139,6 +143,15 @@ class _Sorter:
             self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
         if not children and path:
             self.found.other[path] = brief(value)
+
+    def is_too_much(self, value: Any, depth: int) -> bool:
+        """Count where a container stands: lists of two of a list of two of … are few, and have a billion paths."""
+        if depth > _DEEPEST or self.steps > _MOST or len(self.found.other) > _MOST_OTHER:
+            return True
+        if not isinstance(value, (list, PickledDict, Called)):
+            return False
+        times = self.visits[id(value)] = self.visits.get(id(value), 0) + 1
+        return times > _MOST_PLACES
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
