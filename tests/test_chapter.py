@@ -36,7 +36,7 @@ def test_a_the_whole_network(run: Run) -> None:
     y = net(x)
     loss = y.sum()
     loss.backward()
-    assert report["model"] == {"type": "Sequential", "repr": repr(net)}
+    assert report["model"] == {"type": "Sequential", "repr": repr(net), "prefix": ""}
     assert [(r["name"], tuple(r["shape"]), r["dtype"], r["kind"]) for r in report["parameters"]] == [
         (name, tuple(p.shape), "float32", "parameter") for name, p in net.named_parameters()
     ]

@@ -146,9 +146,9 @@ def test_listing_imports_neither_numpy_nor_torch(argv: list[str]) -> None:
 
 
 def test_a_name_completes(run: Run) -> None:
-    from paraminspect.cli.schemes import _complete
+    from paraminspect.cli.completion import schemes
 
-    assert _complete("gain") == ["gain_normal", "gain_uniform"]
+    assert schemes("gain") == ["gain_normal", "gain_uniform"]
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,10 @@ def test_an_unknown_name_lists_the_built_in_ones(run: Run) -> None:
     assert run("show", "sharedd").err.endswith("did you mean 'shared'?\n")
 
 
-def test_kinds_of_source_that_come_later_say_so(run: Run, tmp_path: Path) -> None:
-    for source in ("model.safetensors", "a.pt", "https://x.example/m.safetensors"):
-        assert "checkpoint files cannot be read by this version" in run("show", source).err
+def test_a_source_that_is_not_there_or_holds_nothing_says_so(run: Run, tmp_path: Path) -> None:
+    for source in ("model.safetensors", "a.pt", "memory://nowhere/m.safetensors"):
+        ran = run("show", source)
+        assert (ran.code, ran.err) == (2, f"error: {source}: no such file\n")
     assert "is a folder" in run("show", tmp_path).err
 
 

@@ -184,7 +184,11 @@ def test_a_wrapper_declares_nothing_of_what_it_wraps(wrap: Any, prefix: str, tie
     model = wrap(Language(tied))
     names = (f"{prefix}emb.weight", f"{prefix}head.weight")
     assert declared_ties(model) == Ties((names[::-1],), "_tied_weights_keys")
-    (found,) = inspect(model, forward=False).sharing
+    report = inspect(model, forward=False)
+    (found,) = report.sharing
+    assert report.model is not None
+    names = tuple(name.removeprefix(report.model.prefix) for name in names)
+    assert report.model.prefix == ("" if "base_model" in prefix else prefix)
     kind, verdict = ("same-parameter", "intact") if tied else ("not-shared", "broken")
     assert (found.kind, found.names, found.declared, found.verdict) == (kind, names, True, verdict)
 

@@ -51,5 +51,6 @@ def test_anything_else_is_no_device(text: str) -> None:
     with pytest.raises(UserError) as caught:
         check_device(text, "--device")
     known = "known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several"
-    assert str(caught.value) == f"--device: unknown device {text!r}\n  {known}"
+    hint = {"gpu": "did you mean 'cuda'?", "CPU": "did you mean 'cpu'?"}.get(text, known)
+    assert str(caught.value) == f"--device: unknown device {text!r}\n  {hint}"
     assert caught.value.code == "unknown-device"

@@ -95,7 +95,7 @@ WRONG = [
     ("layers: [ReLU]\ndtype: int64", "s.yaml:2:8: dtype: unknown value 'int64'\n  "),
     (
         "layers: [ReLU]\ndevice: gpu",
-        "s.yaml:2:9: device: unknown device 'gpu'\n  known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several",
+        "s.yaml:2:9: device: unknown device 'gpu'\n  did you mean 'cuda'?",
     ),
     ("layers: [Relu]", "s.yaml:1:10: layers[0]: unknown layer 'Relu'\n  did you mean 'ReLU'?"),
     ("layers: [Module]", "s.yaml:1:10: layers[0]: unknown layer 'Module'"),
