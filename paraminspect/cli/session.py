@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 DONE, FAILED = 0, 2
 _NEXT = {
-    "show": "shapes and work by layer: paraminspect summary; signal and uses: paraminspect grad",
-    "grad": "shapes and work by layer: paraminspect summary",
-    "summary": "values and sharing: paraminspect show; gradients: paraminspect grad",
+    "show": {"summary": "shapes and work by layer", "grad": "signal and uses"},
+    "grad": {"summary": "shapes and work by layer"},
+    "summary": {"show": "values and sharing", "grad": "gradients and signal"},
 }
-"""Where the next question lies."""
+"""Where the next question lies, by command: another one, and what it has."""
 
 
 def prepare(
@@ -121,9 +121,19 @@ def finish(
     tell_warnings(notes.quiet)
     for failure in report.errors:
         output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
-    if not (report.errors or notes.quiet) and chosen is Format.table and report.command in _NEXT:
-        output.suggest(_NEXT[report.command], not printing.no_color)
+    if not (report.errors or notes.quiet) and chosen is Format.table and report.source.kind != "checkpoint":
+        _suggest(report, not printing.no_color)
     return FAILED if report.errors else DONE
+
+
+def _suggest(report: Report, colour: bool) -> None:
+    """Say below a page which commands go on from it, with the same SOURCE."""
+    from paraminspect.page.problems import typed
+
+    lines = {typed(command, report): what for command, what in _NEXT.get(report.command, {}).items()}
+    width = max(map(len, lines), default=0)
+    for line, what in lines.items():
+        output.suggest(f"{line:<{width}}  {what}", colour)
 
 
 def tell_warnings(quiet: bool) -> None:

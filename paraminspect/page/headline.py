@@ -39,7 +39,7 @@ _EVERY: tuple[Callable[[Report], Iterable[Found]], ...] = (
 """What is looked for, the worst first."""
 
 _OF_COMMAND: dict[str, tuple[Callable[[Report], Iterable[Found]], ...]] = {
-    "init": (problems.nonfinite_values, problems.uninitialised, problems.schemes),
+    "init": (problems.nonfinite_values, problems.uninitialised, problems.forgotten, problems.schemes),
     "share": (problems.failed, problems.forgotten, problems.ties, problems.copies),
     "compare": (among_trials,),
 }

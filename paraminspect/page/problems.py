@@ -48,6 +48,13 @@ def _above(name: str) -> Iterator[str]:
     return (".".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
+def typed(command: str, report: Report) -> str:
+    """Return a command line for the same SOURCE, as far as it can be typed: a spec from a file has another name."""
+    source = report.source
+    name = source.path or source.name if source.kind == "spec" else source.name if ":" in source.name else ""
+    return f"paraminspect {command} {name}".rstrip()
+
+
 def is_whole(report: Report) -> bool:
     """Tell whether all of the model's parameters are in the report: of some nothing is said of every one."""
     return report.totals.shown == report.totals.parameters

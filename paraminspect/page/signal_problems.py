@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from paraminspect.page.problems import Found, is_whole, modules_of, names_of
+from paraminspect.page.problems import Found, is_whole, modules_of, names_of, typed
 from paraminspect.page.several import ROUNDING, in_a_word
 from paraminspect.report import Course, Parameter, Report, SignalLayer
 from paraminspect.text.escape import code
@@ -50,15 +50,7 @@ def _without_signal(report: Report) -> Iterator[Found]:
         text = (
             f"gradients {_VERBS[verdict]} from the last layers to the first: rms {figure(late, 2)} → {figure(early, 2)}"
         )
-        yield Found("error", verdict, text, f"{code(_typed('grad', report))} shows at which layer")
-
-
-def _typed(command: str, report: Report) -> str:
-    """Return a command line for the same source, as far as it can be typed."""
-    name = report.source.name
-    return (
-        f"paraminspect {command} {name}" if report.source.kind == "spec" or ":" in name else f"paraminspect {command}"
-    )
+        yield Found("error", verdict, text, f"{code(typed('grad', report))} shows at which layer")
 
 
 def _of_courses(verdict: str, those: dict[str, Course], report: Report) -> str:
@@ -82,7 +74,7 @@ def _way(course: Course) -> str:
 
 
 def _steadier(report: Report) -> str:
-    return f"{code(_typed('compare', report))} finds a steadier initialisation; or add norms or skip connections"
+    return f"{code(typed('compare', report))} finds a steadier initialisation; or add norms or skip connections"
 
 
 def units(report: Report) -> Iterator[Found]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from paraminspect import output
 from paraminspect.init.schemes.scheme_slips import meant as meant_scheme
 from paraminspect.spec.input_slips import meant_input
 from paraminspect.spec.inputs import parse_input
@@ -229,3 +230,24 @@ def test_inputs_in_other_words_are_understood(run: Run) -> None:
         assert f"did you mean --input {meant}?" in run("show", "torch.nn:ReLU", f"--input={text}").err
     for text in ("float32", "x.npy", "2,0", "a,b", "", "2..3"):
         assert not re.search("did you mean --input", run("show", "torch.nn:ReLU", f"--input={text}").err)
+
+
+def test_what_a_page_says_to_type_next_is_for_the_same_source(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spec that is called otherwise than its file, with a fault of which the first line says what to type."""
+    monkeypatch.chdir(tmp_path)
+    spec = "name: deep\nlayers:\n  - Repeat: {times: 12, layers: [{Linear: [8, 8]}, Sigmoid]}\ninput: {shape: [2, 8]}\n"
+    Path("net.yaml").write_text(spec, encoding="utf-8")
+    said: list[str] = []
+    monkeypatch.setattr(output, "suggest", lambda text, colour: said.append(text))
+    for command in ("show", "grad", "summary"):
+        said += re.findall(r"try: (paraminspect \w+ \S+)", run(command, "net.yaml").out)
+    typed = {" ".join(line.split()[1:3]) for line in said}
+    assert typed == {"grad net.yaml", "compare net.yaml", "summary net.yaml", "show net.yaml"}
+    assert all(run(*line.split()).code == 0 for line in typed)
+    listed = NET.replace("self.lin =", "self.lins = [nn.Linear(3, 3)]\n        self.lin =")
+    Path("model.py").write_text(listed.replace("self.lin(x)", "self.lins[0](self.lin(x))"), encoding="utf-8")
+    forgets = "problem: lins is not in model.parameters(): no optimizer will train it"
+    for words in ("show", "init --scheme normal", "grad", "share"):
+        assert forgets in run(*words.split(), "model.py:Net").out, words

@@ -56,6 +56,15 @@ def test_what_a_page_prints_is_explained(name: str) -> None:
     assert not unknown, "explain them in paraminspect/help/words.md"
 
 
+def test_every_head_in_the_code_is_explained() -> None:
+    """Also what no sample has: heads of columns, terms beside what is said, and the words of the setting."""
+    heads = {"inferred", "seed", "train mode", "eval mode", "loss", "input"}
+    for file in (PAGES.parent / "page").glob("*.py"):
+        heads |= set(re.findall(r'(?:yield \(?|\[\(|Column\()"([a-z%][a-z -]+)",', file.read_text(encoding="utf-8")))
+    assert len(heads) > 60
+    assert not sorted(word for word in heads if not explained(word)), "explain them in paraminspect/help/words.md"
+
+
 def explained(word: str) -> bool:
     return word in TOPICS or word in COMMANDS or word.startswith("loss") or meaning_of(word, PAGE_OF_WORDS) is not None
 
