@@ -131,7 +131,8 @@ def _refuse_hub(source: str) -> None:
                 f"is a {what} of transformers, not a spec", where=source, hint=saved, code="unreadable-spec"
             )
     elif "/" in source and not meant(source) and (hub := of_the_hub(source)):
-        hint = f"a model of Hugging Face's hub, which is downloaded: {hub}"
+        folder = "" if "://" in source else f"there is no folder {source.rstrip('/').rpartition('/')[0]!r}\n"
+        hint = f"{folder}a model of Hugging Face's hub, which is downloaded: {hub}"
         raise UserError("no such file", where=source, hint=hint, code="no-such-file")
 
 

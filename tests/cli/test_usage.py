@@ -56,7 +56,10 @@ USAGE = {
     "init --loss sum": "error: init: No such option: --loss\n" + SEE.format("init"),
     "share --values": "error: share: No such option: --values\n  did you mean '--eval'?\n",
     "show -- --debug": (f"error: --debug: no such file, and no built-in spec has this name\n{OWN}{BUILT_IN}"),
-    "show no/such": "error: no/such: no such file\n  there is no folder 'no'\n",
+    "show no/such": (
+        "error: no/such: no such file\n  there is no folder 'no'\n  a model of Hugging Face's hub, which is downloaded: "
+        "transformers:AutoModel.from_pretrained --arg pretrained_model_name_or_path=no/such\n"
+    ),
     "show mlp --seed -1": "error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n",
     "show mlp --seed 18446744073709551616": ("error: --seed: a seed is from 0 to 2**64 - 1\n  for example: --seed 0\n"),
     "show mlp --device cpuu": f"error: --device: unknown device 'cpuu'\n{DEVICES}",
