@@ -14,11 +14,11 @@ from paraminspect.errors import UserError
 from paraminspect.isolation.process import before_a_signal
 
 
-def checked(path: str, suffixes: Sequence[str], option: str) -> Path:
+def checked(path: str, suffixes: Sequence[str], option: str, overwrite: bool = True) -> Path:
     """Return the path of a file to be written, as far as it can be checked before the work begins.
 
     Raises UserError, placed at `option`, for another suffix than one of `suffixes`, a folder that does not exist or
-    cannot be written to, and what is no regular file.
+    cannot be written to, what is no regular file, and one that is there already unless it is to be overwritten.
     """
     found = Path(path)
     if found.suffix.lower() not in suffixes:
@@ -33,6 +33,9 @@ def checked(path: str, suffixes: Sequence[str], option: str) -> Path:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(found.stat().st_mode):
                 raise _refusal(path, "it is no regular file", option)
+            if not overwrite:
+                hint = "--force overwrites it"
+                raise UserError(f"{path!r} is there already", where=option, hint=hint, code="file-exists")
         if not os.access(found.resolve().parent, os.W_OK | os.X_OK):
             raise _refusal(path, "its folder cannot be written to", option)
     except OSError as error:  # a name too long, a loop of links

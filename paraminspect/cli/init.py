@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,9 +34,12 @@ def init(
             rich_help_panel="Output",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --save overwrite a file.", rich_help_panel="Output")
+    ] = False,
 ) -> int:
     """Show what an initialiser did: mean and std before and after, with what the scheme should give beside them."""
-    file = None if save is None else checked(save, (".safetensors",), "--save")
+    file = None if save is None else _place(save, force, setting.weights)
     setup = session.prepare(source, call, rules, setting, notes, Passes(input=given), backward=False)
     if not setup.rules:
         message = "nothing to apply: no scheme on the command line, no init: in the spec"
@@ -44,3 +49,12 @@ def init(
 
     request = session.request("init", rows, values=values, gates=gates, forward=False)
     return session.finish(experiment(subject, request, setup.rules, file), rows, printing, notes, values)
+
+
+def _place(save: str, force: bool, weights: str | None) -> Path:
+    """Return where to write; what is read from is not written over, and what is there only if that is wanted."""
+    file = checked(save, (".safetensors",), "--save", overwrite=force)
+    if weights is not None and os.path.exists(weights) and file.exists() and os.path.samefile(weights, file):  # noqa: PTH110, PTH121  # a URL too
+        message = f"{save!r} is the file that --weights reads"
+        raise UserError(message, where="--save", hint="write another, and compare: diff", code="bad-option")
+    return file

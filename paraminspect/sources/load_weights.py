@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +26,9 @@ from paraminspect.text.escape import some_names
 from paraminspect.text.numbers import plural
 
 _MOST = 4
+_FIRST_NAMES, _MOST_PREFIXES = 3, 20
 
+_SHARD = re.compile(r"-\d{1,9}-of-0*(\d{1,9})\.\w+$")
 Names = Mapping[str, Any]
 
 
@@ -201,27 +205,36 @@ def _misfit(fit: Fit, state: Names, wanted: Names, where: str) -> UserError:
     ]
     more = [f"{len(fit.shapes) - _MOST:,} more of another shape"] if len(fit.shapes) > _MOST else []
     message = f"does not fit the model: {'; '.join([*parts, *shapes, *more])}"
+    part = _SHARD.search(where)
     hint = _prefix_hint(state, wanted) or (
-        "the model has to be built as it was when the file was saved: the same class, arguments and sizes"
+        f"it is one of {int(part[1]):,} shards: name their folder, or the index"
+        if part is not None and fit.missing
+        else "the model has to be built as it was when the file was saved: the same class, arguments and sizes"
     )
     return UserError(message, where=where, hint=hint, code="weights-do-not-fit")
 
 
 def _prefix_hint(state: Names, wanted: Names) -> str:
-    """Say which prefix makes all the difference, if one does."""
-    first = next(iter(wanted), "")
-    off = {name.removesuffix(first) for name in state if first and name.endswith(f".{first}")}
-    for prefix in sorted(off, key=len):
-        if {name.removeprefix(prefix) for name in state} == set(wanted):
-            return f"the names in the file have {prefix!r} before them: --strip-prefix {prefix}"
-    first = next(iter(state), "")
-    on = {name.removesuffix(first) for name in wanted if first and name.endswith(f".{first}")}
-    for prefix in sorted(on, key=len):
-        if {prefix + name for name in state} == set(wanted):
-            return (
-                f"the names in the model have {prefix!r} before them, those in the file do not: --strip-prefix {prefix}"
-            )
+    """Say which prefix makes all the difference, if one does; names of one tensor need not all be there."""
+    for strip, add in prefixes(state, wanted):
+        trial = complete(renamed(state, strip, add), wanted, {})
+        fit = fit_names(trial, wanted)
+        if fit.missing or fit.unexpected:
+            continue
+        if strip:
+            return f"the names in the file have {strip!r} before them: --strip-prefix {strip}"
+        return f"the names in the model have {add!r} before them, those in the file do not: --strip-prefix {add}"
     return ""
+
+
+def prefixes(state: Names, wanted: Names) -> Iterator[tuple[str, str]]:
+    """Yield what could be taken off the names in a file, or put before them: what the first names differ in."""
+    for longer, shorter, in_file in ((state, wanted, True), (wanted, state, False)):
+        seen: set[str] = set()
+        for first in itertools.islice(shorter, _FIRST_NAMES):
+            seen |= {name.removesuffix(first) for name in longer if name.endswith(f".{first}")}
+        for prefix in sorted(seen, key=len)[:_MOST_PREFIXES]:
+            yield (prefix, "") if in_file else ("", prefix)
 
 
 # --- afterwards ------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from paraminspect.isolation.torch_state import around, generators_kept
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Checkpoint, StateDictFit, TensorHeader
 from paraminspect.sources.checkpoint.stored_tensors import by_place
-from paraminspect.sources.load_weights import Fit, choose, complete, fit_names, renamed, state_dict_of
+from paraminspect.sources.load_weights import Fit, choose, complete, fit_names, prefixes, renamed, state_dict_of
 
 _MOST = 1000
 
@@ -101,18 +101,8 @@ def _kept(name: str, own: set[str], wanted: Mapping[str, Any]) -> str:
 def _prefix(tree: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, str]:
     """Return what has to be taken off the names in the file, or put before them, so that far more of them fit."""
     best, least = ("", ""), fit_names(tree, wanted).amiss
-    for strip, add in _prefixes(tree, wanted):
+    for strip, add in prefixes(tree, wanted):
         amiss = fit_names(renamed(tree, strip, add), wanted).amiss
         if amiss * 2 < least:
             best, least = (strip, add), amiss
     return best
-
-
-def _prefixes(tree: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the prefixes that the first names of the model and of the file leave before one another."""
-    for longer, shorter, in_file in ((tree, wanted, True), (wanted, tree, False)):
-        seen: set[str] = set()
-        for first in list(shorter)[:3]:
-            seen |= {name.removesuffix(first) for name in longer if name.endswith(f".{first}")}
-        for prefix in sorted(seen, key=len)[:20]:
-            yield (prefix, "") if in_file else ("", prefix)

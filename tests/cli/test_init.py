@@ -338,7 +338,11 @@ def test_the_file_holds_the_state_and_how_it_came_about(run: Run, models: str, t
 def test_a_file_that_is_there_is_replaced_whole(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "out.safetensors"
     path.write_text("old")
-    assert run("init", "mlp", "--scheme", "ones", "--save", path).code == 0
+    ran = run("init", "mlp", "--scheme", "ones", "--save", path)
+    assert (ran.code, ran.err) == (2, f"error: --save: '{path}' is there already\n  --force overwrites it\n")
+    assert path.read_text() == "old"
+    assert run("init", "mlp", "--scheme", "ones", "--save", path, "--force").code == 0
+    assert run("init", "mlp", "--scheme", "ones", "--weights", path, "--save", path, "--force").code == 2
     assert torch.equal(load_file(path)["0.weight"], torch.ones(3, 4))
 
 
@@ -347,7 +351,7 @@ def test_views_of_one_memory(run: Run, models: str, tmp_path: Path) -> None:
     path = tmp_path / "out.safetensors"
     run("init", f"{models}:Views", "--rule", "whole=normal", "--save", path)
     assert (sorted(load_file(path)), metadata_of(path)["part"]) == (["whole"], "whole")
-    run("init", f"{models}:Slices", "--rule", "*=normal", "--save", path)
+    run("init", f"{models}:Slices", "--rule", "*=normal", "--save", path, "--force")
     found = load_file(path)
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == {"one": (4,), "two": (3, 2)}
     assert metadata_of(path)["again"] == "one"
@@ -410,7 +414,7 @@ def test_a_full_disk_leaves_what_was_there(run: Run, tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*((state_dict_file, "save_file", full) if how == "writing" else (files, "_flush", flush)))
-    ran = run("init", "mlp", "--scheme", "ones", "--save", path)
+    ran = run("init", "mlp", "--scheme", "ones", "--save", path, "--force")
     reason = "I/O error: No space left on device (os error 28)" if how == "writing" else "no space left on device"
     where = "--save: " if how == "writing" else ""
     assert (ran.code, ran.out) == (2, "")

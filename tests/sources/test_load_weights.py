@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import random
 import struct
@@ -41,6 +42,9 @@ def on_meta():
 """
 
 
+INDEX = "shards/model.safetensors.index.json"
+
+
 @pytest.fixture
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
     """Write the model's file, and its state_dict in every form that one finds; return it."""
@@ -58,6 +62,14 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Te
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, "module.pt")
     torch.save({f"a.b.{name}": tensor for name, tensor in state.items()}, "far.pt")
     save_model(net, "tied.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if name != "head.weight"}  # as save_pretrained has it
+    save_file({f"module.{name}": tensor for name, tensor in kept.items()}, "left.safetensors")
+    Path("shards").mkdir()
+    shards = [f"model-{number:05}-of-00002.safetensors" for number in (1, 2)]
+    save_file({"emb.weight": kept["emb.weight"]}, Path("shards", shards[0]))
+    save_file({name: one for name, one in kept.items() if name != "emb.weight"}, Path("shards", shards[1]))
+    index = {"metadata": {}, "weight_map": {name: shards[name != "emb.weight"] for name in kept}}
+    Path("shards/model.safetensors.index.json").write_text(json.dumps(index))
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
@@ -69,7 +81,7 @@ def test_the_values_are_the_files_and_nothing_else_differs(saved: dict[str, torc
     for source in ("net.py:Net", "net.py:wrapped", "net.py:on_meta"):
         plain = prepare(source, seed=3, input=["5,4"]).subject()
         drawn = None if "meta" in source else plain.make_input().given[0].value
-        for file in ("zip.pt", "old.pt", "nested.ckpt", "two.pt", "tied.safetensors"):
+        for file in ("zip.pt", "old.pt", "nested.ckpt", "two.pt", "tied.safetensors", "shards", INDEX):
             subject = load(file, source)
             found = {name.removeprefix("module."): value for name, value in subject.module.state_dict().items()}
             assert list(found) == list(saved), (source, file)
@@ -79,7 +91,7 @@ def test_the_values_are_the_files_and_nothing_else_differs(saved: dict[str, torc
             batch = subject.make_input().given[0].value
             assert not batch.is_meta
             assert drawn is None or torch.equal(batch, drawn)  # loading draws no random number
-    for file, prefix in (("module.pt", "module."), ("far.pt", "a.b")):
+    for file, prefix in (("module.pt", "module."), ("far.pt", "a.b"), ("left.safetensors", "module")):
         subject = load(file, strip_prefix=prefix)
         assert torch.equal(subject.module.state_dict()["head.bias"], saved["head.bias"])
         assert subject.notes == (f"weights: {prefix.rstrip('.') + '.'!r} taken off the names in the file",)
@@ -97,6 +109,13 @@ def test_what_does_not_fit_is_named_with_the_prefix_that_makes_the_difference(sa
         with pytest.raises(UserError) as error:
             load(file)
         told[file] = str(error.value)
+    for file, hint in (
+        ("left.safetensors", "the names in the file have 'module.' before them: --strip-prefix module."),
+        (INDEX.replace(".safetensors.index.json", "-00001-of-00002.safetensors"), "name their folder, or the index"),
+    ):
+        with pytest.raises(UserError) as error:
+            load(file)
+        assert error.value.hint.endswith(hint)
     rebuilt = "\n  the model has to be built as it was when the file was saved: the same class, arguments and sizes"
     four, nine = "emb.weight, emb.bias, bn.weight, bn.bias and 5 more", "does not fit the model"
     assert told == {
