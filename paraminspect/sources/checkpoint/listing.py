@@ -37,13 +37,16 @@ def list_checkpoint(source: str) -> Checkpoint:
         return _sharded(source)
     with open_bytes(source) as file:
         name, listed = _file(file, 0)
-        part = Part(Path(source).name if not is_remote(source) else source.rpartition("/")[2], file.size)
+        shown = without_secrets(source)
+        part = Part(shown.rpartition("/")[2] if is_remote(source) else Path(source).name, file.size)
         found = _checkpoint(name, source, (part,), listed)
         return Checkpoint(**{**vars(found), "bytes_read": file.count})
 
 
 def _is_folder(source: str) -> bool:
     if is_remote(source):
+        if source.partition("?")[0].endswith((".safetensors", INDEX, *TORCH_SUFFIXES)):
+            return False
         system, path = file_system(source)
         return source.endswith("/") or bool(system.isdir(path))
     return Path(source).is_dir()

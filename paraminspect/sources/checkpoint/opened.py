@@ -12,6 +12,7 @@ from paraminspect.errors import UserError
 from paraminspect.spec.text import near
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_HEAD = 2**17
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -127,25 +128,36 @@ class LocalFile(_Closing):
 
 
 class RemoteFile(_Closing):
-    """A file behind a URL, read in ranges through fsspec, which keeps nothing of it."""
+    """A file behind a URL, read in ranges through fsspec.
+
+    Nothing of it is kept but its beginning, which is fetched at once: a header is one request.
+    """
 
     def __init__(self, url: str) -> None:
-        self.name, self.count, self._shown = url, 0, without_secrets(url)
+        self.name, self.count = without_secrets(url), 0
+        self._head = b""
         self._system, self._path = file_system(url)
-        with _explained(self._shown):
-            self.size = int(self._system.info(self._path)["size"])
+        with _explained(self.name):
+            self.size = int(self._system.info(self._path)["size"] or 0)
 
     def read(self, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
         if not 0 <= start <= start + length <= self.size:
-            raise _short(self._shown, start, length, self.size)
-        if not length:
-            return b""
-        with _explained(self._shown):
+            raise _short(self.name, start, length, self.size)
+        if start == 0 and length and not self._head:
+            self._head = self._fetch(0, min(max(length, _HEAD), self.size))
+        if start + length <= len(self._head):
+            return self._head[start : start + length]
+        return self._fetch(start, length)
+
+    def _fetch(self, start: int, length: int) -> bytes:
+        with _explained(self.name):
             found: bytes = self._system.cat_file(self._path, start=start, end=start + length)
         self.count += len(found)
+        if len(found) == self.size > length:  # a server that does not know of ranges sends all there is
+            return found[start : start + length]
         if len(found) != length:
-            raise _short(self._shown, start, length, start + len(found))
+            raise _short(self.name, start, length, start + len(found))
         return found
 
     def read_into(self, start: int, buffer: memoryview) -> None:
@@ -192,6 +204,10 @@ class _explained:  # noqa: N801 (read as a phrase: with _explained(name))
     ) -> None:
         if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
             return
+        status = getattr(error.__cause__ or error, "status", None)
+        if status in (401, 403):
+            hint = "sign in as its file system wants it, or use an address that is signed"
+            raise _error(f"the server refuses it, with status {status}", self._name, hint, "refused") from None
         if isinstance(error, FileNotFoundError):
             raise _error("no such file", self._name, code="no-such-file") from None
         text = " ".join(str(error).split())[:200] or type(error).__name__
