@@ -74,14 +74,14 @@ def picture_file(plot: str | None) -> Path | None:
     return Path(plot)
 
 
-def with_picture(report: Report, file: Path | None, histograms: bool = False) -> Report:
+def with_picture(report: Report, file: Path | None, histograms: bool = False, depth: int | None = None) -> Report:
     """Draw the report; what keeps it from being drawn goes with its errors: the rest is printed all the same."""
     if file is None:
         return report
     from paraminspect.plot import draw
 
     try:
-        draw(report, file, histograms)
+        draw(report, file, histograms, depth)
     except UserError as error:
         message = "; ".join(filter(None, (error.message, error.hint)))
         return replace(report, errors=(*report.errors, Failure(error.code, message, error.where)))

@@ -37,6 +37,15 @@ class Modules:
         int | None, typer.Option("--depth", metavar="N", help="Sum up what lies more than N modules deep.")
     ] = None
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Print every one of the blocks that are alike.")] = False
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw where parameters, MACs and saved bytes are: .png or .svg.",
+            rich_help_panel="Output",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < 0:
@@ -100,6 +109,7 @@ def summary(
 ) -> int:
     """Show the tree of layers: shapes, parameters, multiply-adds, and what one forward and backward take."""
     backward, limit = not (no_forward or no_backward), step.limit
+    file = session.picture_file(shown.plot)
     if limit is not None:
         setting = _on_meta(setting, no_forward)
     setup = session.prepare(source, call, Rules(), setting, notes, passes, backward)
@@ -112,10 +122,12 @@ def summary(
     request = session.request("summary", rows, modules=tuple(shown.modules or ()), **asked)
     training = Training(step.optimizer.value, step.master_weights)
     if limit is None:
-        return session.finish(experiment(subject, request, setup.rules, training), rows, printing, notes)
+        report = session.with_picture(experiment(subject, request, setup.rules, training), file, depth=shown.depth)
+        return session.finish(report, rows, printing, notes)
     from paraminspect.experiments.fits import summary_that_fits
 
     report = summary_that_fits(subject, request, setup.rules, training, limit)
+    report = session.with_picture(report, file, depth=shown.depth)
     code = session.finish(report, rows, printing, notes)
     return code if report.fits is None or report.fits.batch else NONE_FITS
 

@@ -14,12 +14,11 @@ from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, E
 from paraminspect.page.remarks import forgotten
 from paraminspect.report import LayerTensor, Report, TreeLayer
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole
+from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole, with_prefix
 
 CONVENTION = "MACs: multiply-adds of matrix products, convolutions and attention; what is elementwise counts none"
 _LONGEST = 120
 _DOTS = re.compile(r"\.(?![^{]*\})")  # those of {0..5} are none between names
-_PREFIXES = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 def summary(report: Report, view: View) -> Page:
@@ -176,9 +175,9 @@ def _what_happened(layer: TreeLayer, report: Report) -> str:
 def _lines(report: Report) -> Iterator[Line]:
     totals = report.totals
     if totals.macs is not None:
-        backward = f", backward {_macs(totals.flops_backward // 2)}" if totals.flops_backward is not None else ""
+        backward = f", backward {with_prefix(totals.flops_backward // 2)}" if totals.flops_backward is not None else ""
         least = "at least " if report.uncounted else ""
-        yield "MACs", f"forward {least}{_macs(totals.macs)}{backward}; 1 MAC is 2 FLOPs"
+        yield "MACs", f"forward {least}{with_prefix(totals.macs)}{backward}; 1 MAC is 2 FLOPs"
     for one in report.uncounted:
         modules = _names(one.modules)
         yield "uncounted", f"{plural(one.calls, 'call')} of {code(one.op)} in {modules}: there is no formula for it"
@@ -207,11 +206,3 @@ def _names(names: Sequence[str]) -> str:
     """Return the names of modules, numbers that run on as ``{0..5}``."""
     found = pattern(names)
     return code(found) if found else some_of([code(name) or "the model itself" for name in names])
-
-
-def _macs(count: int) -> str:
-    """Return an exact number of multiply-adds, and beside a large one its size: ``1,814,073,344 (1.81 G)``."""
-    for least, prefix in _PREFIXES:
-        if count >= least:
-            return f"{count:,} ({count / least:.3g} {prefix})"
-    return f"{count:,}"

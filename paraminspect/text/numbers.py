@@ -45,6 +45,17 @@ def size(count: int) -> str:
     return format_bytes(count) if count < 1024 else f"{count:,} bytes ({format_bytes(count)})"
 
 
+_PREFIXES = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def with_prefix(count: int) -> str:
+    """Return an exact number, and beside a large one its size: ``1,814,073,344 (1.81 G)``."""
+    for least, prefix in _PREFIXES:
+        if 2000 * count >= 1999 * least:  # what would round to 1000 of the smaller one
+            return f"{count:,} ({count / least:.3g} {prefix})"
+    return f"{count:,}"
+
+
 def percent(share: float) -> str:
     """Return a share in percent: ``0%`` and ``100%`` are exact."""
     if share in (0, 1):
