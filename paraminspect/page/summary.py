@@ -57,7 +57,7 @@ def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Colu
         _count("buffers", "buffers", 11),
         _work("forward", "macs", 2, None if picked else totals.macs),
         _work("backward", "flops_backward", 8, None if picked else totals.flops_backward),
-        _saved(rows),
+        _saved(rows, None if picked else totals.saved_bytes),
     ]
 
 
@@ -121,13 +121,13 @@ def _work(head: str, field: str, rank: int, total: int | None) -> Column[PlacedR
     return Column(head, cell, "right", rank, "MACs", foot="" if total is None else whole(macs(total)))
 
 
-def _saved(rows: Sequence[PlacedRow]) -> Column[PlacedRow]:
+def _saved(rows: Sequence[PlacedRow], total: int | None) -> Column[PlacedRow]:
     known = any(row.layer.saved_bytes is not None for row in rows)
 
     def cell(row: PlacedRow) -> str:
         return whole(row.layer.saved_bytes) if known and row.layer.saved_bytes != 0 else ""
 
-    return Column("saved bytes", cell, "right", 5)
+    return Column("saved bytes", cell, "right", 5, foot="" if total is None else whole(total))
 
 
 def _output(report: Report, view: View) -> Column[PlacedRow]:

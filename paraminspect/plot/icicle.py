@@ -27,7 +27,9 @@ _OTHER = "#d0d0d0"
 _EMPTY = "#f2f2f2"
 _PALER, _PALEST = 0.22, 0.6
 _MARGIN = 4.0
-_NARROW = 2.0
+_HINTED = 0.97
+"""A screen draws letters on whole dots, a little wider than they are."""
+_NARROW, _LEAST = 2.0, 5.0
 _FEWEST = 3
 _EXPLAINED = "below a module those it holds, as wide as their share · one colour: one module · ×2: two that are alike"
 
@@ -132,28 +134,21 @@ def _rectangle(start: float, width: float, level: int) -> list[tuple[float, floa
 
 def _write(axes: Axes, box: Box, start: float, width: float) -> None:
     """Write into a box as much as it has room for: name, class, how many and share, or the beginning of the name."""
-    room = width * POINTS - _MARGIN
-    text = next((text for text in _texts(box, width) if points(text, SMALL) <= room), "") if room > _NARROW else ""
-    if not text:
-        text = fitted(cut(box.name, 40), SMALL, room) if room > _NARROW * _MARGIN else ""
-        if len(text) <= _FEWEST:
-            return
-    axes.text(
-        start + _MARGIN / 2 / POINTS,
-        box.level - 0.5,
-        text,
-        fontsize=SMALL,
-        verticalalignment="center_baseline",
-        clip_on=True,
-    )
+    room = (width * POINTS - _MARGIN) * _HINTED
+    if room < _LEAST:
+        return
+    text = next((text for text in _texts(box, width) if points(text, SMALL) <= room), "")
+    text = text or fitted(cut(box.name or box.type, 40), SMALL, room)
+    if len(text) <= _FEWEST and text.endswith("…"):
+        return
+    place = start + _MARGIN / 2 / POINTS, box.level - 0.5
+    axes.text(*place, text, fontsize=SMALL, verticalalignment="center_baseline", clip_on=True)
 
 
 def _texts(box: Box, width: float) -> Iterator[str]:
     """Yield what a box could say, the most first."""
     name, kind = cut(box.name, 60), cut(box.type, 40)
-    times = f" ×{box.times:,}" if box.times > 1 else ""
-    share = f"{width:.0%}" if width >= 0.01 else f"{width:.1%}"
-    yield f"{name} {kind}{times}  {share}"
-    yield f"{name}{times}  {share}"
-    yield f"{name}{times}"
-    yield name
+    times = f"×{box.times:,}" if box.times > 1 else ""
+    share = f" {width:.0%}" if width >= 0.01 else f" {width:.1%}"
+    for parts in ((name, kind, times, share), (name or kind, times, share), (name or kind, times), (name or kind,)):
+        yield " ".join(filter(None, parts))

@@ -134,10 +134,10 @@ class _Tree:
             return names[0]
         return pattern(names) or _numbered(names) or f"{names[0]}, …"
 
-    def _last_part(self, row: TreeLayer) -> str:
-        """Return the name of a module below the one that holds it; the class of the model itself."""
-        inner = row.module.removeprefix(f"{row.parent}.") if row.parent else row.module
-        return inner or row.type
+    @staticmethod
+    def _last_part(row: TreeLayer) -> str:
+        """Return the name of a module below the one that holds it; nothing for the model itself."""
+        return row.module.removeprefix(f"{row.parent}.") if row.parent else row.module
 
 
 def _numbered(names: Sequence[str]) -> str | None:
