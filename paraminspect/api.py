@@ -6,7 +6,8 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -20,13 +21,15 @@ from paraminspect.experiments.summary import summary as layer_tree
 from paraminspect.isolation.process import collector_at_rest
 from paraminspect.isolation.torch_state import process_kept
 from paraminspect.modules.declared_ties import declared_ties
-from paraminspect.modules.subject import Batch, InputFound, Loss, Subject
+from paraminspect.modules.subject import Batch, InputFound, InputSearch, Loss, Subject
 from paraminspect.render import render
 from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import batch_of, example_maker
 from paraminspect.spec.model import LOSSES
 from paraminspect.text.escape import View
+
+_Found = TypeVar("_Found", InputFound, InputFound | None)
 
 
 class Inspection(Report):
@@ -155,23 +158,22 @@ def _subject(
     )
 
 
-def _input(
-    model: nn.Module, inputs: Any, seed: int
-) -> tuple[Callable[[], Batch] | None, Callable[[], InputFound] | None]:
+def _input(model: nn.Module, inputs: Any, seed: int) -> tuple[Callable[[], Batch] | None, InputSearch | None]:
     if inputs is not None:
         return _seeded(lambda: batch_of(inputs), seed), None
     with process_kept():  # the model's own example may draw from any generator
         make, search = example_maker(model, "inputs", foreign=False)
     if search is None:
         return None if make is None else _seeded(make, seed), None
-    find = search
 
-    def seeded_search() -> InputFound:
+    def seeded(look: Callable[[], _Found]) -> _Found:
         with process_kept():
-            found = find()
-        return replace(found, make_input=None if found.make_input is None else _seeded(found.make_input, seed))
+            found = look()
+        if found is None or found.make_input is None:
+            return found
+        return replace(found, make_input=_seeded(found.make_input, seed))
 
-    return None, seeded_search
+    return None, InputSearch(partial(seeded, search.find), partial(seeded, search.likeliest))
 
 
 def _loss(loss: str | Callable[[Any], Any]) -> Loss:

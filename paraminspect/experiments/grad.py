@@ -9,15 +9,7 @@ from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.looking import looking_at
-from paraminspect.experiments.measured import (
-    apply_and_measure,
-    guarded,
-    initialise,
-    moments_of,
-    run_from,
-    start_of,
-    with_new_tensors,
-)
+from paraminspect.experiments.measured import guarded, initialise, measured_and_run, moments_of, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import BUILT, Gradients, gradients_of, with_statuses
 from paraminspect.init.fill_record import FillRecord
@@ -58,18 +50,15 @@ def _first(
     """Run the passes of the first seed, and follow the signal; no trace where that cannot be."""
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
-    subject = subject.settled()
-    with guarded(inventory) as mode:
-        measured = apply_and_measure(subject, scope, rules, request)
-        start = start_of(measured)
-        passes = run_from(start, measured, request, mode)
-        report = report_of(with_new_tensors(measured, passes, request), request, start, passes)
-    del passes  # with its graph, which is as large as the model
+    with measured_and_run(subject, scope, rules, request) as run:
+        report = report_of(with_new_tensors(run.measured, run.passes, request), request, run.start, run.passes)
+    subject, start, applied = run.measured.subject, run.start, run.measured.applied
+    del run  # with its graph, which is as large as the model
     if start is None or report.forward is None or (report.forward.error and report.forward.output == ()):
         return report, []
     if any(one.device == "meta" for one in report.forward.input):
         return replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers")), []
-    return report, [_followed(subject, inventory, start.batch, measured.applied, histograms, start.rewind)]
+    return report, [_followed(subject, inventory, start.batch, applied, histograms, start.rewind)]
 
 
 def _over_seeds(

@@ -26,6 +26,7 @@ from paraminspect.init.recognition.model_recognition import recognise_all
 from paraminspect.init.rules import BoundRule
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.isolation.phases import enter
+from paraminspect.isolation.tentative import unheard_where_it_fails
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Batch, Subject
@@ -233,19 +234,59 @@ def start_of(measured: Measured) -> Start | None:
     return Start(batch, torch_generators())
 
 
-def run_from(start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite) -> ForwardBackward | None:
+@dataclass(frozen=True)
+class Run:
+    """One forward and backward with what it started from: None where no input is known."""
+
+    measured: Measured
+    start: Start | None
+    passes: ForwardBackward | None
+
+
+@contextlib.contextmanager
+def measured_and_run(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...], request: Request) -> Iterator[Run]:
+    """Apply the rules, measure and run; the gradients are there until the end of the ``with``, all is put back then.
+
+    Where the input has to be looked for, the run on the likeliest one is itself its first trial.
+    """
+    likeliest = None if rules else subject.on_likeliest_input()
+    measured: Measured | None = None
+    if likeliest is not None:
+        with guarded(scope.whole) as mode:
+            measured = apply_and_measure(likeliest, scope, rules, request)
+            start = start_of(measured)
+            passes = run_from(start, measured, request, mode, tentative=True)
+            if passes is not None:
+                yield Run(measured, start, passes)
+                return
+    settled = subject.settled()
+    with guarded(scope.whole) as mode:
+        if measured is None:
+            measured = apply_and_measure(settled, scope, rules, request)
+        measured = replace(measured, subject=settled)
+        start = start_of(measured)
+        yield Run(measured, start, run_from(start, measured, request, mode))
+
+
+def run_from(
+    start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite, tentative: bool = False
+) -> ForwardBackward | None:
     """Run the forward and the backward under a guard's `mode`; one that fails is recorded, not raised.
 
-    The uses that are kept apart are those of the shared parameters, or of all of them.
+    The uses that are kept apart are those of the shared parameters, or of all of them. A `tentative` run whose forward
+    fails is None, and nothing was heard of it.
     """
     if start is None:
         return None
     subject, parameters = measured.subject, measured.scope.whole.of_kind("parameter")
 
+    def contain() -> AbstractContextManager[None]:
+        return around(subject.foreign, mode)
+
     @contextlib.contextmanager
     def again() -> Iterator[None]:
         start.rewind()
-        with around(subject.foreign, mode):
+        with contain():
             yield
 
     passes = run_passes(
@@ -255,10 +296,24 @@ def run_from(start: Start | None, measured: Measured, request: Request, mode: Co
         follow=tuple(entry.tensor for entry in parameters if request.all_uses or len(entry.names) > 1),
         zeros=tuple(_of_zeros(parameters, measured.values)),
         backward=request.backward,
-        contain=lambda: around(subject.foreign, mode),
+        contain=_unheard_first(contain) if tentative else contain,
     )
+    if tentative and passes.error is not None and passes.error.phase == "forward":
+        return None
     diagnose(subject.module, start.batch, subject.loss, passes, measured.scope.whole, mode.changed(), again)
     return passes
+
+
+def _unheard_first(contain: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """Return the same, in which the first code that is contained, the forward, is not heard of where it fails."""
+    first = iter([True])
+
+    @contextlib.contextmanager
+    def contained() -> Iterator[None]:
+        with contain(), unheard_where_it_fails() if next(first, False) else contextlib.nullcontext():
+            yield
+
+    return contained
 
 
 def _of_zeros(parameters: Iterable[TensorEntry], values: Mapping[int, Values | None]) -> Iterator[Tensor]:

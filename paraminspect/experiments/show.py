@@ -7,7 +7,7 @@ from collections.abc import Callable
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.looking import looking_at
-from paraminspect.experiments.measured import apply_and_measure, guarded, run_from, start_of, with_new_tensors
+from paraminspect.experiments.measured import apply_and_measure, measured_and_run, with_new_tensors
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import with_later_seeds
 from paraminspect.init.rules import BoundRule
@@ -43,9 +43,5 @@ def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> 
     scope = scope_of(subject.module, inventory, request.layer)
     if not request.forward:  # none of the module's code runs but its repr
         return report_of(apply_and_measure(subject, scope, rules, request), request)
-    subject = subject.settled()
-    with guarded(inventory) as mode:
-        measured = apply_and_measure(subject, scope, rules, request)
-        start = start_of(measured)
-        passes = run_from(start, measured, request, mode)
-        return report_of(with_new_tensors(measured, passes, request), request, start, passes)
+    with measured_and_run(subject, scope, rules, request) as run:
+        return report_of(with_new_tensors(run.measured, run.passes, request), request, run.start, run.passes)

@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from paraminspect.text.numbers import and_more, some_of
 
@@ -49,6 +50,16 @@ class IssuedWarnings:
             self._in_this_run[category, text, where] += 1
             times = self._times.setdefault((category, text), Counter())
             times[where] = max(times[where], self._in_this_run[category, text, where])
+
+    @contextlib.contextmanager
+    def forgotten_where_it_fails(self) -> Iterator[None]:
+        """Forget what is issued inside where the code raises: it will be run again, or was run for nothing."""
+        before = {key: times.copy() for key, times in self._times.items()}
+        try:
+            yield
+        except BaseException:
+            self._times = before
+            raise
 
     def take(self) -> Iterator[str]:
         """Yield a line for each warning, in the order they came, and forget it."""
@@ -94,6 +105,24 @@ def warnings_collected() -> Iterator[None]:
 def collected_warnings() -> Iterator[str]:
     """Yield a line for each warning that was collected since this was last asked."""
     return _collected.take()
+
+
+@contextlib.contextmanager
+def forgotten_where_it_fails() -> Iterator[None]:
+    """Let nobody hear of the warnings of code that raises; those of other code are issued as ever."""
+    before = warnings.showwarning
+    if getattr(before, "__self__", None) is _collected:
+        with _collected.forgotten_where_it_fails():
+            yield
+        return
+    held: list[tuple[Any, ...]] = []
+    warnings.showwarning = lambda *issued: held.append(issued)
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+    for issued in held:
+        before(*issued)
 
 
 @contextlib.contextmanager

@@ -81,6 +81,14 @@ class InputFound:
 
 
 @dataclass(frozen=True)
+class InputSearch:
+    """What looks for an input: by trials, or the one that it would try first, untried; None where it knows of none."""
+
+    find: Callable[[], InputFound]
+    likeliest: Callable[[], InputFound | None] = lambda: None
+
+
+@dataclass(frozen=True)
 class Subject:
     """A module to inspect.
 
@@ -100,7 +108,7 @@ class Subject:
     loss: Loss = field(default_factory=Loss)
     ties: Ties = field(default_factory=Ties)
     foreign: bool = False
-    find_input: Callable[[], InputFound] | None = None
+    find_input: InputSearch | None = None
     attempts: tuple[Attempt, ...] = ()
     training: bool | None = None
     strip: str = "auto"
@@ -120,5 +128,10 @@ class Subject:
         """
         if self.find_input is None:
             return self
-        found = self.find_input()
+        found = self.find_input.find()
         return replace(self, find_input=None, **vars(found))
+
+    def on_likeliest_input(self) -> Subject | None:
+        """Return this with the input that a search would try first, untried; None where there is no search for one."""
+        found = None if self.find_input is None else self.find_input.likeliest()
+        return None if found is None else replace(self, find_input=None, **vars(found))

@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 from paraminspect.errors import UserError
 from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.nested_tensors import tensors_in
-from paraminspect.modules.subject import Batch, Given, InputFound
+from paraminspect.modules.subject import Batch, Given, InputFound, InputSearch
 from paraminspect.sources.first_guess import Needs
-from paraminspect.sources.input_search import FoundBefore, find_input
+from paraminspect.sources.input_search import FoundBefore, find_input, likeliest_input
 from paraminspect.sources.layer_input import device_of
 from paraminspect.sources.signature import Signature, signature_of
 from paraminspect.text.numbers import plural
@@ -36,7 +36,7 @@ def batch_of(inputs: Any) -> Batch:
 
 def example_maker(
     module: nn.Module, option: str = "--input", foreign: bool = True, memory: FoundBefore | None = None
-) -> tuple[Maker | None, Callable[[], InputFound] | None]:
+) -> tuple[Maker | None, InputSearch | None]:
     """Return what makes an input for `module` when none is given, or else what looks for one.
 
     In this order: the module's own ``example_input_array``, taken at its word and moved to the device of its first
@@ -60,15 +60,27 @@ def example_maker(
     if OWN[0] in own:
         return own[OWN[0]], None
 
+    known, untried = memory or FoundBefore(), []
+
+    def likeliest() -> InputFound | None:
+        if _has_no_forward(module):
+            return None
+        with user_code(f"{type(module).__name__}, while an input was looked for,"):
+            found = likeliest_input(module, Needs(module, signature), own.items(), known)
+        untried.append(found)
+        return found
+
     def search() -> InputFound:
+        if any(untried):  # and it failed, or nothing would be looked for
+            known.forget()
         what = "; ".join([_what_to_pass(module, signature, option), *failures])
         if _has_no_forward(module):
             return InputFound(None, f"no forward: {what}")
         with user_code(f"{type(module).__name__}, while an input was looked for,"):
             needs = Needs(module, signature)
-            return find_input(module, needs, own.items(), what, foreign, memory or FoundBefore())
+            return find_input(module, needs, own.items(), what, foreign, known)
 
-    return None, search
+    return None, InputSearch(search, likeliest)
 
 
 def doubt(batch: Batch) -> str:

@@ -12,7 +12,7 @@ from paraminspect.analysis.inventory import take_inventory
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import load_attribute
 from paraminspect.isolation.user_code import user_code
-from paraminspect.modules.subject import Batch, Given, InputFound
+from paraminspect.modules.subject import Batch, Given, InputFound, InputSearch
 from paraminspect.sources.examples import copied_batch
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_trial import misfit_of
@@ -46,7 +46,7 @@ def input_maker(module: nn.Module, inputs: tuple[Input, ...]) -> Maker:
     return make_input
 
 
-def input_completer(module: nn.Module, inputs: tuple[Input, ...], foreign: bool) -> Callable[[], InputFound] | None:
+def input_completer(module: nn.Module, inputs: tuple[Input, ...], foreign: bool) -> InputSearch | None:
     """Return what finds out which inputs, of which the shape alone is known, are indices; None where none can be.
 
     What is drawn is else as `input_maker` draws it, also where the forward fails on it.
@@ -70,7 +70,7 @@ def input_completer(module: nn.Module, inputs: tuple[Input, ...], foreign: bool)
                     completed[at] = _as(completed[at], wanted)
         return InputFound(input_maker(module, tuple(completed)))
 
-    return complete
+    return InputSearch(complete)
 
 
 def _named(module: nn.Module, inputs: Sequence[Input]) -> list[Input]:

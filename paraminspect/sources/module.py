@@ -18,7 +18,7 @@ from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import load_attribute, names_of
 from paraminspect.isolation.user_code import user_code
 from paraminspect.modules.declared_ties import declared_ties
-from paraminspect.modules.subject import Batch, InputFound, Loss, Subject
+from paraminspect.modules.subject import Batch, InputSearch, Loss, Subject
 from paraminspect.modules.walk import attributes_of, walk
 from paraminspect.modules.wrapping import wrapping
 from paraminspect.report import Source
@@ -83,7 +83,7 @@ def load(
 
 def inputs_of(
     module: nn.Module, inputs: tuple[Input, ...], memory: FoundBefore | None
-) -> tuple[Callable[[], Batch] | None, Callable[[], InputFound] | None]:
+) -> tuple[Callable[[], Batch] | None, InputSearch | None]:
     """Return what draws the input of a module, and what looks for one as far as it is not given.
 
     A wrapper, which passes on whatever it gets, takes what the model in it takes.

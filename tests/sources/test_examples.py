@@ -31,7 +31,7 @@ class Wants(nn.Module):
 
 def found(module: nn.Module, option: str = "--input") -> InputFound:
     make, search = example_maker(module, option)
-    return InputFound(make) if search is None else search()
+    return InputFound(make) if search is None else search.find()
 
 
 def made(module: nn.Module) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import runpy
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,7 @@ class Net(nn.Module):
 
 def search(module: nn.Module) -> InputFound:
     make, find = example_maker(module)
-    return InputFound(make) if find is None else find()
+    return InputFound(make) if find is None else find.find()
 
 
 # --- what runs -------------------------------------------------------------------------------------------------
@@ -329,3 +330,36 @@ def test_a_shape_alone_keeps_indices_indices_and_what_is_missing_is_named(run: R
     ran = run("show", "m.py:Pair", "--input", "5,6")
     assert (ran.code, ran.out) == (2, "")
     assert "forward(ids, x) needs x too" in ran.err and "--input x=SHAPE" in ran.err
+
+
+class Telling(nn.Module):
+    """Print and warn in every forward, and take no other batch than of 2 channels and `sides`."""
+
+    def __init__(self, sides: int) -> None:
+        super().__init__()
+        self.conv, self.sides = nn.Conv2d(2, 3, 3), sides
+
+    def forward(self, image: Tensor) -> Tensor:
+        print(f"sides {image.shape[-1]}")
+        warnings.warn("told", stacklevel=1)
+        if image.shape[-1] != self.sides:
+            raise ValueError(f"input height {image.shape[-1]} doesn't match the model's: {self.sides}")
+        return self.conv(image)
+
+
+@pytest.mark.parametrize("sides", [32, 40])
+def test_the_run_is_the_first_trial_and_nothing_is_heard_of_one_that_fails(
+    sides: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = 32
+    calls: list[int] = []
+    net = Telling(sides)
+    net.register_forward_pre_hook(lambda _module, args: calls.append(args[0].shape[-1]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        report = paraminspect.inspect(net)
+    assert report.forward is not None and report.forward.input[0].shape[-1] == sides
+    assert capsys.readouterr().out.splitlines() == [f"sides {sides}"]
+    assert calls[-1] == sides and (len(calls) == 1) == (sides == usual)
+    assert len(report.attempts) == (sides != usual)
+    assert [str(one.message) for one in told] == ["told"]
