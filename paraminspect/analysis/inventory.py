@@ -68,17 +68,17 @@ class TensorEntry:
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape, nothing where it is unknown or there is none: a nested tensor has several."""
-        return self._size.shape if self._size else ()
+        return size.shape if (size := self._size) else ()
 
     @property
     def numel(self) -> int | None:
         """Return the number of elements, None where it is unknown."""
-        return self._size.numel if self._size else None
+        return size.numel if (size := self._size) else None
 
     @property
     def bytes(self) -> int | None:
         """Return elements times bytes per element, for a sparse tensor those it stores; None where it is unknown."""
-        return self._size.bytes if self._size else None
+        return size.bytes if (size := self._size) else None
 
     @property
     def _size(self) -> _Size | None:
@@ -121,7 +121,8 @@ class Inventory:
 
     `modules` maps every path to its module, one that is reached twice under both paths; the ones that nothing registers
     come last, by where they hang. `notes` say which names are left out, and where the search was cut short; `cut` that
-    there are too many names to list. `computed` are attributes that were computed before, from whatever leaves.
+    there are too many names to list. `computed` are attributes that were computed before, from whatever leaves. The
+    tensors were found by the paths that were `walked`.
     """
 
     entries: tuple[TensorEntry, ...]
@@ -129,6 +130,7 @@ class Inventory:
     notes: tuple[str, ...] = ()
     cut: bool = False
     computed: tuple[TensorEntry, ...] = ()
+    walked: Walk = field(default_factory=lambda: Walk(()))
     _identities: dict[int, int] = field(default_factory=dict, init=False, repr=False)
     _storages: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
@@ -174,7 +176,7 @@ def take_inventory(module: nn.Module) -> Inventory:
     modules = dict(found.paths)
     modules |= {path: hidden for path, hidden in search.modules.items() if path not in modules}
     computed = tuple(map(unregistered, search.computed))
-    return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut, computed)
+    return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut, computed, found)
 
 
 class _Slot(NamedTuple):
@@ -288,13 +290,13 @@ def _numel(entries: Iterable[TensorEntry]) -> int:
     return sum(entry.numel or 0 for entry in entries)
 
 
-def counted_by_torch(module: nn.Module) -> int | None:
+def counted_by_torch(module: nn.Module, walked: Walk | None = None) -> int | None:
     """Return ``sum(p.numel() for p in module.parameters())`` without the lazy ones; None where torch cannot tell.
 
     That is where a class puts its own `parameters` in the place of torch's: it may leave out what it pleases, and
     running it may have effects. And where torch's own walk, which recurses, is not deep enough or never began.
     """
-    if overridden(walk(module).paths):
+    if overridden((walked or walk(module)).paths):
         return None
     try:
         with torch._C.DisableTorchFunctionSubclass():

@@ -138,7 +138,7 @@ def _changes(whole: Inventory, module: nn.Module) -> Iterator[str]:
 
 
 def _environment(whole: Inventory, subject: Subject) -> Environment:
-    modes = modes_of(subject)
+    modes = modes_of(subject, whole.walked)
     first = next((entry.tensor for entry in whole.of_kind("parameter")), None)
     return Environment(
         paraminspect=__version__,

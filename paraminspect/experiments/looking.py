@@ -12,7 +12,7 @@ from paraminspect.errors import UserError
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.user_code import explained
 from paraminspect.modules.subject import Subject
-from paraminspect.modules.walk import names_of_parameters, names_without, walk
+from paraminspect.modules.walk import Walk, names_of_parameters, names_without, walk
 from paraminspect.modules.wrapping import AUTO, NONE, wrapping
 from paraminspect.text.escape import some_names
 
@@ -57,9 +57,9 @@ def _no_such_prefix(subject: Subject) -> UserError:
     return UserError(message, where="--strip-prefix", hint=hint, code="no-such-prefix")
 
 
-def modes_of(subject: Subject) -> Modes:
-    """Return which modes the modules are in now."""
-    flags = [_mode(module) for _, module in walk(subject.module).once()]
+def modes_of(subject: Subject, walked: Walk) -> Modes:
+    """Return which modes the modules are in now, `walked` before."""
+    flags = [_mode(module) for _, module in walked.once()]
     origin = {None: "as given", True: "--train", False: "--eval"}[subject.training]
     return Modes(sum(flags), len(flags) - sum(flags), origin)
 

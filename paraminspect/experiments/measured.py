@@ -112,7 +112,7 @@ def apply_and_measure(subject: Subject, scope: Scope, rules: tuple[BoundRule, ..
         values=values,
         numbers=numbers,
         sharing=find_sharing(scope.inventory, scope.inside(subject.ties), values) if request.sharing else (),
-        counted=counted_by_torch(scope.module),
+        counted=counted_by_torch(scope.module, scope.inventory.walked),
         lazy=frozenset(id(entry.tensor) for entry in entries if entry.lazy),
         initialisation=Initialisation(accounts(rules, applied, subject.module), apart) if rules else None,
         parts=parts_in(subject.module, entries, rules, request) if request.statistics else {},

@@ -75,8 +75,9 @@ class PlannedFill:
 
 def plan_fills(module: nn.Module, rules: Sequence[BoundRule]) -> list[PlannedFill]:
     """Return every fill in order; raises UserError naming all the rules that match nothing."""
-    targets = targets_in(module) if rules else []
-    names = slice_names(module)
+    if not rules:
+        return []
+    targets, names = targets_in(module), slice_names(module)
     plan: list[PlannedFill] = []
     idle: list[BoundRule] = []
     for number, rule in enumerate(rules):

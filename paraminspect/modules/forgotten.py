@@ -91,7 +91,8 @@ class Search:
         self._paths = list(paths)
         self._tensors = {id(tensor) for tensor in known}
         self._seen = {id(module) for _, module in self._paths}
-        self._movers = [path for path, module in self._paths if _has_own(module, _MOVES)]
+        own = {kind: _has_own_class(kind, _MOVES) for kind in {type(module) for _, module in self._paths}}
+        self._movers = [path for path, module in self._paths if own[type(module)] or _holds(module, _MOVES)]
 
     def tensors(self) -> Iterator[Forgotten]:
         """Yield each forgotten tensor once, by the place where it hangs."""
@@ -160,7 +161,7 @@ def _attributes(module: nn.Module, path: str) -> Iterator[tuple[_Place, Any]]:
     if issubclass(type(module), nn.RNNBase):
         skipped.add("_flat_weights")
     for name, value in list(attributes_of(module).items()):
-        if type(value) not in _NOTHING_INSIDE and name not in _TORCHS_OWN and name not in skipped:
+        if name not in _TORCHS_OWN and type(value) not in _NOTHING_INSIDE and name not in skipped:
             yield _Place(join(path, name), module, path), value
 
 
@@ -290,4 +291,12 @@ def _is_called_a_parameter(place: _Place, tensor: Tensor) -> bool:
 
 def _has_own(module: nn.Module, methods: Iterable[str]) -> bool:
     """Tell whether a module, or its class, has code of its own in the place of one of these methods of nn.Module."""
-    return any(name in attributes_of(module) or not is_torchs(type(module), name) for name in methods)
+    return _holds(module, methods) or _has_own_class(type(module), methods)
+
+
+def _holds(module: nn.Module, methods: Iterable[str]) -> bool:
+    return not attributes_of(module).keys().isdisjoint(methods)
+
+
+def _has_own_class(kind: type, methods: Iterable[str]) -> bool:
+    return not all(is_torchs(kind, name) for name in methods)

@@ -97,8 +97,7 @@ def unpacked(module: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
     What torch cannot unpack any more (qnnpack lets go of the original) is a tensor of unknown size.
     """
     for attribute, value in attributes_of(module).items():
-        kind = _kind(value)
-        if kind is None:
+        if type(value) is not torch.ScriptObject or (kind := _kind(value)) is None:
             continue
         try:
             found = list(_parts(value, kind))
@@ -109,10 +108,8 @@ def unpacked(module: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
             yield name, tensor, UNPACKED
 
 
-def _kind(value: object) -> str | None:
+def _kind(value: torch.ScriptObject) -> str | None:
     """Return the class of one of torch's own packed objects, None for anything else."""
-    if type(value) is not torch.ScriptObject:
-        return None
     name = str(value._type().qualified_name())
     return name.rpartition(".")[2] if name.startswith(_PACKED_CLASSES) else None
 

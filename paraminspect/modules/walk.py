@@ -69,6 +69,8 @@ def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
     A class that never called ``super().__init__()`` has none; a ScriptModule has dictionaries of torch's own.
     """
     held: Any = attributes_of(module).get(what)
+    if not held and type(held) is dict:  # as most are
+        return []
     if issubclass(type(held), dict):
         items = dict.items(held)
     elif type(held).__module__ == "torch.jit._script":
@@ -78,13 +80,13 @@ def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
     if not items:
         return []
     kind = nn.Module if what == "_modules" else Tensor
-    return [(_text(name), value) for name, value in [*items] if issubclass(type(value), kind)]
+    return [
+        (name if type(name) is str else _text(name), value) for name, value in [*items] if issubclass(type(value), kind)
+    ]
 
 
 def _text(name: object) -> str:
     """Return a name as torch writes it, also that of an Enum; torch has no way to write one that is no text."""
-    if type(name) is str:
-        return name
     return str.__str__(name) if issubclass(type(name), str) else f"<{type(name).__name__}>"
 
 
@@ -122,9 +124,10 @@ def walk(root: nn.Module) -> Walk:
 
     def enter(path: str, module: nn.Module) -> None:
         paths.append((path, module))
-        trail.append(_Step(path, module, id(module) in seen, iter(registered(module, "_modules"))))
+        if children := registered(module, "_modules"):
+            trail.append(_Step(path, module, id(module) in seen, iter(children)))
+            above.add(id(module))
         seen.add(id(module))
-        above.add(id(module))
 
     enter("", root)
     while trail:
@@ -188,10 +191,13 @@ def overridden(paths: Iterable[Path]) -> str:
 
     Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
     """
+    usual: set[type] = set()
     for depth, (_, module) in enumerate(paths):
+        kind = type(module)
         for method in _NAMING[-1:] if depth else _NAMING:
-            if method in attributes_of(module) or not is_torchs(type(module), method):
-                return f"{type(module).__name__} has its own {method}()"
+            if method in attributes_of(module) or not (kind in usual or is_torchs(kind, method)):
+                return f"{kind.__name__} has its own {method}()"
+        usual.add(kind)
     return ""
 
 

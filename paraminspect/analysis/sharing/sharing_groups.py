@@ -54,7 +54,7 @@ def groups_of(relations: Relations) -> list[SharingGroup]:
 def _of_component(relations: Relations, component: list[int]) -> Iterator[SharingGroup]:
     for group in component:
         yield from _of_same_bytes(relations, group)
-    if len(component) == 1:
+    if len(component) == 1:  # as most are
         return
     standing: dict[str, set[int]] = defaultdict(set)
     for group in component:
@@ -66,8 +66,8 @@ def _of_component(relations: Relations, component: list[int]) -> Iterator[Sharin
 
 
 def _of_same_bytes(relations: Relations, group: int) -> Iterator[SharingGroup]:
-    memory, views = relations.memory(group), relations.views(group)
-    held = memory.size
+    memory = relations.memory(group)
+    held, views = memory.size, relations.views(group) if len(relations.alike[group]) > 1 else ()
     for members in views:
         if len(members) > 1:
             yield SharingGroup("same-view", tuple(members), held)
