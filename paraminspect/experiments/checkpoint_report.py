@@ -92,7 +92,7 @@ def selected(tensors: Sequence[TensorHeader], params: Sequence[str]) -> Sequence
 
 def _rows(tensors: Sequence[TensorHeader], values: Mapping[str, Values | None]) -> TensorRows:
     """Return a row for each tensor; names of the very same elements, as a tie has them, are aliases of the first."""
-    storages = Counter(tensor.storage for tensor in tensors)
+    storages = Counter([tensor.storage for tensor in tensors])
     if all(count == 1 for storage, count in storages.items() if storage is not None):
         return TensorRows(tensors, values)
     rows: list[TensorHeader] = []
@@ -173,22 +173,24 @@ def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[
 
 def _portions(tensors: Iterable[TensorHeader]) -> tuple[tuple[Portion, ...], tuple[Portion, ...]]:
     """Divide tensors by dtype and by the first component of their names, in the order in which these come first."""
-    dtypes: dict[str, list[int]] = {}
-    subtrees: dict[str, list[int]] = {}
+    both: dict[tuple[str, str], list[int]] = {}
     for tensor in tensors:
-        numel, kept = math.prod(tensor.shape), tensor.bytes or 0
-        for key, portions in ((tensor.dtype, dtypes), (tensor.name.partition(".")[0], subtrees)):
-            portion = portions.get(key)
-            if portion is None:
-                portion = portions[key] = [0, 0, 0]
-            portion[0] += 1
-            portion[1] += numel
-            portion[2] += kept
-    return _named(dtypes), _named(subtrees)
+        key = (tensor.dtype, tensor.name.partition(".")[0])
+        portion = both.get(key)
+        if portion is None:
+            portion = both[key] = [0, 0, 0]
+        portion[0] += 1
+        portion[1] += math.prod(tensor.shape)
+        portion[2] += tensor.bytes or 0
+    dtypes, subtrees = ([(key[at], portion) for key, portion in both.items()] for at in (0, 1))
+    return _added(dtypes), _added(subtrees)
 
 
-def _named(portions: Mapping[str, Sequence[int]]) -> tuple[Portion, ...]:
-    return tuple(Portion(name, *counts) for name, counts in portions.items())
+def _added(portions: Iterable[tuple[str, Sequence[int]]]) -> tuple[Portion, ...]:
+    found: dict[str, list[int]] = {}
+    for name, counts in portions:
+        found[name] = [one + more for one, more in zip(found.get(name, (0, 0, 0)), counts, strict=True)]
+    return tuple(Portion(name, *counts) for name, counts in found.items())
 
 
 def _dtype(dtypes: Sequence[Portion]) -> str:

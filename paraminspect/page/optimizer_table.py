@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from paraminspect.page.parts import SUSPICIOUS, Column, Table
@@ -103,11 +103,10 @@ def _rows(states: Sequence[StateOfParameter], tensors: Mapping[str, TensorHeader
         )
         return str(header.shape) if header else ""
 
-    def alike(at: int) -> Hashable:
-        return shape(states[at]), tuple(states[at].tensors), states[at].step, states[at].parameter is None
+    alike = [(shape(one), tuple(one.tensors), one.step, one.parameter is None) for one in states]
 
     rows: list[StateRow] = []
-    for group in fold_names([one.parameter or one.key for one in states], alike):
+    for group in fold_names([one.parameter or one.key for one in states], alike.__getitem__):
         members = tuple(states[place] for place in group.places)
         first = members[0]
         name = group.name if first.parameter or not first.key.isdecimal() else f"parameter {group.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.page.parts import Entries, Line, Paragraph, Part
@@ -50,15 +50,12 @@ def sharing_parts(report: Report, view: View) -> Iterator[Part]:
 
 
 def _folded(groups: Sequence[Sharing], view: View) -> Iterator[tuple[str, list[Sharing]]]:
-    def alike(at: int) -> Hashable:
-        one = groups[at]
-        return one.kind, one.bytes, one.storage_bytes, one.verdict
-
+    alike = [(one.kind, one.bytes, one.storage_bytes, one.verdict) for one in groups]
     if not view.fold:
         yield from ((" = ".join(map(code, one.names)), [one]) for one in groups)
         return
     others = {place: one.names[1:] for place, one in enumerate(groups) if len(one.names) <= 8}
-    for found in fold_names([one.names[0] for one in groups], alike, others):
+    for found in fold_names([one.names[0] for one in groups], alike.__getitem__, others):
         first = groups[found.places[0]]
         between = " = " if first.kind == "same-view" else ", "
         names = [found.name, *found.aliases] if len(first.names) <= 8 else _few(first)

@@ -21,7 +21,8 @@ from paraminspect.text.numbers import plural
 
 _FEWEST_ROWS: Final = 10
 _HOLE: Final = "\0"
-_NUMBER: Final = re.compile(r"(?<![0-9])(?:0|[1-9][0-9]{0,14})(?![0-9])")
+_DIGITS: Final = re.compile("([0-9]+)")
+_NUMBER: Final = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,14})(?![0-9])")  # as bash counts: no zero leads, 64 bits
 _PLAIN: Final = re.compile(r"[\w.\0-]+")
 
 
@@ -102,13 +103,10 @@ def _folded(rows: TensorRows, together: Sequence[str]) -> list[TensorRow]:
         left = {place for members in sums.values() for place in members}
         places = [place for place in places if place not in left]
 
-    def alike(at: int) -> Hashable:
-        tensor = tensors[places[at]]
-        return tensor.shape, tensor.dtype, not tensor.why
-
+    alike = [(tensor.shape, tensor.dtype, not tensor.why) for tensor in map(tensors.__getitem__, places)]
     aliases = {at: rows.aliases[place] for at, place in enumerate(places) if place in rows.aliases}
     found = [(members[0], replace(_sum(rows, path, members), values=None)) for path, members in sums.items()]
-    for group in fold_names([tensors[place].name for place in places], alike, aliases):
+    for group in fold_names([tensors[place].name for place in places], alike.__getitem__, aliases):
         members = [places[at] for at in group.places]
         found.append((members[0], _row(rows, members, group.name, group.aliases)))
     return [row for _, row in sorted(found, key=lambda one: one[0])]
@@ -133,29 +131,32 @@ def fold_names(
     """
     also = aliases or {}
     groups: dict[Hashable, _Members] = {}
-    templates: dict[Hashable, tuple[str, ...]] = {}
     for place, (template, numbers) in enumerate(_hollow(names)):
         key: Hashable = place
-        if template:
-            spelled: tuple[str, ...] = (template,)
-            others = list(_hollow(also[place])) if place in also else []
+        if template and place not in also:
+            key = (template, alike(place))
+        elif template:
+            others = list(_hollow(also[place]))
             if all(one and found == numbers for one, found in others):
-                spelled = (template, *(one for one, _ in others))
-                key = (spelled, alike(place))
-                templates[key] = spelled
-        groups.setdefault(key, []).append((numbers, place))
+                key = ((template, *(one for one, _ in others)), alike(place))
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = []
+        group.append((numbers, place))
     found: list[FoldedNames] = []
     for key, members in groups.items():
-        for group in _groups(members) if key in templates else [members]:
-            places = sorted(place for _, place in group)
+        for group in _groups(members) if isinstance(key, tuple) else [members]:
+            places = sorted([place for _, place in group])
             if len(group) == 1:
                 at = places[0]
                 found.append(FoldedNames(code(names[at]), tuple(map(code, also.get(at, ()))), places))
             else:
+                assert isinstance(key, tuple)
+                templates = (key[0],) if isinstance(key[0], str) else key[0]
                 sets = [
                     braces(sorted(map(int, set(column)))) for column in zip(*(one for one, _ in group), strict=True)
                 ]
-                first, *rest = (code(_filled(template, sets)) for template in templates[key])
+                first, *rest = (code(_filled(template, sets)) for template in templates)
                 found.append(FoldedNames(f"{first} ×{len(group):,}", tuple(rest), places))
     return sorted(found, key=lambda one: one.places[0])
 
@@ -168,10 +169,13 @@ def _hollow(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if _HOLE in text or text.count("\n") >= len(names):
         yield from (("", ()) if _HOLE in name or "\n" in name else next(_hollow([name])) for name in names)
         return
-    numbers = _NUMBER.findall(text)
+    parts = _DIGITS.split(text)
+    if any(len(number) > 15 or (number[0] == "0" and len(number) > 1) for number in parts[1::2]):
+        parts = _NUMBER.split(text)
+    numbers = parts[1::2]
     holes: dict[str, int] = {}
     at = 0
-    for template in _NUMBER.sub(_HOLE, text).split("\n"):
+    for template in _HOLE.join(parts[::2]).split("\n"):
         count = holes.get(template)
         if count is None:
             count = holes[template] = template.count(_HOLE) * (1 if _PLAIN.fullmatch(template) else -1)
@@ -191,7 +195,7 @@ def _groups(members: _Members, at: int = 0) -> Iterator[_Members]:
     if len(members) < 2:
         yield members
         return
-    columns = list(zip(*(numbers for numbers, _ in members), strict=True))
+    columns = list(zip(*[numbers for numbers, _ in members], strict=True))
     if math.prod(len(set(column)) for column in columns) == len(members) == len({numbers for numbers, _ in members}):
         yield members
         return

@@ -76,6 +76,8 @@ def _ungathered(checkpoint: Checkpoint) -> Iterator[Fault]:
 
 def _dragged(checkpoint: Checkpoint) -> Iterator[Fault]:
     """Yield a fault for storages of which the tensors in them use a part alone: a slice was saved with its base."""
+    if not any((tensor.bytes or 0) < (tensor.held or 0) for tensor in checkpoint.tensors):
+        return
     used: dict[object, int] = {}
     first: dict[object, TensorHeader] = {}
     for tensor in checkpoint.tensors:

@@ -21,6 +21,9 @@ _MOST: Final = 512_000_000
 """The longest header, in bytes, that is read here."""
 
 
+_MOST_AS_DICTS: Final = 32_000_000
+
+
 class HeaderEntry(NamedTuple):
     """One tensor of a header; `begin` and `end` count from the first byte behind the header."""
 
@@ -68,14 +71,41 @@ def _pairs(file: Bytes) -> tuple[list[tuple[str, Any]], int]:
         raise _bad(file, message, "truncated")
     if length > _MOST:
         raise _bad(file, f"has a header of {length:,} bytes; at most {_MOST:,} are read", "header-too-large")
+    raw = file.read(8, length)
     try:
-        found = json.loads(file.read(8, length).decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        found = _without_twins(raw)
+        if found is None:
+            found = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # also what is not UTF-8
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _bad(file, f"its header is no JSON: {reason}", "bad-header") from None
     if not isinstance(found, _Pairs):
         raise _bad(file, "its header is no JSON object", "bad-header")
     return found, 8 + length
+
+
+def _without_twins(raw: bytes) -> _Pairs | None:
+    """Return the pairs of a header in which no name stands twice, in half the time; None where that is not certain.
+
+    Every entry spells ``"data_offsets"`` once, so that as many names as such words are all the names there are. Nothing
+    is certain where a text has an escape. The dicts take more memory than a very long header is worth.
+    """
+    if len(raw) > _MOST_AS_DICTS or b"\\" in raw:
+        return None
+    found = json.loads(raw.decode(), parse_constant=_no_number)
+    if type(found) is not dict or raw.count(b'"data_offsets"') != len(found) - ("__metadata__" in found):
+        return None
+    pairs = _Pairs()
+    for name, value in found.items():
+        if type(value) is not dict:
+            return None
+        entry = (
+            None
+            if name == "__metadata__"
+            else _entry(value.get("dtype"), value.get("shape"), value.get("data_offsets"))
+        )
+        pairs.append((name, entry or _Pairs(value.items())))
+    return pairs
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -97,8 +127,9 @@ def _entry(dtype: Any, shape: Any, offsets: Any) -> HeaderEntry | None:
     begin, end = offsets
     if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
         return None
-    if any(type(size) is not int or size < 0 for size in shape):
-        return None
+    for size in shape:
+        if type(size) is not int or size < 0:
+            return None
     return HeaderEntry(dtype, tuple(shape), begin, end)
 
 
@@ -155,12 +186,10 @@ def _place(named: tuple[str, HeaderEntry]) -> tuple[int, int]:
 def _header(name: str, entry: HeaderEntry, number: int, start: int, size: int) -> TensorHeader:
     dtype, shape, begin, end = entry
     known = SAFETENSORS.get(dtype)
-    at = start + begin
-    why = "" if at + end - begin <= size else "the file ends before it"
-    kept = end - begin
-    return TensorHeader(
-        name, known[0] if known else dtype, shape, kept, number, at, None, (number, at, kept), kept, why
-    )
+    at, kept = start + begin, end - begin
+    why = "" if at + kept <= size else "the file ends before it"
+    own = (number, at, kept)
+    return TensorHeader(name, known[0] if known else dtype, shape, kept, number, at, None, own, kept, why)
 
 
 def _layout_faults(entries: list[tuple[str, HeaderEntry]], file: Bytes, start: int) -> Iterable[Fault]:
