@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from paraminspect.analysis.statistics.merge import merge_figures
@@ -149,29 +150,24 @@ def pool_histograms(parts: Sequence[Binned]) -> tuple[float, float, tuple[int, .
     total = [0.0] * bins
     for part in parts:
         scale = part.weight / (sum(part.counts) or 1)
-        for at, count in enumerate(part.counts):
-            start, end = (_place(part, (at + edge) / len(part.counts), low, high) * bins for edge in (0, 1))
-            for bin_, share in _spread(start, end, bins) if count else ():
-                total[bin_] += count * scale * share
+        for count, (start, end) in zip(part.counts, pairwise(_edges(part, low, high, bins)), strict=True):
+            first = min(int(start), bins - 1)
+            if end <= max(start, first + 1):  # as most do, where the parts are alike
+                total[first] += count * scale
+                continue
+            for at in range(first, min(math.ceil(end), bins)):
+                total[at] += count * scale * ((min(end, at + 1) - max(start, at)) / (end - start))
     return low, high, tuple(math.ceil(count - 1e-6) for count in total)
 
 
-def _place(part: Binned, share: float, low: float, high: float) -> float:
-    """Return where between `low` and `high`, from 0 to 1, that share of a histogram's way lies."""
-    if low == high:
-        return 0.5
-    value = part.low * (1 - share) + part.high * share
-    return min(1.0, max(0.0, (value / 2 - low / 2) / (high / 2 - low / 2)))
-
-
-def _spread(start: float, end: float, bins: int) -> Iterator[tuple[int, float]]:
-    """Yield the bins that an interval reaches into, and what share of it lies in each."""
-    first = min(int(start), bins - 1)
-    if end <= start:
-        yield first, 1.0
-        return
-    for at in range(first, min(math.ceil(end), bins)):
-        yield at, (min(end, at + 1) - max(start, at)) / (end - start)
+def _edges(part: Binned, low: float, high: float, bins: int) -> list[float]:
+    """Return where the edges of a part's bins lie among so many equal bins from `low` to `high`."""
+    below, width = low / 2, high / 2 - low / 2  # halves: the width itself may overflow
+    if not width:
+        return [0.5 * bins] * (len(part.counts) + 1)
+    shares = (at / len(part.counts) for at in range(len(part.counts) + 1))
+    places = [((part.low * (1 - share) + part.high * share) / 2 - below) / width for share in shares]
+    return [min(1.0, max(0.0, place)) * bins for place in places]
 
 
 def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None]) -> Gradient | None:

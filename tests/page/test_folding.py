@@ -332,6 +332,15 @@ def test_histograms_of_other_bins_are_one_of_all_elements() -> None:
     assert sum(found.histogram or ()) == pytest.approx(4800, abs=16)
 
 
+def test_histograms_no_wider_than_the_smallest_number_are_pooled() -> None:
+    parts = [
+        row(f"h.{i}.w", 3, values=Values(0.0, 0.0, 0.0, 0.0, high, 0.0, histogram=(1, 2)))
+        for i, high in enumerate((5e-324, 0.0))
+    ]
+    found = sum_up(parts, "all").values
+    assert found is not None and sum(found.histogram or ()) == 6
+
+
 def counted(numbers: Sequence[float], low: float, high: float) -> tuple[int, ...]:
     """Count by hand in sixteen bins; equal numbers are in the ninth."""
     places = [8 if low == high else min(15, int((number - low) / (high - low) * 16)) for number in numbers]
