@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from paraminspect.analysis.layers.layer_run import LayerRun, run_inference
-from paraminspect.analysis.layers.live_memory import storages_of
+from paraminspect.analysis.layers.live_memory import Timeline, storages_of
 from paraminspect.analysis.layers.memory_peaks import Residents, inference_peak, residents, training_peaks
 from paraminspect.analysis.layers.module_tree import modules_of
 from paraminspect.analysis.layers.optimizer_memory import RULES, optimizer_memory
+from paraminspect.analysis.layers.repeated_results import UnknownNumbers
 from paraminspect.analysis.layers.saved_tensors import kept
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.measured import Measured
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch
+from paraminspect.modules.walk import Walk
 from paraminspect.report import StepMemory
 
 Contain = Callable[[], AbstractContextManager[None]]
@@ -45,11 +47,12 @@ def tensors_there(measured: Measured, batch: Batch) -> tuple[Tensor, ...]:
 
 
 def memory_of_step(
-    run: LayerRun, measured: Measured, batch: Batch, training: Training, contain: Contain
+    run: LayerRun, measured: Measured, batch: Batch, training: Training, contain: Contain, reads: Callable[[], bool]
 ) -> StepMemory | None:
     """Return what a step takes, and what a forward in eval mode does, which is run here; None where the run failed.
 
     Of a run without a backward only what would be kept for one is known. The gradients are where the run left them.
+    `reads` tells whether a forward has looked at numbers past torch's operations.
     """
     if run.timeline is None:
         return None
@@ -69,9 +72,23 @@ def memory_of_step(
     )
     if run.ran_backward:
         memory = _with_step(memory, run, measured, there, training, names)
-    known = tensors_there(measured, batch)
-    alone = run_inference(measured.subject.module, modules, batch, known, contain)
+    alone = _inference(run, measured, modules, batch, contain, reads)
     return memory if alone is None else replace(memory, inference=inference_peak(alone, there, names))
+
+
+def _inference(
+    run: LayerRun, measured: Measured, modules: Walk, batch: Batch, contain: Contain, reads: Callable[[], bool]
+) -> Timeline | None:
+    """Run a forward in eval mode: in earnest only where its numbers matter."""
+    known = tensors_there(measured, batch)
+    if run.results is not None and run.results.enabled and not reads():
+        try:
+            found = run_inference(measured.subject.module, modules, batch, known, contain, run.results)
+            if not (run.results.repeated and reads()):
+                return found
+        except UnknownNumbers:
+            pass
+    return run_inference(measured.subject.module, modules, batch, known, contain)
 
 
 def _with_step(

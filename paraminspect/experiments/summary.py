@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from paraminspect.analysis.inventory import take_inventory
@@ -54,7 +55,8 @@ def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...],
         report = _report(measured, request, start, run)
         if start is None or run is None:
             return report
-        memory = memory_of_step(run, measured, start.batch, training, lambda: around(subject.foreign, mode))
+        contain = partial(around, subject.foreign, mode)
+        memory = memory_of_step(run, measured, start.batch, training, contain, lambda: mode.reads)
         return _with_memory(report, memory)
 
 

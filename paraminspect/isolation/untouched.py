@@ -219,6 +219,7 @@ def _refill(container: Any, kept: tuple[Any, ...]) -> None:
 
 _RENORMALISE = (functional.embedding, functional.embedding_bag)  # with max_norm they write to the weight they read
 _NORMALISE = (functional.batch_norm, functional.instance_norm)  # they write to running_mean and running_var
+_READERS = {"tolist", "numpy", "__array__", "data_ptr", "__dlpack__", "storage", "untyped_storage", "tensor_split"}
 
 
 class CopyOnWrite(TorchFunctionMode):
@@ -227,6 +228,7 @@ class CopyOnWrite(TorchFunctionMode):
     Sees what Python calls: ``add_`` and its like, item assignment, ``out=`` and ``inplace=True``, also through a view
     or ``.data``. Unseen go writes past torch's functions (numpy, dlpack, the storage itself), in TorchScript, inside
     vmap, in other threads, and in C++ code that writes to its arguments without saying so in its name.
+    `reads` tells that something took numbers, or the memory that holds them, out of a tensor without an operation.
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
@@ -241,6 +243,7 @@ class CopyOnWrite(TorchFunctionMode):
                     self._memory.append((tensor, tensor.data))
         self.copies: list[tuple[Tensor, Tensor, Tensor]] = []
         self._writes: dict[Any, bool] = {}
+        self.reads = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -258,6 +261,7 @@ class CopyOnWrite(TorchFunctionMode):
         known = self._writes.get(func)
         if known is None:
             known = self._writes[func] = writes(func)
+            self.reads |= getattr(func, "__name__", "") in _READERS
         return known or "out" in kwargs or kwargs.get("inplace") is True
 
     def _copy(self, tensor: Tensor) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paraminspect.analysis.layers.flop_formulas import formulas, has_work
 from paraminspect.analysis.layers.layer_calls import LayerCalls
+
+Count = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 
 
 @dataclass
@@ -23,60 +24,41 @@ class Work:
     uncounted: Counter[tuple[str, int | None]] = field(default_factory=Counter)
 
 
-class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its methods untyped
-    """See every operation after autograd and autocast; a composite one as what it is made of."""
-
-    supports_higher_order_operators = True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Leave `__torch_dispatch__` as it is: what torch puts around it imports the compiler, which takes seconds."""
-        return False
+class FlopCounter:
+    """Count the operations that `LiveStorages` hands on; a composite one is counted as what it is made of."""
 
     def __init__(self, calls: LayerCalls) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.forward, self.backward = Work(), Work()
         self._calls = calls
         self._formulas = formulas()
-        self._counts: dict[Any, Callable[..., Any] | None] = {}
         self._known: dict[Any, int] = {}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func not in self._counts:
-            self._counts[func] = self._counter_of(func)
-        count = self._counts[func]
-        if count is not None:
-            return count(func, args, kwargs or {})
-        return func(*args, **kwargs) if kwargs else func(*args)
+    def is_made_of_others(self, func: Any) -> bool:
+        """Tell whether an operation has no formula and is a sequence of others, each to be counted."""
+        if not isinstance(func, torch._ops.OpOverload) or func._overloadpacket in self._formulas:
+            return False
+        return bool(func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd))
 
-    def _counter_of(self, func: Any) -> Callable[..., Any] | None:
-        """Return what counts an operation; None where there is nothing to count."""
+    def counter_of(self, func: Any) -> Count | None:
+        """Return what counts an operation that has run; None where there is nothing to count."""
         packet = getattr(func, "_overloadpacket", func)
         if packet in self._formulas:
             return self._counted
-        if isinstance(func, torch._ops.OpOverload):
-            if func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
-                return self._composite
-            return self._named if has_work(func) else None
-        return self._named if has_work(packet) else None
+        return self._named if has_work(func if isinstance(func, torch._ops.OpOverload) else packet) else None
 
-    def _counted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        output = func(*args, **kwargs)
+    def _counted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         work = self.backward if self._calls.in_backward else self.forward
         if kwargs:
             flops = self._formula(func, args, kwargs, output)
         else:
             key = func, *[value.shape if isinstance(value, Tensor) else _shape(value) for value in args]
-            if key not in self._known:
-                self._known[key] = self._formula(func, args, kwargs, output)
-            flops = self._known[key]
+            known = self._known.get(key)
+            flops = self._formula(func, args, kwargs, output) if known is None else known
+            self._known[key] = flops
         if flops < 0:
             work.uncounted[str(getattr(func, "_overloadpacket", func)), self._calls.module] += 1
         else:
             work.flops[self._calls.module] += flops
-        return output
 
     def _formula(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
         """Return the operations of one call; -1 where the formula raises, being one for other arguments."""
@@ -85,15 +67,9 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         except Exception:
             return -1
 
-    def _composite(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self:
-            output = func.decompose(*args, **kwargs)
-        return func(*args, **kwargs) if output is NotImplemented else output
-
-    def _named(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _named(self, func: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any], _output: Any) -> None:
         work = self.backward if self._calls.in_backward else self.forward
         work.uncounted[str(getattr(func, "_overloadpacket", func)), self._calls.module] += 1
-        return func(*args, **kwargs)
 
 
 def _shape(value: Any) -> Any:

@@ -16,6 +16,7 @@ from paraminspect.analysis.layers.flop_counter import FlopCounter, Work
 from paraminspect.analysis.layers.fused_kernels import fused_kernels
 from paraminspect.analysis.layers.layer_calls import LayerCalls, ModuleCalls
 from paraminspect.analysis.layers.live_memory import LiveStorages, Timeline
+from paraminspect.analysis.layers.repeated_results import RepeatedResults, UnknownNumbers
 from paraminspect.analysis.layers.saved_tensors import SavedTensors, saved_bytes
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.losses import compute_loss
@@ -33,6 +34,7 @@ class LayerRun:
 
     `failed` is the module that raised, `error` what and in which phase. `saved` are the bytes that autograd keeps for
     the backward, None where that was not measured. `note` says why there was no backward though nothing failed.
+    `results` are like those that a further forward would have.
     """
 
     calls: dict[int, ModuleCalls] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class LayerRun:
     saved: dict[int | None, int] | None = None
     note: str = ""
     timeline: Timeline | None = None
+    results: RepeatedResults | None = None
 
 
 @recording()
@@ -68,12 +71,12 @@ def run_layers(
     calls = LayerCalls(modules)
     counter = FlopCounter(calls)
     storages = LiveStorages(known, lambda: calls.module)
-    run = LayerRun(calls.of, counter.forward, counter.backward)
+    run = LayerRun(calls.of, counter.forward, counter.backward, results=storages.results)
     phase = "forward"
     try:
         with eager(), room(), calls.active(), fused_kernels(), _constants(known):
-            storages.begin("forward")
-            with contain(), storages, SavedTensors(storages), counter:
+            storages.begin("forward", counter)
+            with contain(), storages, SavedTensors(storages):
                 run.output = module(*batch.args, **batch.kwargs)
             run.ran_forward = True
             if backward:
@@ -85,8 +88,8 @@ def run_layers(
             if run.loss is not None and run.loss.requires_grad:
                 phase = "backward"
                 calls.in_backward = True
-                storages.begin("backward")
-                with contain(), storages, counter:
+                storages.begin("backward", counter)
+                with contain(), storages:
                     run.loss.backward()  # type: ignore[no-untyped-call]  # torch's
                 run.ran_backward = True
             storages.became("model", known)
@@ -131,10 +134,15 @@ def run_inference(
     batch: Batch,
     known: Sequence[Tensor],
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    results: RepeatedResults | None = None,
 ) -> Timeline | None:
-    """Run a forward in eval mode that records no graph, for the memory that it takes; None where it raises."""
+    """Run a forward in eval mode that records no graph, for the memory that it takes; None where it raises.
+
+    With `results` of a run before, what is known but for its numbers is not computed; UnknownNumbers is raised when
+    that cannot be told from a forward in earnest, or when this one fails.
+    """
     running = Running(modules)
-    storages = LiveStorages(known, lambda: id(running.stack[-1].module) if running.stack else None)
+    storages = LiveStorages(known, lambda: id(running.stack[-1].module) if running.stack else None, results)
     storages.begin("inference")
     try:
         with eager(), room(), running.active(), fused_kernels(), _constants(known), contain(), torch.no_grad():
@@ -143,7 +151,9 @@ def run_inference(
                 output = module(*batch.args, **batch.kwargs)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # the user's code may exit
+    except BaseException as error:  # the user's code may exit
+        if results is not None and results.repeated:
+            raise UnknownNumbers from error
         return None
     finally:
         running.forget()

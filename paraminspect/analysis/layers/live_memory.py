@@ -20,14 +20,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from paraminspect.analysis.layers.flop_counter import Count, FlopCounter
+from paraminspect.analysis.layers.repeated_results import RepeatedResults, UnknownNumbers, reads_values
 from paraminspect.analysis.sharing.tensor_memory import strided_parts
 from paraminspect.modules.nested_tensors import argument_tensors
 
@@ -91,62 +94,105 @@ class Timeline:
 class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its methods untyped
     """Keep the `Timeline` of what runs under this mode, without keeping anything alive.
 
-    `known` are tensors whose memory is there before, during and after: parameters, buffers, inputs. `current` returns
-    the id of the module that runs now.
+    It sees every operation after autograd and autocast, and there are many: what can be known of an operation once is
+    looked up, and a plain tensor whose storage has been seen passes without a call. `known` are tensors whose memory is
+    there before, during and after: parameters, buffers, inputs. `current` returns the id of the module that runs now.
+    `results` remembers what results are like, and is given to a run of the same model that need not compute them.
+    While there is a `counter`, it is told of every operation, and composite ones are seen as what they are made of.
     """
 
-    def __init__(self, known: Iterable[Tensor], current: Callable[[], int | None]) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(
+        self, known: Iterable[Tensor], current: Callable[[], int | None], results: RepeatedResults | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self.results = RepeatedResults() if results is None else results
         self.timeline = Timeline()
         self._current = current
         # Storages that are there all the time are held, so that no other takes their place, and their key with it.
         self._known = {storage._cdata: storage for tensor in known for storage in storages_of(tensor)}
         self._refused = 0, ""
-        self._held: dict[int, tuple[Allocation, Any]] = {}
+        self._held: dict[int, tuple[Allocation, _StorageReference]] = {}
+        self._died = _end_in(self._held, self.timeline)
+        self._repeats = results is not None
+        self._counter: FlopCounter | None = None
+        self._counts: dict[Any, Count | None] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Leave torch._dynamo alone: torch would import it for the first operation, which takes seconds."""
         return False
 
-    def begin(self, phase: str) -> None:
-        """Say that a phase begins with the next operation."""
+    def begin(self, phase: str, counter: FlopCounter | None = None) -> None:
+        """Say that a phase begins with the next operation, and what counts the work in it."""
         self.timeline.phases[phase] = self.timeline.operations
+        self._counter, self._counts = counter, {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        counts = self._counts
+        if func not in counts:
+            if self._counter is not None and self._counter.is_made_of_others(func):
+                return self._composite(func, args, kwargs or {})
+            counts[func] = None if self._counter is None else self._counter.counter_of(func)
+            if reads_values(func):
+                self._stop_repeating()
         try:
-            result = func(*args, **kwargs)
+            if self._repeats:
+                result = self.results.run(func, args, kwargs)
+            else:
+                result = func(*args, **kwargs) if kwargs else func(*args)
         except Exception as error:
-            if any(one.is_meta for one in argument_tensors((*args, *kwargs.values()))):
+            if any(one.is_meta for one in argument_tensors((*args, *(kwargs or {}).values()))):
                 self._refused = id(error), _name(func)
             raise
-        self.note(func, args, kwargs, result)
+        timeline = self.timeline
+        if type(result) is Tensor and result.layout is torch.strided:
+            storage = result.untyped_storage()
+            held = self._held.get(storage._cdata)
+            if held is None:
+                if storage._cdata not in self._known:
+                    self._appeared(storage, func, args, kwargs)
+            elif held[0].size != storage.nbytes():
+                self._resized(storage, func)
+        else:
+            self.note(func, args, kwargs, result)
+        timeline.operations += 1
+        count = counts[func]
+        if count is not None:
+            count(func, args, kwargs or {}, result)
+            if not self._repeats:
+                self.results.remember(func, args, kwargs, result)
         return result
+
+    def _stop_repeating(self) -> None:
+        """Compute everything from here on; raises UnknownNumbers where something was not."""
+        self.results.enabled = False
+        if self._repeats and self.results.repeated:
+            raise UnknownNumbers
+
+    def _composite(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self:
+            output = func.decompose(*args, **kwargs)
+        return func(*args, **kwargs) if output is NotImplemented else output
 
     def needed_value(self, error: BaseException) -> str | None:
         """Return the operation that raised `error` for a tensor on the meta device, which has no values."""
         told = isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
         return self._refused[1] if told and self._refused[0] == id(error) else None
 
-    def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Take in one operation that has just run."""
+    def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> None:
+        """Take in the storages of what an operation returned."""
         for tensor in _results(result):
             for storage in storages_of(tensor):
-                key = storage._cdata
-                held = self._held.get(key)
-                if held is not None:
-                    if held[0].size != storage.nbytes():  # resize_
-                        self._end(key)
-                        self._start(storage, func, held[0])
-                elif key not in self._known and storage.nbytes():
-                    if _may_return_an_argument(func) and self._was_given(storage, args, kwargs):
-                        self._add_outside(storage)
-                    else:
-                        self._start(storage, func)
-        self.timeline.operations += 1
+                held = self._held.get(storage._cdata)
+                if held is None:
+                    if storage._cdata not in self._known:
+                        self._appeared(storage, func, args, kwargs)
+                elif held[0].size != storage.nbytes():
+                    self._resized(storage, func)
 
     def save(self, tensor: Tensor) -> None:
         """Note that autograd keeps a tensor for the backward."""
@@ -177,18 +223,29 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
 
     # --- storages ----------------------------------------------------------------------------------------------
 
+    def _appeared(
+        self, storage: torch.UntypedStorage, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> None:
+        if not storage.nbytes():
+            return
+        if _may_return_an_argument(func) and self._was_given(storage, args, kwargs or {}):
+            self._add_outside(storage)
+        else:
+            self._start(storage, func)
+
     def _start(self, storage: torch.UntypedStorage, func: Any, before: Allocation | None = None) -> None:
         one = Allocation(storage.nbytes(), self.timeline.operations, self._current(), _name(func))
         if before is not None:
             one.saved, one.holder = before.saved, before.holder
         self.timeline.allocations.append(one)
-        key = storage._cdata  # private, and the only thing that keeps storages without an address apart
-        self._held[key] = one, weakref.ref(storage, partial(_died, weakref.ref(self), key))
+        reference = _StorageReference(storage, self._died)
+        reference.key = key = storage._cdata  # private: nothing else tells storages without an address apart
+        self._held[key] = one, reference
 
-    def _end(self, key: int) -> None:
-        held = self._held.pop(key, None)
-        if held is not None:
-            held[0].death = max(held[0].birth, self.timeline.operations - 1)
+    def _resized(self, storage: torch.UntypedStorage, func: Any) -> None:
+        before, reference = self._held[storage._cdata]
+        self._died(reference)
+        self._start(storage, func, before)
 
     def _was_given(self, storage: torch.UntypedStorage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         given = (*argument_tensors(args), *argument_tensors(kwargs.values()))
@@ -199,10 +256,22 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         self.timeline.outside += storage.nbytes()
 
 
-def _died(mode: weakref.ref[LiveStorages], key: int, _reference: Any) -> None:
-    following = mode()
-    if following is not None:
-        following._end(key)
+class _StorageReference(weakref.ref[torch.UntypedStorage]):
+    """A weak reference to a storage that knows its key, also when the storage is no more."""
+
+    __slots__ = ("key",)
+    key: int
+
+
+def _end_in(held: dict[int, tuple[Allocation, _StorageReference]], timeline: Timeline) -> Callable[[Any], None]:
+    """Return what notes the death of a storage; it keeps no mode alive."""
+
+    def end(reference: _StorageReference) -> None:
+        one = held.pop(reference.key, None)
+        if one is not None:
+            one[0].death = max(one[0].birth, timeline.operations - 1)
+
+    return end
 
 
 def storages_of(tensor: Tensor) -> Sequence[torch.UntypedStorage]:
@@ -226,9 +295,9 @@ def _may_return_an_argument(func: Any) -> bool:
     """Tell whether a result may be the memory of an argument: of a view, or of what writes to it."""
     if func is torch.ops.aten.lift_fresh.default:  # what torch.tensor(…) makes, and nobody has seen before
         return False
-    return any(one.alias_info is not None for one in func._schema.returns)
+    return isinstance(func, OpOverload) and any(one.alias_info is not None for one in func._schema.returns)
 
 
 @cache
 def _name(func: Any) -> str:
-    return str(func._schema.name).rpartition("::")[2]
+    return str(func._schema.name).rpartition("::")[2] if isinstance(func, OpOverload) else str(func)

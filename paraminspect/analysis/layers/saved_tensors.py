@@ -35,7 +35,7 @@ class SavedTensors(saved_tensors_hooks):
 
 def _without_graph(tensor: Tensor) -> Tensor:
     """Return the tensor without its node of the graph, which would hold the tensor, and so itself, for good."""
-    if is_wrapper(tensor):
+    if type(tensor) is not Tensor and is_wrapper(tensor):
         return tensor.detach()
     with torch._C._DisableTorchDispatch():  # nobody needs to see it
         return tensor.detach()
