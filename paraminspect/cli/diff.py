@@ -97,7 +97,7 @@ def _side(source: str, call: Call, compared: Compared, stack: ExitStack) -> Side
         from paraminspect.sources.checkpoint.listing import list_checkpoint
         from paraminspect.sources.diff_sides import side_of_checkpoint
 
-        return side_of_checkpoint(list_checkpoint(source), stack)
+        return side_of_checkpoint(list_checkpoint(source), stack, source)
     from paraminspect.isolation.importing import is_reference
     from paraminspect.sources.setup import prepare
 

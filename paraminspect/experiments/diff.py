@@ -63,7 +63,7 @@ def diff(
     found = Difference(
         a=a.about,
         b=b.about,
-        same=not (moved or renamings or ties or metadata or lora),
+        same=not (moved or renamings or metadata or lora or any(_tells_apart(tie, a, b) for tie in ties)),
         identical=counts["identical"],
         within=counts["within"],
         compared=len(pairs.pairs),
@@ -158,10 +158,11 @@ def _changes(
     readable: list[tuple[Pair, Comparable]] = []
     for pair in pairs.pairs:
         one, other = a.tensors[pair[0]], b.tensors[pair[1]]
-        if one.shape != other.shape or (one.why and "no shape" in one.why):
+        shaped = one.has_shape and other.has_shape
+        if shaped and one.shape != other.shape:
             found.append(_change(pair, one, other, ("shape", *_dtype(one, other))))
             continue
-        compared = comparable(one, other, a, b)
+        compared = comparable(one, other, a, b) if shaped else None
         if compared is None:
             note = "; ".join(filter(None, (one.why and f"A: {one.why}", other.why and f"B: {other.why}")))
             why = note or "the bytes of one side cannot be read"
@@ -214,7 +215,8 @@ def _change(
     note: str | None = None,
 ) -> TensorChange:
     renamed = None if pair[0] == pair[1] else pair[1]
-    shapes, dtypes = (one.shape, other.shape), (one.dtype, other.dtype)
+    shapes = (one.shape if one.has_shape else None, other.shape if other.has_shape else None)
+    dtypes = (one.dtype, other.dtype)
     return TensorChange(pair[0], "changed", what, renamed, *shapes, *dtypes, one.bytes, other.bytes, values, note)
 
 
@@ -301,6 +303,11 @@ def _tie_changes(pairs: Pairs, a: Side, b: Side, differing: set[str]) -> tuple[t
                 kind = "different" if differing & set(in_a) else "equal"
                 found.append(TieChange(in_a, only, kind))
     return tuple(found), left_out
+
+
+def _tells_apart(tie: TieChange, a: Side, b: Side) -> bool:
+    """Tell whether a tie is a difference: a format that cannot have two names for a tensor leaves one out."""
+    return tie.elsewhere != "left out" or (b if tie.only == "a" else a).keeps_metadata != "safetensors"
 
 
 def _groups(side: Side, known: set[str]) -> Iterator[tuple[str, ...]]:

@@ -68,20 +68,17 @@ def canonical(name: str) -> str:
 
 def _by_spelling(found: Pairs, a: Tensors, b: Tensors) -> None:
     """Pair what wrappers and parametrizations have renamed."""
-    for cut in (False, True):
+    for cut in ("", *_BEGINNINGS):
         of_a, of_b = _unique(found.removed, cut), _unique(found.added, cut)
         pairs = [(name, of_b[plain]) for plain, name in of_a.items() if plain in of_b]
         _accept(found, pairs, a, b, least=1)
 
 
-def _unique(names: Iterable[str], cut: bool) -> dict[str, str]:
-    """Return the names by their canonical form, where no two have the same."""
+def _unique(names: Iterable[str], cut: str) -> dict[str, str]:
+    """Return the names by their canonical form, without what they may begin with, where no two have the same."""
     found: dict[str, str | None] = {}
     for name in names:
-        plain = canonical(name)
-        if cut:
-            beginning = next((one for one in _BEGINNINGS if plain.startswith(one)), "")
-            plain = plain.removeprefix(beginning)
+        plain = canonical(name).removeprefix(cut)
         found[plain] = None if plain in found else name
     return {plain: name for plain, name in found.items() if name is not None}
 
@@ -89,7 +86,7 @@ def _unique(names: Iterable[str], cut: bool) -> dict[str, str]:
 def _by_prefix(found: Pairs, a: Tensors, b: Tensors) -> bool:
     """Pair what one side has below a prefix that it has before the most names; say whether there was one."""
     counts: dict[tuple[str, bool], int] = {}
-    of_a, of_b = _unique(found.removed, False), _unique(found.added, False)
+    of_a, of_b = _unique(found.removed, ""), _unique(found.added, "")
     for longer, shorter, in_a in ((of_a, of_b, True), (of_b, of_a, False)):
         own, other = (a, b) if in_a else (b, a)
         for plain, name in longer.items():
@@ -132,8 +129,12 @@ def _accept(found: Pairs, pairs: list[Pair], a: Tensors, b: Tensors, least: int)
 
 
 def _differing(one: str, other: str) -> Pair:
-    """Return the components of two names that are left when what they begin and end with alike is taken off."""
+    """Return the components that one of two names has and the other has not, with … where they are apart."""
     first, second = one.split("."), other.split(".")
+    if (more := _inserted(second, first)) is not None:
+        return "", more
+    if (more := _inserted(first, second)) is not None:
+        return more, ""
     start = 0
     while start < min(len(first), len(second)) and first[start] == second[start]:
         start += 1
@@ -141,3 +142,16 @@ def _differing(one: str, other: str) -> Pair:
     while end < min(len(first), len(second)) - start and first[-1 - end] == second[-1 - end]:
         end += 1
     return ".".join(first[start : len(first) - end]), ".".join(second[start : len(second) - end])
+
+
+def _inserted(longer: list[str], shorter: list[str]) -> str | None:
+    """Return the components that `shorter` lacks of `longer`, None where it has others too."""
+    runs: list[list[str]] = [[]]
+    at = len(shorter)
+    for part in reversed(longer):
+        if at and part == shorter[at - 1]:
+            at -= 1
+            runs += [[]] if runs[-1] else []
+        else:
+            runs[-1].insert(0, part)
+    return None if at else " … ".join(".".join(run) for run in reversed(runs) if run)

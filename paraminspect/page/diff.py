@@ -24,6 +24,7 @@ from paraminspect.text.numbers import UNKNOWN, figure, percent, plural, size, so
 
 _FEWEST_ROWS = 10
 _MOST = 12
+_DIGITS = 3
 _ELSEWHERE = {
     "equal": "tensors of their own, with equal bytes",
     "different": "tensors of their own, with other values",
@@ -35,7 +36,6 @@ class ChangeRow(NamedTuple):
     """Tensors that changed alike, under a name or a pattern of names, and where their names stand."""
 
     name: str
-    renamed: Sequence[str]
     members: Sequence[TensorChange]
 
     @property
@@ -109,9 +109,10 @@ def _counts(found: Difference) -> Iterator[str]:
         yield f"{sum(len(one.names) for one in found.renamings):,} renamed"
     if found.adapters:
         yield f"{plural(len(found.adapters), 'LoRA target')}"
-    for number, noun in ((len(found.ties), "tie"), (len(found.metadata), "entry")):
-        if number:
-            yield plural(number, noun) if noun == "tie" else f"{number:,} of the metadata"
+    if found.ties:
+        yield plural(len(found.ties), "tie")
+    if found.metadata:
+        yield f"{len(found.metadata):,} of the metadata"
     if found.identical:
         yield f"{found.identical:,} identical"
 
@@ -122,29 +123,25 @@ def _counts(found: Difference) -> Iterator[str]:
 def change_rows(tensors: Sequence[TensorChange], view: View) -> list[ChangeRow]:
     """Return the rows: of tensors alike but for the numbers in their names one, where the largest of them stands."""
     if not view.fold or len(tensors) < _FEWEST_ROWS:
-        return [ChangeRow(code(one.name), [code(one.renamed)] if one.renamed else [], [one]) for one in tensors]
+        return [ChangeRow(code(one.name), [one]) for one in tensors]
 
     def alike(place: int) -> tuple[object, ...]:
         one = tensors[place]
         return (one.status, one.changes, one.shape, one.other_shape, one.dtype, one.other_dtype, one.note)
 
-    renamed = {place: [one.renamed] for place, one in enumerate(tensors) if one.renamed}
     return [
-        ChangeRow(row.name, row.aliases, [tensors[place] for place in row.places])
-        for row in fold_names([one.name for one in tensors], alike, renamed)
+        ChangeRow(row.name, [tensors[place] for place in row.places])
+        for row in fold_names([one.name for one in tensors], alike)
     ]
 
 
 def _columns(rows: Sequence[ChangeRow]) -> list[Column[ChangeRow]]:
-    def renamed(row: ChangeRow) -> Sequence[str]:
-        return [f"  → {name}" for name in row.renamed]
-
     ranks = [value.rank for row in rows for value in row.values]
     columns = [
-        Column[ChangeRow]("tensor", lambda row: row.name, tone=_tone, below=renamed),
+        Column[ChangeRow]("tensor", lambda row: row.name, tone=_tone),
         Column("change", _what, tone=_tone),
-        Column("shape", _shape, rank=3),
-        Column("dtype", _dtype, rank=4),
+        Column("shape", _shape, rank=0 if any("shape" in row.first.changes for row in rows) else 3),
+        Column("dtype", _dtype, rank=0 if any("dtype" in row.first.changes for row in rows) else 4),
     ]
     if any(row.values for row in rows):
         columns += _figures()
@@ -201,8 +198,13 @@ def _range(row: ChangeRow, key: str) -> str:
         return ""
     if not known:
         return UNKNOWN
-    low, high = figure(min(known)), figure(max(known))
-    return low if low == high else f"{low}..{high}"
+    return _between(known)
+
+
+def _between(known: Sequence[float]) -> str:
+    """Return a figure, or the smallest and the largest of several with a digit less."""
+    low, high = min(known), max(known)
+    return figure(low) if figure(low) == figure(high) else f"{figure(low, _DIGITS)}..{figure(high, _DIGITS)}"
 
 
 def _rank(row: ChangeRow) -> str:
@@ -242,10 +244,7 @@ def _adapters(targets: Sequence[AdapterTarget], view: View) -> Table[_TargetRow]
 
     def between(row: _TargetRow, key: str) -> str:
         known = [value for one in row[1] if (value := getattr(one, key)) is not None]
-        if not known:
-            return ""
-        low, high = figure(min(known)), figure(max(known))
-        return low if low == high else f"{low}..{high}"
+        return _between(known) if known else ""
 
     def base(row: _TargetRow) -> str:
         return "" if row[1][0].base is None else "fits" if row[1][0].fits else "another shape"
@@ -280,10 +279,12 @@ def _lines(found: Difference) -> Iterator[Line]:
         yield "renamed", _renaming(renaming)
     if found.renamings[_MOST:]:
         yield "renamed", f"and {len(found.renamings) - _MOST:,} more"
-    for tie in found.ties[:_MOST]:
+    filled = {name for name, _ in found.fit.ties} if found.fit else set()
+    ties = [tie for tie in found.ties if tie.elsewhere != "left out" or not filled & set(tie.names)]
+    for tie in ties[:_MOST]:
         yield "tie", _tie(tie)
-    if found.ties[_MOST:]:
-        yield "tie", f"and {len(found.ties) - _MOST:,} more"
+    if ties[_MOST:]:
+        yield "tie", f"and {len(ties) - _MOST:,} more"
     for entry in found.metadata[:_MOST]:
         sides = ("nothing" if text is None else code(text) or "an empty text" for text in (entry.a, entry.b))
         yield "metadata", f"{code(entry.key)}: {' → '.join(sides)}"
@@ -302,10 +303,14 @@ def _renaming(one: Renaming) -> str:
     if one.reason == "bytes":
         return f"{code(one.in_a)} is {code(one.in_b)} in B: the only ones of equal bytes"
     if not one.in_b:
-        return f"A has {code(one.in_a + '.')} in {names} that B has without it"
+        return f"A has {code(_dotted(one.in_a))} in {names} that B has without it"
     if not one.in_a:
-        return f"B has {code(one.in_b + '.')} in {names} that A has without it"
+        return f"B has {code(_dotted(one.in_b))} in {names} that A has without it"
     return f"{code(one.in_a)} in {names} of A is {code(one.in_b)} in B"
+
+
+def _dotted(parts: str) -> str:
+    return f"{parts.replace(' … ', '. … .')}."
 
 
 def _tie(tie: TieChange) -> str:

@@ -57,9 +57,6 @@ def fit_lines(fit: StateDictFit) -> Iterator[Line]:
     if fit.message:
         yield "torch", code(fit.message)
     if not fit.fits and (fit.ties or fit.strip or fit.add) and fit.fits_then:
-        yield "try", f"--weights {code(fit.file)} fills ties{_option(fit)}"
-
-
-def _option(fit: StateDictFit) -> str:
-    prefix = (fit.strip or fit.add).removesuffix(".")
-    return f"; with --strip-prefix {code(prefix)} it takes off the prefix" if prefix else ""
+        prefix = (fit.strip or fit.add).removesuffix(".")
+        option = f" --strip-prefix {code(prefix)}" if prefix else ""
+        yield "try", f"--weights {code(fit.file)}{option}{' fills what is tied' if fit.ties else ''}"

@@ -83,7 +83,7 @@ class Renaming:
 
 @dataclass(frozen=True)
 class TieChange:
-    """Names, as in A, that are one tensor on the side `only` (``a`` or ``b``), and what they are on the other.
+    """Names, as in A where it has them, that are one tensor on the side `only` (``a`` or ``b``) and not on the other.
 
     `elsewhere` is ``equal`` (tensors of their own with equal bytes), ``different`` or ``left out``.
     """

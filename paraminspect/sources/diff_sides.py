@@ -27,6 +27,7 @@ class SideTensor(NamedTuple):
     identity: Hashable
     source: Any
     why: str = ""
+    has_shape: bool = True
 
     @property
     def numel(self) -> int:
@@ -54,10 +55,10 @@ class Side:
     files: Sequence[Bytes] = ()
 
 
-def side_of_checkpoint(checkpoint: Checkpoint, stack: ExitStack) -> Side:
-    """Return a checkpoint as a side; its files stay open as long as `stack` does."""
+def side_of_checkpoint(checkpoint: Checkpoint, stack: ExitStack, typed: str) -> Side:
+    """Return a checkpoint as a side, by the name that was `typed`; its files stay open as long as `stack` does."""
     from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
-    from paraminspect.sources.checkpoint.opened import open_bytes
+    from paraminspect.sources.checkpoint.opened import open_bytes, without_secrets
 
     used = {tensor.file for tensor in checkpoint.tensors if tensor.file is not None}
     used |= {piece.file for tensor in checkpoint.tensors for piece in tensor.pieces}
@@ -71,9 +72,8 @@ def side_of_checkpoint(checkpoint: Checkpoint, stack: ExitStack) -> Side:
             tensors[name] = tensors[kept]._replace(name=name)
     kind = "safetensors" if "safetensors" in checkpoint.format else "torch"
     beside = checkpoint.metadata if kind == "safetensors" else checkpoint.other
-    path = checkpoint.path
     return Side(
-        _about("checkpoint", path.rstrip("/").rpartition("/")[2] or path, path, checkpoint.format, tensors),
+        _about("checkpoint", without_secrets(typed), checkpoint.path, checkpoint.format, tensors),
         tensors,
         lambda tensor: flat_bytes(tensor.source, files),
         beside,
@@ -116,7 +116,7 @@ def _of_tensor(name: str, tensor: torch.Tensor) -> SideTensor:
         why = "it is sparse or quantized"
     shape = () if lazy else tuple(tensor.shape)
     size = None if lazy else tensor.numel() * tensor.element_size()
-    return SideTensor(name, str(tensor.dtype).removeprefix("torch."), shape, size, id(tensor), tensor, why)
+    return SideTensor(name, str(tensor.dtype).removeprefix("torch."), shape, size, id(tensor), tensor, why, not lazy)
 
 
 def _flat(found: SideTensor) -> FlatBytes | None:

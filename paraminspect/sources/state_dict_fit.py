@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from paraminspect.errors import UserError
 from paraminspect.isolation.torch_state import around, generators_kept
@@ -33,9 +34,10 @@ def fit_of(subject: Subject, checkpoint: Checkpoint) -> StateDictFit | None:
         key = chosen.key
     except UserError:
         key = min(stored.trees, key=lambda one: fit_names(stored.trees[one], wanted).amiss)
-    tree = stored.trees[key]
+    tree = _with_extra_state(stored.trees[key], key, wanted, checkpoint)
     model = f"{type(module).__name__}"
-    literal = _refusal(subject, module, renamed(tree, "", ""))
+    on_meta = any(isinstance(value, Tensor) and value.is_meta and not is_lazy(value) for value in wanted.values())
+    literal = _refusal(subject, renamed(tree, "", ""), on_meta)
     if not literal:
         return StateDictFit(True, checkpoint.path, model, key, fits_then=True)
     strip, add = _prefix(tree, wanted)
@@ -46,7 +48,7 @@ def fit_of(subject: Subject, checkpoint: Checkpoint) -> StateDictFit | None:
     if hasattr(state, "_metadata"):
         whole._metadata = state._metadata  # type: ignore[attr-defined]  # torch keeps versions of modules there
     left = fit_names(whole, wanted)
-    then = _refusal(subject, module, whole)
+    then = _refusal(subject, whole, on_meta)
     return _answer(checkpoint.path, model, key, left, ties, (strip, add), then, (whole, wanted))
 
 
@@ -83,11 +85,24 @@ def _empty(header: TensorHeader) -> Tensor:
     return torch.zeros((), dtype=dtype if isinstance(dtype, torch.dtype) else torch.float32).expand(header.shape)
 
 
-def _refusal(subject: Subject, module: nn.Module, state: Mapping[str, Any]) -> str:
+def _with_extra_state(
+    tree: Mapping[str, Any], key: str, wanted: Mapping[str, Any], checkpoint: Checkpoint
+) -> OrderedDict[str, Any]:
+    """Add what get_extra_state made, which is no tensor and not read, where the file has some: as the module has it."""
+    found = renamed(tree, "", "")
+    for name, value in wanted.items():
+        path = f"{key}.{name}" if key else name
+        written = any(one == path or one.startswith(f"{path}.") for one in checkpoint.other)
+        if written and name not in found and not isinstance(value, Tensor):
+            found[name] = value
+    return found
+
+
+def _refusal(subject: Subject, state: Mapping[str, Any], on_meta: bool) -> str:
     """Return why torch does not take a state_dict; nothing where it does."""
     try:
         with around(subject.foreign), generators_kept(), torch.no_grad():
-            module.load_state_dict(state, strict=True)
+            subject.module.load_state_dict(state, strict=True, assign=on_meta)
     except (Exception, SystemExit) as error:
         return " ".join(str(error).split())[:400] or type(error).__name__
     return ""

@@ -41,7 +41,7 @@ class FlatBytes(NamedTuple):
 
 def flat_bytes(header: TensorHeader, files: Sequence[Bytes]) -> FlatBytes | None:
     """Return where the bytes of a tensor are, None where they cannot be read."""
-    if header.bytes is None:
+    if header.bytes is None or header.why:
         return None
     if not header.bytes:
         return FlatBytes(None, 0, 0)
