@@ -16,7 +16,7 @@ from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError, did_you_mean
 
 TOPICS: Final = (
-    *("spec", "modules", "summary", "memory", "init", "gradients", "signal", "sharing", "python", "scripts"),
+    *("spec", "modules", "summary", "memory", "init", "gradients", "signal", "sharing", "files", "python", "scripts"),
     "words",
 )
 """The pages under paraminspect/help/, in the order in which a reader needs them."""

@@ -136,7 +136,9 @@ def _lines(report: Report, found: CheckpointFiles, view: View) -> Iterator[Line]
     if len(found.subtrees) > 1 and any(one.tensors > 1 for one in found.subtrees):
         largest = sorted(found.subtrees, key=lambda one: -one.bytes)
         yield "subtrees", "; ".join(_first([f"{code(one.name)} {_amount(one)}" for one in largest], most, ""))
-    for text in _first([f"{code(key)}: {code(value)}" for key, value in found.metadata.items()], most, "in --json"):
+    for text in _first(
+        [f"{code(key)}: {code(value)}" for key, value in sorted(found.metadata.items())], most, "in --json"
+    ):
         yield "metadata", text
     if found.other:
         yield "beside", "; ".join(_beside(found.other, most))

@@ -157,6 +157,7 @@ init       schemes, rules, and what is judged
 gradients  what reaches each parameter, and through which use
 signal     does it survive its way through the layers?
 sharing    who is one object with whom, and what that does
+files      what is in a checkpoint, is it sound, what an optimizer keeps
 python     the same from Python
 scripts    formats, exit codes, the JSON report
 words      what the words on the screen mean
