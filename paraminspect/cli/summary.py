@@ -16,6 +16,16 @@ from paraminspect.text.byte_size import parse_bytes
 NONE_FITS = 1
 
 
+class Order(StrEnum):
+    """What modules are ordered by."""
+
+    parameters = "parameters"
+    macs = "macs"
+    saved = "saved"
+    bytes = "bytes"
+    name = "name"
+
+
 @dataclass(frozen=True)
 class Modules:
     """Which modules are shown."""
@@ -32,6 +42,18 @@ class Modules:
     ] = None
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="NAME", help="One module alone, names relative to it.")
+    ] = None
+    sort: Annotated[
+        Order | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="By what each has itself, largest first: parameters, macs, saved, bytes; or name.",
+        ),
+    ] = None
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="N", help="Only the first N; without --sort those of most parameters."),
     ] = None
     depth: Annotated[
         int | None, typer.Option("--depth", metavar="N", help="Sum up what lies more than N modules deep.")
@@ -51,6 +73,9 @@ class Modules:
         if self.depth is not None and self.depth < 0:
             hint = "for example: --depth 3"
             raise UserError(f"at least 0 is needed, got {self.depth}", where="--depth", hint=hint, code="bad-option")
+        if self.top is not None and self.top < 1:
+            hint = "for example: --top 10"
+            raise UserError(f"at least 1 is needed, got {self.top}", where="--top", hint=hint, code="bad-option")
 
 
 class Optimizer(StrEnum):
@@ -115,11 +140,15 @@ def summary(
     setup = session.prepare(source, call, Rules(), setting, notes, passes, backward)
     subject = setup.subject()
     from paraminspect.experiments.memory_of_step import Training
+    from paraminspect.experiments.selection import Ranking
     from paraminspect.experiments.summary import summary as experiment
 
     rows = Rows(layer=shown.layer, depth=shown.depth or None, no_fold=shown.no_fold)
     asked = {"forward": not no_forward, "backward": not no_backward, "statistics": False, "sharing": False}
-    request = session.request("summary", rows, modules=tuple(shown.modules or ()), **asked)
+    ranking = None
+    if shown.sort or shown.top:
+        ranking = Ranking(shown.sort.value if shown.sort else None, shown.top, shown.depth or None)
+    request = session.request("summary", rows, ranking=ranking, modules=tuple(shown.modules or ()), **asked)
     training = Training(step.optimizer.value, step.master_weights)
     if limit is None:
         report = session.with_picture(experiment(subject, request, setup.rules, training), file, depth=shown.depth)

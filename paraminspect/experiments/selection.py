@@ -18,6 +18,18 @@ from paraminspect.text.escape import some_names
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Say in which order modules are shown and how many, the largest first; `depth` sums up what lies deeper.
+
+    `key` is ``parameters``, ``macs``, ``saved``, ``bytes`` or ``name``; without one it is ``parameters``.
+    """
+
+    key: str | None = None
+    top: int | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """What the user asked to see; without `params`, globs, it is every tensor, without `modules` every module.
 
@@ -38,6 +50,7 @@ class Request:
     top: int | None = None
     modules: tuple[str, ...] = ()
     sharing: bool = True
+    ranking: Ranking | None = None
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""

@@ -18,13 +18,24 @@ from paraminspect.experiments.assembly import errors_of, forward_of, report_of
 from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, Start, apply_and_measure, guarded, start_of, with_new_tensors
 from paraminspect.experiments.memory_of_step import Training, memory_of_step, tensors_there
-from paraminspect.experiments.selection import Request, matches, scope_of
+from paraminspect.experiments.selection import Ranking, Request, matches, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.subject import Subject
 from paraminspect.modules.walk import without_prefix
-from paraminspect.report import LayerGrad, LayerOut, OwnedElsewhere, Report, StepMemory, Totals, TreeLayer, Uncounted
+from paraminspect.page.headline import with_headline
+from paraminspect.report import (
+    Layer,
+    LayerGrad,
+    LayerOut,
+    OwnedElsewhere,
+    Report,
+    StepMemory,
+    Totals,
+    TreeLayer,
+    Uncounted,
+)
 from paraminspect.text.escape import some_names
 
 _NOTHING, _NO_GRADIENT, _NOT_CALLED, _TRAINING = LayerOut(), LayerGrad(), ModuleCalls(), Training()
@@ -38,7 +49,8 @@ def summary(
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
     with looking_at(subject) as seen:
-        return _summed_up(seen, request, rules, training)
+        report = with_headline(_summed_up(seen, request, rules, training))
+        return _ranked(report, request.ranking)
 
 
 def _summed_up(subject: Subject, request: Request, rules: tuple[BoundRule, ...], training: Training) -> Report:
@@ -117,10 +129,41 @@ def _selected(report: Report, nodes: Sequence[TreeNode], request: Request) -> Re
         hint = did_you_mean(request.modules[0], known) or f"modules: {some_names(known)}"
         wanted = " or ".join(map(repr, request.modules))
         raise UserError(f"{wanted} matches no module", where="--modules", hint=hint, code="glob-matches-nothing")
-    layers = tuple(layer for layer in report.layers if layer.module in chosen)
+    return _only(report, [layer for layer in report.layers if layer.module in chosen])
+
+
+_OWN = {"parameters": "own_parameters", "macs": "own_macs", "saved": "own_saved_bytes", "bytes": "own_bytes"}
+
+
+def _ranked(report: Report, ranking: Ranking | None) -> Report:
+    """Return the modules by what each has itself, the largest first, and of these the first so many.
+
+    At the depth that is asked for a module has what is below it as well. What is not known comes last, and equal ones
+    keep their order.
+    """
+    if ranking is None:
+        return report
+    deepest = ranking.depth
+    rows = [row for row in report.layers if isinstance(row, TreeLayer) and (deepest is None or row.depth <= deepest)]
+    key = ranking.key or "parameters"
+
+    def descending(row: TreeLayer) -> tuple[bool, int]:
+        count = getattr(row, _OWN[key].removeprefix("own_") if row.depth == deepest else _OWN[key])
+        return count is None, -(count or 0)
+
+    if key == "name":
+        rows.sort(key=lambda row: row.module)
+    else:
+        rows.sort(key=descending)
+    return _only(report, rows[: ranking.top])
+
+
+def _only(report: Report, layers: Sequence[TreeLayer | Layer]) -> Report:
+    """Return the report with these modules alone, and with their parameters."""
+    chosen = {layer.module for layer in layers}
     parameters = tuple(row for row in report.parameters if row.module in chosen)
     shown = sum(row.numel or 0 for row in parameters if row.kind == "parameter")
-    return replace(report, layers=layers, parameters=parameters, totals=replace(report.totals, shown=shown))
+    return replace(report, layers=tuple(layers), parameters=parameters, totals=replace(report.totals, shown=shown))
 
 
 def _parameter_names(node: TreeNode) -> Iterator[str]:

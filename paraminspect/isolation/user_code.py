@@ -272,6 +272,8 @@ def _advice(error: BaseException) -> str:
         return "the file belongs to a package: name it as pkg.mod:attr, in the folder that holds the package"
     if isinstance(error, AttributeError) and "before Module.__init__() call" in text:
         return "call super().__init__() before anything is assigned"
+    if "meta tensor" in text:
+        return "it needs values, and tensors on the meta device hold none: a real device, --device cpu"
     if isinstance(error, EOFError):
         return "its standard input is empty: whatever it asks for has to be an argument"
     if any(_NETWORK & {cls.__name__ for cls in type(one).__mro__} for one in _chain(error)):

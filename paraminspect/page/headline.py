@@ -15,7 +15,7 @@ from paraminspect.page.trial_problems import among_trials, steadiest
 from paraminspect.report import Headline, Report
 from paraminspect.text.escape import spell
 
-COMMANDS = ("show", "init", "grad", "share", "compare")
+COMMANDS = ("show", "summary", "init", "grad", "share", "compare")
 """The commands whose pages begin with it."""
 
 _EVERY: tuple[Callable[[Report], Iterable[Found]], ...] = (
@@ -41,6 +41,13 @@ _EVERY: tuple[Callable[[Report], Iterable[Found]], ...] = (
 _OF_COMMAND: dict[str, tuple[Callable[[Report], Iterable[Found]], ...]] = {
     "init": (problems.nonfinite_values, problems.uninitialised, problems.forgotten, problems.schemes),
     "share": (problems.failed, problems.forgotten, problems.ties, problems.copies),
+    "summary": (
+        problems.failed,
+        problems.forgotten,
+        problems.backward_failed,
+        problems.uncalled,
+        problems.no_input,
+    ),
     "compare": (among_trials,),
 }
 """The commands that do not look at everything."""
@@ -98,6 +105,8 @@ def _limits(report: Report) -> Iterator[str]:
         yield "names and shapes; tensors on the meta device hold no numbers"
     elif not report.forward.backward:
         yield "the forward; the backward was not run"
+    elif report.command == "summary":
+        yield "the forward and the backward"
     elif report.totals.shown != report.totals.parameters:
         yield "the rows shown"
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from paraminspect.page.folding import (
     FEWEST_ROWS,
@@ -47,7 +48,8 @@ def placed_rows(report: Report, view: View) -> list[PlacedRow]:
     """Return the rows of a report as a view wants them; rows that were picked have no guide lines."""
     rows = [layer for layer in report.layers if isinstance(layer, TreeLayer)]
     paths = {row.module for row in rows}
-    whole = all(row.parent is None or row.parent in paths for row in rows)
+    in_order = all(one.index < next_one.index for one, next_one in pairwise(rows))
+    whole = in_order and all(row.parent is None or row.parent in paths for row in rows)
     if view.depth is not None:
         rows = _at_depth(rows, view.depth)
     if view.fold and len(rows) >= FEWEST_ROWS:
@@ -66,6 +68,16 @@ def folded(rows: Sequence[PlacedRow]) -> str:
     """Say how many rows were folded into how many; nothing where none were."""
     times = [times_of(row.layer) for row in rows if times_of(row.layer) > 1]
     return f"{sum(times):,} rows folded into {len(times):,}, their figures added up" if times else ""
+
+
+def uncalled_modules(report: Report) -> list[TreeLayer]:
+    """Return the outermost modules that the forward did not call, apart from those whose parameters another reads."""
+    if report.forward is None or report.forward.error:
+        return []
+    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer) and layer.calls == 0]
+    rows = [row for row in rows if not row.called_below and not row.used_elsewhere]
+    names = {row.module for row in rows}
+    return [row for row in rows if row.parent not in names]
 
 
 # --- the depth ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from paraminspect.page.braces import pattern
+from paraminspect.page.layer_rows import uncalled_modules
 from paraminspect.page.remarks import of_no_weights
 from paraminspect.page.verdicts import is_off, strayed
 from paraminspect.report import Layer, Parameter, Report, Sharing
@@ -66,6 +67,7 @@ def _many(count: int, one: str, several: str) -> str:
 
 # --- what was run ------------------------------------------------------------------------------------------------
 
+_WITHOUT_VALUES = "tensors on the meta device hold none"
 _WHAT_TO_RUN = {
     "forward": "give it an input that it takes: --input SHAPE[:DTYPE], as --input 8,3,32,32",
     "loss": "--loss takes sum, mean, random, mse, cross_entropy, or a function of yours: file.py:func",
@@ -78,7 +80,9 @@ def failed(report: Report) -> Iterator[Found]:
     if error is not None and error.phase != "backward":
         where = f" in {code(error.module)}" if error.module else ""
         text = f"the {word(error.phase)} failed{where}: {code(error.message)}"
-        yield Found("error", "failed", text, _WHAT_TO_RUN.get(error.phase, ""))
+        without_values = report.environment.device == "meta" and _WITHOUT_VALUES in error.message
+        hint = "--device cpu: tensors have values there" if without_values else _WHAT_TO_RUN.get(error.phase, "")
+        yield Found("error", "failed", text, hint)
 
 
 def no_input(report: Report) -> Iterator[Found]:
@@ -229,6 +233,16 @@ def _alike(name: str) -> Iterator[str]:
     """Yield a name with one of its numbers left open, for each of them."""
     for number in re.finditer(r"(?<![^.])\d+(?![^.])", name):
         yield f"{name[: number.start()]}*{name[number.end() :]}"
+
+
+def uncalled(report: Report) -> Iterator[Found]:
+    """Yield the modules with parameters that the forward did not call and nothing else read: that may be meant."""
+    rows = uncalled_modules(report)
+    if report.forward and report.forward.backward and rows:
+        names = [row.module for row in rows if row.parameters]
+        if names:
+            hint = "where it is for training alone: --train" if report.environment.mode in ("eval", "mixed") else ""
+            yield Found("note", "unused", f"the forward never called {names_of(names)}", hint)
 
 
 def nothing_trains(report: Report) -> Iterator[Found]:

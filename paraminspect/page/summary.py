@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from paraminspect.page.braces import pattern
 from paraminspect.page.columns import percent_of
 from paraminspect.page.heading import page_of
-from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of
+from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of, uncalled_modules
 from paraminspect.page.memory_lines import fits_lines, memory_lines
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Table
 from paraminspect.page.remarks import forgotten
@@ -17,6 +18,7 @@ from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole, with_prefix
 
 CONVENTION = "MACs: multiply-adds of matrix products, convolutions and attention; what is elementwise counts none"
+_RANKED = "each figure is that of the module itself, without the modules below it"
 _LONGEST = 120
 _DOTS = re.compile(r"\.(?![^{]*\})")  # those of {0..5} are none between names
 
@@ -30,7 +32,7 @@ def summary(report: Report, view: View) -> Page:
         _columns(report, rows, view),
         rows,
         folded(rows),
-        legend=(CONVENTION,) if report.forward else (),
+        legend=(*([_RANKED] if _is_ranked(report) else []), *([CONVENTION] if report.forward else [])),
         field=".layers",
         depth=None if not rows or rows[0].layer.depth else lambda row: row.layer.depth,
     )
@@ -40,24 +42,36 @@ def summary(report: Report, view: View) -> Page:
 # --- the columns -------------------------------------------------------------------------------------------------
 
 
+def _is_ranked(report: Report) -> bool:
+    """Tell whether the modules are in another order than that of the tree."""
+    return any(one.index > next_one.index for one, next_one in pairwise(report.layers))
+
+
 def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Column[PlacedRow]]:
+    """Return the columns; of modules that are in order of what each has itself, that and nothing below it."""
     totals = report.totals
     picked = totals.shown != totals.parameters
     partly = any(row.layer.trainable != row.layer.parameters for row in rows)
+    own = "own_" if _is_ranked(report) else ""
+    with_children = [] if own else [_count("with children", "parameters", 6, "parameters")]
+
+    def share(row: PlacedRow) -> str:
+        return percent_of(getattr(row.layer, f"{own}parameters") or None, totals.parameters)
+
     return [
         _name(report, view),
         Column("arguments", lambda row: code(row.layer.extra_repr[:_LONGEST]), rank=12),
         Column("input", lambda row: _shapes(row.layer.inputs, view), rank=9),
         _output(report, view),
         _count("own", "own_parameters", 1, "parameters", foot=_own_total(rows, "own_parameters")),
-        _count("with children", "parameters", 6, "parameters"),
-        Column("%", lambda row: percent_of(row.layer.parameters or None, totals.parameters), "right", 7, "parameters"),
+        *with_children,
+        Column("%", share, "right", 7, "parameters"),
         Column("trainable", lambda row: _training(row.layer) if partly else "", rank=4),
-        _count("bytes", "bytes", 10),
-        _count("buffers", "buffers", 11),
-        _work("forward", "macs", 2, None if picked else totals.macs),
-        _work("backward", "flops_backward", 8, None if picked else totals.flops_backward),
-        _saved(rows, None if picked else totals.saved_bytes),
+        _count("bytes", f"{own}bytes", 10),
+        _count("buffers", f"{own}buffers", 11),
+        _work("forward", f"{own}macs", 2, None if picked else totals.macs),
+        _work("backward", f"{own}flops_backward", 8, None if picked else totals.flops_backward),
+        _saved(rows, f"{own}saved_bytes", None if picked else totals.saved_bytes),
     ]
 
 
@@ -110,7 +124,7 @@ def _work(head: str, field: str, rank: int, total: int | None) -> Column[PlacedR
     """Show multiply-adds, those of the modules below included; half the flops."""
 
     def macs(value: int | None) -> int | None:
-        return value if value is None or field == "macs" else value // 2
+        return value if value is None or field.endswith("macs") else value // 2
 
     def cell(row: PlacedRow) -> str:
         value = macs(getattr(row.layer, field))
@@ -121,11 +135,12 @@ def _work(head: str, field: str, rank: int, total: int | None) -> Column[PlacedR
     return Column(head, cell, "right", rank, "MACs", foot="" if total is None else whole(macs(total)))
 
 
-def _saved(rows: Sequence[PlacedRow], total: int | None) -> Column[PlacedRow]:
-    known = any(row.layer.saved_bytes is not None for row in rows)
+def _saved(rows: Sequence[PlacedRow], field: str, total: int | None) -> Column[PlacedRow]:
+    known = any(getattr(row.layer, field) is not None for row in rows)
 
     def cell(row: PlacedRow) -> str:
-        return whole(row.layer.saved_bytes) if known and row.layer.saved_bytes != 0 else ""
+        value = getattr(row.layer, field)
+        return whole(value) if known and value != 0 else ""
 
     return Column("saved bytes", cell, "right", 5, foot="" if total is None else whole(total))
 
@@ -190,15 +205,11 @@ def _lines(report: Report) -> Iterator[Line]:
 
 def _modules(report: Report) -> Iterator[Line]:
     """Yield the modules that were not called, apart from those whose parameters another module reads."""
-    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer) and layer.calls == 0]
-    if report.forward and report.forward.error:
-        return
-    uncalled = {row.module for row in rows if not row.called_below and not row.used_elsewhere}
-    alone = [row.module for row in rows if row.module in uncalled and row.parent not in uncalled]
+    alone = [row.module for row in uncalled_modules(report)]
     if alone:
         yield "not called", _names(alone)
-    used = [row.module for row in rows if row.used_elsewhere]
-    if used:
+    used = [row.module for row in report.layers if isinstance(row, TreeLayer) and row.used_elsewhere]
+    if used and not (report.forward and report.forward.error):
         yield "not called", f"{_names(used)}: another module reads the parameters"
 
 

@@ -78,7 +78,7 @@ def layers(report: Report, path: Path, depth: int | None = None) -> None:
 
     A `depth` of 0 and None are as many levels as can be read.
     """
-    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer)]
+    rows = sorted((one for one in report.layers if isinstance(one, TreeLayer)), key=lambda one: one.index)
     found = module_boxes(rows, min(depth or MOST_LEVELS, MOST_LEVELS))
     if not found.boxes:
         raise _nothing("no module has parameters, multiply-adds or saved bytes")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from paraminspect.api import summary
 from paraminspect.experiments.grad import grad
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
@@ -280,3 +281,66 @@ def test_networks_that_train_and_networks_that_do_not() -> None:
         assert found is not None
         right = {*case.forward, *case.backward} - {"steady", "unknown"} or {"none"}
         assert found.about in ({*right, "none"} if number % 3 else right), name
+
+
+class Spare(Parts):
+    """Holds modules that it does not call: one with parameters, one in a list, one without any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout()
+
+
+class Borrowed(nn.Module):
+    """Reads the parameters of a module that it does not call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.a(x), self.b.weight, self.b.bias)
+
+
+class InAList(nn.Module):
+    """Forgets its layers in a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.layers = nn.Linear(8, 8), [nn.Linear(8, 8)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers[0](self.a(x))
+
+
+class OnValues(nn.Linear):
+    """Asks for a number, which meta tensors do not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y if y.sum().item() > 0 else -y
+
+
+FINE = "no problem found in the forward and the backward"
+
+
+@pytest.mark.parametrize(
+    ("model", "tone", "text", "hint"),
+    [
+        (Spare(), "note", "note: the forward never called extra and experts", ""),
+        (Spare().eval(), "note", "note: the forward never called extra and experts", "where it is for training alone: --train"),
+        (Borrowed(), "fine", FINE, ""),
+        (nn.Sequential(nn.Linear(8, 8), nn.Dropout(), nn.Identity()), "fine", FINE, ""),
+        (InAList(), "error", "problem: layers is not in model.parameters(): no optimizer will train it", None),
+        (nn.Linear(5, 5), "error", "problem: the forward failed: ", None),
+        (OnValues(8, 8, device="meta"), "error", "problem: the forward failed: ", "--device cpu: tensors have values there"),
+    ],
+)  # fmt: skip
+def test_the_first_line_of_summary(model: nn.Module, tone: str, text: str, hint: str | None) -> None:
+    """An uncalled module is a note at most, and nothing where another module reads what it holds."""
+    device = next(model.parameters()).device
+    report = summary(model, torch.zeros(4, 8, device=device))
+    assert report.headline is not None and report.headline.tone == tone
+    said = in_words(report.headline)
+    assert said.startswith(text) if text.endswith(": ") else said == text
+    assert hint is None or report.headline.hint == hint

@@ -20,9 +20,13 @@ from torch.nn.utils import parametrizations, prune
 
 import paraminspect
 from paraminspect.errors import UserError
+from paraminspect.experiments.selection import Ranking, Request
+from paraminspect.experiments.summary import summary
+from paraminspect.modules.subject import Subject
 from paraminspect.render import render
-from paraminspect.report import LayerTensor, OwnedElsewhere, Report, TreeLayer
+from paraminspect.report import LayerTensor, OwnedElsewhere, Report, Source, TreeLayer
 from paraminspect.report.report_schema import report_schema
+from paraminspect.sources.examples import batch_of
 from paraminspect.text.escape import View
 
 
@@ -391,3 +395,30 @@ def test_every_format_has_every_module_and_the_same_totals() -> None:
     for form in ("plain", "markdown"):
         text = "".join(render(report, form, View(width=20)))
         assert all(name in text for name in modules) and "44" in text
+
+
+_RANKED = {"parameters": "own_parameters", "macs": "own_macs", "saved": "own_saved_bytes", "bytes": "own_bytes"}
+
+
+@pytest.mark.parametrize("key", [None, *_RANKED, "name"])
+@pytest.mark.parametrize("top", [None, 1, 3, 99])
+@pytest.mark.parametrize("depth", [None, 1])
+def test_modules_in_order_of_what_they_have_themselves(key: str | None, top: int | None, depth: int | None) -> None:
+    """The first ones are those of plain sorting, with their parameters; the totals are those of the model all the same."""
+    net = nn.Sequential(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 32)), nn.Linear(32, 2), nn.LayerNorm(2))
+    subject = Subject(net, Source("module", "net"), 0, lambda: batch_of(torch.zeros(5, 8)))
+    plain = summary(subject, Request("summary"))
+    report = summary(subject, Request("summary", ranking=Ranking(key, top, depth)))
+    every = [row for row in plain.layers if isinstance(row, TreeLayer) and (depth is None or row.depth <= depth)]
+
+    def own(row: TreeLayer) -> int:
+        name = _RANKED[key or "parameters"]
+        return getattr(row, name.removeprefix("own_") if row.depth == depth else name) or 0
+
+    wanted = sorted(every, key=(lambda row: row.module) if key == "name" else (lambda row: -own(row)))[:top]
+    assert [row.module for row in report.layers] == [row.module for row in wanted]
+    assert dataclasses.replace(report.totals, shown=0) == dataclasses.replace(plain.totals, shown=0)
+    assert report.totals.shown == sum(row.own_parameters or 0 for row in wanted)
+    assert report.headline == plain.headline
+    for form in ("table", "plain", "markdown", "csv", "html"):
+        assert "".join(render(report, form, View(depth=depth)))

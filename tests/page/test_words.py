@@ -19,7 +19,9 @@ from paraminspect.report import Report
 from paraminspect.text.escape import View, spell
 from tests.page.test_compare import SAMPLES as COMPARISONS
 from tests.render.conftest import SAMPLES
+from tests.render.trees import TREES
 
+ROWS_OF_MODULES = {made.__name__: made for made in TREES}
 PAGE_OF_WORDS = (PAGES / "words.md").read_text(encoding="utf-8")
 VIEWS = [View(histograms=True, theory=True), View(on_paper=True, histograms=True, theory=True)]
 STATUSES = [*_WORST_FIRST, "unregistered", "computed", "constant", "graph-constant", "parameter", "buffer"]
@@ -48,9 +50,9 @@ def is_own(text: str, report: Report) -> bool:
     return bool(text) and not re.fullmatch(r"[\d.e+-]+( +[\d.e+-]+)*", text) and text not in known
 
 
-@pytest.mark.parametrize("name", [*SAMPLES, *COMPARISONS])
+@pytest.mark.parametrize("name", [*SAMPLES, *COMPARISONS, *ROWS_OF_MODULES])
 def test_what_a_page_prints_is_explained(name: str) -> None:
-    report = {**SAMPLES, **COMPARISONS}[name]()
+    report = {**SAMPLES, **COMPARISONS, **ROWS_OF_MODULES}[name]()
     words = dict.fromkeys(map(bare, printed(report)))
     unknown = [word for word in words if is_own(word, report) and not explained(word)]
     assert not unknown, "explain them in paraminspect/help/words.md"

@@ -10,6 +10,7 @@ import pytest
 from paraminspect.render import render
 from paraminspect.report import Report
 from paraminspect.text.escape import ASCII, View
+from tests.render.trees import TREES
 
 Golden = Callable[[str, str], None]
 Sample = tuple[str, Report]
@@ -33,6 +34,12 @@ def test_the_output_is_the_golden_file(sample: Sample, form: str, golden: Golden
     name, report = sample
     view = replace(VIEWS[form], values=name in ("values", "before_backward"))
     golden(f"{name}.{form}.txt", "".join(render(report, form.partition(".")[0], view)))
+
+
+@pytest.mark.parametrize("form", sorted(VIEWS))
+@pytest.mark.parametrize("made", TREES)
+def test_the_tree_of_modules_is_the_golden_file(made: Callable[[], Report], form: str, golden: Golden) -> None:
+    golden(f"{made.__name__}.{form}.txt", "".join(render(made(), form.partition(".")[0], VIEWS[form])))
 
 
 @pytest.mark.parametrize("form", ["table", "plain", "markdown"])
