@@ -80,7 +80,8 @@ def recognised(report: Report) -> Iterator[Line]:
     told = [(name, init) for name, init in inits if init.recognised is not None]
     answers = Counter(init.distribution or "" for _, init in told if init.recognised)
     if told:
-        known = f"{answers.total():,} of {plural(len(told), 'tensor')} recognised by their values"
+        whose = "its" if 1 in (answers.total(), len(told)) else "their"
+        known = f"{answers.total():,} of {plural(len(told), 'tensor')} recognised by {whose} values"
         most = [f"{times:,} {code(words)}" for words, times in answers.most_common(_MOST_ANSWERS)]
         more = and_more(len(answers) - _MOST_ANSWERS)
         yield "init", ": ".join(filter(None, (known, "; ".join(filter(None, (*most, more))))))

@@ -19,7 +19,7 @@ from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole, wit
 
 CONVENTION = "MACs: multiply-adds of matrix products, convolutions and attention; what is elementwise counts none"
 _RANKED = "each figure is that of the module itself, without the modules below it"
-_LONGEST = 120
+_LONGEST, _WIDE = 120, 60
 _DOTS = re.compile(r"\.(?![^{]*\})")  # those of {0..5} are none between names
 
 
@@ -58,10 +58,11 @@ def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Colu
     def share(row: PlacedRow) -> str:
         return percent_of(getattr(row.layer, f"{own}parameters") or None, totals.parameters)
 
+    given = Column[PlacedRow]("input", lambda row: _shapes(row.layer.inputs, view), rank=9)
+    is_wide = any(len(given.cell(row)) > _WIDE for row in rows)  # figures should not stand behind a line of tensors
     return [
         _name(report, view),
-        Column("arguments", lambda row: code(row.layer.extra_repr[:_LONGEST]), rank=12),
-        Column("input", lambda row: _shapes(row.layer.inputs, view), rank=9),
+        *([] if is_wide else [given]),
         _output(report, view),
         _count("own", "own_parameters", 1, "parameters", foot=_own_total(rows, "own_parameters")),
         *with_children,
@@ -72,6 +73,8 @@ def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Colu
         _work("forward", f"{own}macs", 2, None if picked else totals.macs),
         _work("backward", f"{own}flops_backward", 8, None if picked else totals.flops_backward),
         _saved(rows, f"{own}saved_bytes", None if picked else totals.saved_bytes),
+        *([given] if is_wide else []),
+        Column("arguments", lambda row: code(row.layer.extra_repr[:_LONGEST]), rank=12),
     ]
 
 
