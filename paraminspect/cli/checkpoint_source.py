@@ -19,7 +19,7 @@ def is_checkpoint(source: str | None) -> TypeGuard[str]:
     """Tell whether SOURCE names a checkpoint."""
     if source is None:
         return False
-    from paraminspect.sources.locate import is_checkpoint as is_one
+    from paraminspect.sources.checkpoint_name import is_checkpoint as is_one
 
     return is_one(source)
 

@@ -73,7 +73,7 @@ def diff(
     if "-" == a == b:
         raise UserError("standard input can be read once", where="-", hint="name one of them", code="bad-option")
     from paraminspect.isolation.process import collector_at_rest
-    from paraminspect.sources.locate import is_checkpoint
+    from paraminspect.sources.checkpoint_name import is_checkpoint
 
     files = [is_checkpoint(one) for one in (a, b)]
     if all(files) and (call.arg or compared.seed is not None):
@@ -91,7 +91,7 @@ def diff(
 
 def _side(source: str, call: Call, compared: Compared, stack: ExitStack) -> Side:
     """Open a file, or build a model; a spec takes no arguments, so those are for the other side."""
-    from paraminspect.sources.locate import is_checkpoint
+    from paraminspect.sources.checkpoint_name import is_checkpoint
 
     if is_checkpoint(source):
         from paraminspect.sources.checkpoint.listing import list_checkpoint

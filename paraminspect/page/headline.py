@@ -73,13 +73,6 @@ def _bare(text: str) -> str:
     return spell(text, lambda _, marked: marked)
 
 
-def in_words(found: Headline) -> str:
-    """Return the sentence as it is printed, so that it says without colour what sort it is."""
-    sort = {"fine": "", "note": "note: "}.get(found.tone, "problem: ")
-    more = f" (and {found.more:,} more below)" if found.more else ""
-    return f"{sort}{found.text}{more}"
-
-
 # --- nothing found -----------------------------------------------------------------------------------------------
 
 

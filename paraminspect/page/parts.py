@@ -108,6 +108,14 @@ class Listing(NamedTuple):
 TONES = {"fine": FINE, "note": HEAD, "warning": SUSPICIOUS, "error": BROKEN}
 """The tone of a first line, by that of the report."""
 
+
+def in_words(found: Headline) -> str:
+    """Return the sentence as it is printed, so that it says without colour what sort it is."""
+    sort = {"fine": "", "note": "note: "}.get(found.tone, "problem: ")
+    more = f" (and {found.more:,} more below)" if found.more else ""
+    return f"{sort}{found.text}{more}"
+
+
 Part = Headline | Table[Any] | Entries | Paragraph | Code | Listing
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from typing import Any
 
-from paraminspect.page.headline import in_words
 from paraminspect.page.parts import (
     BROKEN,
     FINE,
@@ -25,6 +24,7 @@ from paraminspect.page.parts import (
     Paragraph,
     Part,
     Table,
+    in_words,
 )
 from paraminspect.report import Headline
 from paraminspect.text.escape import CODE, View, clean, clean_lines, spell

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from paraminspect.page.headline import in_words
-from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table
+from paraminspect.page.parts import Code, Column, Entries, Listing, Page, Paragraph, Part, Table, in_words
 from paraminspect.report import Headline
 from paraminspect.text.escape import CODE, END, View, clean, clean_lines, spell
 

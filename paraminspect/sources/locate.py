@@ -10,14 +10,14 @@ from typing import Any
 from paraminspect.errors import UserError
 from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
 from paraminspect.isolation.user_code import forget
+from paraminspect.sources.checkpoint_name import CHECKPOINTS, is_checkpoint
 from paraminspect.sources.hub_names import of_a_saved_model, of_the_hub
 from paraminspect.sources.source_slips import defined_in, hint_for, meant, other_format
 from paraminspect.spec.model import Spec
 from paraminspect.spec.parse import parse_spec
-from paraminspect.spec.text import SUFFIXES, names_in, read_source
+from paraminspect.spec.text import SUFFIXES, read_source
 
 DEFAULT = "mlp"
-_CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,6 @@ def find(source: str) -> Spec | Reference | CheckpointPath:
     if is_checkpoint(source):
         return CheckpointPath(source)
     return _load_spec(source)
-
-
-def is_checkpoint(source: str) -> bool:
-    """Tell whether SOURCE names a checkpoint: by its suffix, as a URL, or as a folder."""
-    if source.endswith(_CHECKPOINTS):
-        return True
-    if "://" in source and not os.path.lexists(source):
-        return not of_the_hub(source)
-    names = names_in(source) if source and os.path.isdir(source) else []  # noqa: PTH112  # Path raises where it is too long
-    return any(name.endswith(_CHECKPOINTS) or name in (".metadata", ".metadata.tmp") for name in names)
 
 
 def _load_spec(source: str) -> Spec:
@@ -103,7 +93,7 @@ def _check_target(source: str) -> None:
 def _refuse_other_kinds(source: str) -> None:
     """Refuse what no file's content has to be read for; `read_source` refuses the rest."""
     is_missing = not os.path.lexists(source)
-    if source.endswith(_CHECKPOINTS) or ("://" in source and is_missing):
+    if source.endswith(CHECKPOINTS) or ("://" in source and is_missing):
         message = "checkpoint files cannot be read by this version"
         hint = other_format(source) or "give a spec (.yaml, .json)"
         raise UserError(message, where=source, hint=hint, code="unsupported-source")

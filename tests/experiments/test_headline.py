@@ -17,7 +17,7 @@ from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.modules.declared_ties import declared_ties
 from paraminspect.modules.subject import Batch, Loss, Subject
-from paraminspect.page.headline import in_words
+from paraminspect.page.parts import in_words
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import batch_of
 from tests.analysis.signal.networks import BROKEN, HEALTHY, input_of

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page.headline import in_words
-from paraminspect.page.parts import HEAD, QUIET, SHARED, TONES, Code, Entries, Listing, Page, Paragraph, Part, Table
+from paraminspect.page.parts import (
+    HEAD,
+    QUIET,
+    SHARED,
+    TONES,
+    Code,
+    Entries,
+    Listing,
+    Page,
+    Paragraph,
+    Part,
+    Table,
+    in_words,
+)
 from paraminspect.render.table.layout import lay_out
 from paraminspect.render.table.lines import aside, entry, flow, fold, paint
 from paraminspect.report import Headline

@@ -7,7 +7,6 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Fault, Part
-from paraminspect.sources.checkpoint.distributed_folder import read_distributed
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.safetensors_file import read_header
 from paraminspect.sources.checkpoint.shard_index import (
@@ -170,6 +169,8 @@ def _folder(folder: str) -> Checkpoint:
     """List the checkpoint in a folder: an index and its shards, or files beside each other."""
     names = files_in(folder)
     if ".metadata" in names or ".metadata.tmp" in names:
+        from paraminspect.sources.checkpoint.distributed_folder import read_distributed
+
         return read_distributed(folder, names)
     indices = [name for name in names if name.endswith(INDEX)]
     for suffixes in ((".safetensors",), TORCH_SUFFIXES):
