@@ -91,6 +91,16 @@ class Timeline:
         return (one for one in self.allocations if one.lives(moment))
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is known of an operation once and for all, and what counts its work."""
+
+    operation: Any
+    name: str
+    may_return_an_argument: bool
+    count: Count | None
+
+
 class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its methods untyped
     """Keep the `Timeline` of what runs under this mode, without keeping anything alive.
 
@@ -117,7 +127,7 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         self._died = _end_in(self._held, self.timeline)
         self._repeats = results is not None
         self._counter: FlopCounter | None = None
-        self._counts: dict[Any, Count | None] = {}
+        self._kinds: dict[int, _Kind] = {}  # by id: torch hashes an operation in Python
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -127,18 +137,16 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def begin(self, phase: str, counter: FlopCounter | None = None) -> None:
         """Say that a phase begins with the next operation, and what counts the work in it."""
         self.timeline.phases[phase] = self.timeline.operations
-        self._counter, self._counts = counter, {}
+        self._counter, self._kinds = counter, {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        counts = self._counts
-        if func not in counts:
+        kind = self._kinds.get(id(func))
+        if kind is None:
             if self._counter is not None and self._counter.is_made_of_others(func):
                 return self._composite(func, args, kwargs or {})
-            counts[func] = None if self._counter is None else self._counter.counter_of(func)
-            if reads_values(func):
-                self._stop_repeating()
+            kind = self._first(func)
         try:
             if self._repeats:
                 result = self.results.run(func, args, kwargs)
@@ -154,18 +162,26 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
             held = self._held.get(storage._cdata)
             if held is None:
                 if storage._cdata not in self._known:
-                    self._appeared(storage, func, args, kwargs)
+                    self._appeared(storage, kind, args, kwargs)
             elif held[0].size != storage.nbytes():
-                self._resized(storage, func)
+                self._resized(storage, kind)
         else:
-            self.note(func, args, kwargs, result)
+            self._note(kind, args, kwargs, result)
         timeline.operations += 1
-        count = counts[func]
+        count = kind.count
         if count is not None:
             count(func, args, kwargs or {}, result)
             if not self._repeats:
                 self.results.remember(func, args, kwargs, result)
         return result
+
+    def _first(self, func: Any) -> _Kind:
+        """Look at an operation that is run for the first time in a phase."""
+        if reads_values(func):
+            self._stop_repeating()
+        count = None if self._counter is None else self._counter.counter_of(func)
+        kind = self._kinds[id(func)] = _Kind(func, _name(func), _may_return_an_argument(func), count)
+        return kind
 
     def _stop_repeating(self) -> None:
         """Compute everything from here on; raises UnknownNumbers where something was not."""
@@ -183,16 +199,16 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         told = isinstance(error, NotImplementedError) or "meta tensor" in str(error).lower()
         return self._refused[1] if told and self._refused[0] == id(error) else None
 
-    def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> None:
+    def _note(self, kind: _Kind, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> None:
         """Take in the storages of what an operation returned."""
         for tensor in _results(result):
             for storage in storages_of(tensor):
                 held = self._held.get(storage._cdata)
                 if held is None:
                     if storage._cdata not in self._known:
-                        self._appeared(storage, func, args, kwargs)
+                        self._appeared(storage, kind, args, kwargs)
                 elif held[0].size != storage.nbytes():
-                    self._resized(storage, func)
+                    self._resized(storage, kind)
 
     def save(self, tensor: Tensor) -> None:
         """Note that autograd keeps a tensor for the backward."""
@@ -224,17 +240,17 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     # --- storages ----------------------------------------------------------------------------------------------
 
     def _appeared(
-        self, storage: torch.UntypedStorage, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+        self, storage: torch.UntypedStorage, kind: _Kind, args: tuple[Any, ...], kwargs: dict[str, Any] | None
     ) -> None:
         if not storage.nbytes():
             return
-        if _may_return_an_argument(func) and self._was_given(storage, args, kwargs or {}):
+        if kind.may_return_an_argument and self._was_given(storage, args, kwargs or {}):
             self._add_outside(storage)
         else:
-            self._start(storage, func)
+            self._start(storage, kind)
 
-    def _start(self, storage: torch.UntypedStorage, func: Any, before: Allocation | None = None) -> None:
-        one = Allocation(storage.nbytes(), self.timeline.operations, self._current(), _name(func))
+    def _start(self, storage: torch.UntypedStorage, kind: _Kind, before: Allocation | None = None) -> None:
+        one = Allocation(storage.nbytes(), self.timeline.operations, self._current(), kind.name)
         if before is not None:
             one.saved, one.holder = before.saved, before.holder
         self.timeline.allocations.append(one)
@@ -242,10 +258,10 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         reference.key = key = storage._cdata  # private: nothing else tells storages without an address apart
         self._held[key] = one, reference
 
-    def _resized(self, storage: torch.UntypedStorage, func: Any) -> None:
+    def _resized(self, storage: torch.UntypedStorage, kind: _Kind) -> None:
         before, reference = self._held[storage._cdata]
         self._died(reference)
-        self._start(storage, func, before)
+        self._start(storage, kind, before)
 
     def _was_given(self, storage: torch.UntypedStorage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         given = (*argument_tensors(args), *argument_tensors(kwargs.values()))
