@@ -22,6 +22,8 @@ _WRAPPERS: Final = {
     "base_layer",
 }
 """Components that DataParallel, compile, FSDP, checkpointing, Lightning's Fabric and PEFT put into names."""
+_MOST_PREFIXES: Final = 8
+"""Each costs a pass over all names that are left: a file made for it could have one for every two of them."""
 _BEGINNINGS: Final = ("base_model.model.", "model.")
 _SPELLINGS: Final = (
     (re.compile(r"(^|\.)parametrizations\.(\w+)\.original0$"), r"\1\2_g"),
@@ -52,8 +54,9 @@ def pair_names(a: Tensors, b: Tensors) -> Pairs:
     found.added = [name for name in b if name not in a]
     if found.removed and found.added:
         _by_spelling(found, a, b)
-    while found.removed and found.added and _by_prefix(found, a, b):
-        pass
+    for _ in range(_MOST_PREFIXES):
+        if not (found.removed and found.added and _by_prefix(found, a, b)):
+            break
     place = {name: at for at, name in enumerate(a)}
     found.pairs.sort(key=lambda pair: place[pair[0]])
     return found

@@ -22,7 +22,8 @@ def pair_by_bytes(pairs: Pairs, a: Side, b: Side, comparer: Comparer) -> None:
     """
     if not pairs.removed or not pairs.added:
         return
-    of_a, of_b = _beginnings(pairs.removed, a), _beginnings(pairs.added, b)
+    kinds = _kinds(pairs.removed, a) & _kinds(pairs.added, b)
+    of_a, of_b = _beginnings(pairs.removed, a, kinds), _beginnings(pairs.added, b, kinds)
     likely = [
         (names[0], of_b[key][0]) for key, names in of_a.items() if len(names) == 1 and len(of_b.get(key, ())) == 1
     ]
@@ -38,11 +39,17 @@ def pair_by_bytes(pairs: Pairs, a: Side, b: Side, comparer: Comparer) -> None:
     pairs.added = [name for name in pairs.added if name not in come]
 
 
-def _beginnings(names: list[str], side: Side) -> dict[object, list[str]]:
-    """Return the names by type, shape and first bytes, without those whose numbers are all the same there."""
+def _kinds(names: list[str], side: Side) -> set[object]:
+    return {(tensor.dtype, tensor.shape) for tensor in map(side.tensors.__getitem__, names)}
+
+
+def _beginnings(names: list[str], side: Side, kinds: set[object]) -> dict[object, list[str]]:
+    """Return the names of some kinds by kind and first bytes, without those whose numbers are all the same there."""
     found: dict[object, list[str]] = defaultdict(list)
     for name in names:
         tensor = side.tensors[name]
+        if (tensor.dtype, tensor.shape) not in kinds:
+            continue
         source = side.flat(tensor)
         first = None if source is None or not source.length else _first(source)
         if first is not None and tensor.numel > 1:
