@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paraminspect.page.parts import Line
 from paraminspect.report import Fits, MemoryPeak, StepMemory
-from paraminspect.text.escape import code
+from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import format_bytes, size
 
 _ACCELERATOR = (
@@ -77,7 +77,7 @@ def _moments(memory: StepMemory, peak: MemoryPeak) -> str:
 
 def _when(memory: StepMemory, peak: MemoryPeak) -> str:
     if peak.phase == "optimizer":
-        return f"in the step of {memory.optimizer}"
+        return f"in the step of {word(memory.optimizer)}"
     where = " of the loss" if peak.phase == "backward" else ""
     if peak.module is not None:
         where = f" of {code(peak.module) or 'the model itself'}"

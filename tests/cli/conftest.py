@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,3 +48,30 @@ def fake_torch(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).resolve().parents[2])])}
 
     return write
+
+
+FORKED = """\
+import json, os, sys
+import torch
+from paraminspect.__main__ import main
+for at, argv in enumerate(json.loads(sys.argv[1])):
+    if not os.fork():
+        for descriptor, name in (1, "out"), (2, "err"):
+            os.dup2(os.open(f"{at}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv[1:] = argv
+        main()
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def forked(folder: Path, *commands: tuple[str, ...]) -> list[tuple[int, bytes, bytes]]:
+    """Run the tool in a process for each command line, all of them children of one that has imported torch."""
+    program = [sys.executable, "-c", FORKED, json.dumps(commands)]
+    ran = subprocess.run(
+        program, input=b"yes", capture_output=True, check=False, cwd=folder, env=environment(), timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    codes = map(int, ran.stdout.split())
+    return [
+        (code, *((folder / f"{at}.{name}").read_bytes() for name in ("out", "err"))) for at, code in enumerate(codes)
+    ]

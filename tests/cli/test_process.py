@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from paraminspect import __version__
-from tests.cli.conftest import Tool, environment
+from tests.cli.conftest import Tool, environment, forked
 
 FakeTorch = Callable[[str], dict[str, str]]
 NO_SPACE = b"error: stdout: cannot write the output: no space left on device\n"
@@ -212,33 +212,6 @@ def test_what_a_model_prints_is_not_the_answer(tool: Tool, model: None) -> None:
     assert ran.returncode == 0
     assert json.loads(ran.stdout)["source"] == {"kind": "module", "name": "model.py:Net", "path": "model.py"}
     assert sorted(ran.stderr.split()) == [b"build", b"forward", b"import"]
-
-
-FORKED = """\
-import json, os, sys
-import torch
-from paraminspect.__main__ import main
-for at, argv in enumerate(json.loads(sys.argv[1])):
-    if not os.fork():
-        for descriptor, name in (1, "out"), (2, "err"):
-            os.dup2(os.open(f"{at}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
-        sys.argv[1:] = argv
-        main()
-    print(os.waitstatus_to_exitcode(os.wait()[1]))
-"""
-
-
-def forked(folder: Path, *commands: tuple[str, ...]) -> list[tuple[int, bytes, bytes]]:
-    """Run the tool in a process for each command line, all of them children of one that has imported torch."""
-    program = [sys.executable, "-c", FORKED, json.dumps(commands)]
-    ran = subprocess.run(
-        program, input=b"yes", capture_output=True, check=False, cwd=folder, env=environment(), timeout=60
-    )
-    assert ran.returncode == 0, ran.stderr
-    codes = map(int, ran.stdout.split())
-    return [
-        (code, *((folder / f"{at}.{name}").read_bytes() for name in ("out", "err"))) for at, code in enumerate(codes)
-    ]
 
 
 def test_a_factory_that_ends_the_process_is_2_with_a_message(tmp_path: Path, model: None) -> None:

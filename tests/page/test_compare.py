@@ -175,7 +175,7 @@ def test_on_a_terminal_too_every_trial_has_one_line(width: int) -> None:
             assert word in line
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(name=st.sampled_from([*SAMPLES]), form=st.sampled_from(["table", "plain", "markdown", "csv"]), text=hostile)
 def test_no_text_of_it_steers_a_terminal(name: str, form: str, text: str) -> None:
     found = swap(SAMPLES[name](), text)

@@ -34,7 +34,7 @@ def trees(draw: st.DrawFn) -> Report:
     return tree("drawn", [layer("", "Net", *draw(st.tuples(COUNTS, COUNTS, COUNTS))), *rows])
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=trees(), levels=st.integers(1, 6))
 def test_boxes_lie_inside_the_one_above_and_leave_only_what_it_has_itself(report: Report, levels: int) -> None:
     """Nothing is counted twice, and down to the deepest level nothing of what hangs on a module is lost."""

@@ -93,7 +93,7 @@ def keep_kinds(report: Report, original: Report) -> Report:
     return dataclasses.replace(report, parameters=rows)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=reports, text=hostile, kinds=st.booleans(), form=st.sampled_from([*HUMAN, "html"]))
 def test_no_text_of_a_report_reaches_a_terminal_unescaped(report: Report, text: str, kinds: bool, form: str) -> None:
     harmless = re.sub("[^\n]", "x", text)
@@ -107,7 +107,7 @@ def test_no_text_of_a_report_reaches_a_terminal_unescaped(report: Report, text: 
     assert rendered("plain", found, view).isascii()
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=reports, width=st.integers(40, 250), colour=st.booleans(), text=st.none() | hostile)
 def test_no_line_is_wider_than_the_terminal(report: Report, width: int, colour: bool, text: str | None) -> None:
     shown = report if text is None else keep_kinds(swap(report, text), report)
@@ -260,7 +260,7 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=reports, text=st.none() | hostile)
 def test_json_is_the_report(report: Report, text: str | None) -> None:
     shown = report if text is None else swap(report, text)
@@ -296,7 +296,7 @@ def tables_of(markdown: str) -> list[list[list[Any]]]:
     return tables
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=reports, text=hostile)
 def test_markdown_shows_every_cell_as_it_is(report: Report, text: str) -> None:
     rows = tuple(dataclasses.replace(row, name=f"a{text}b", aliases=(text or "x",)) for row in report.parameters)
@@ -313,7 +313,7 @@ def test_markdown_shows_every_cell_as_it_is(report: Report, text: str) -> None:
     assert sorted(counts) == sorted("–" if row.numel is None else f"{row.numel:,}" for row in rows)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(report=reports, text=hostile)
 def test_markdown_holds_no_markup_from_a_report(report: Report, text: str) -> None:
     out = rendered("markdown", swap(report, text), View())

@@ -291,7 +291,7 @@ NODES = st.recursive(
 
 
 @given(layer=st.sampled_from(sorted(LAYERS)), node=NODES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_node_is_bound_or_an_error_of_the_user(layer: str, node: Node) -> None:
     try:
         result = bind(layer, node, "p", nested=nested, where="s:1:1")

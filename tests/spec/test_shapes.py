@@ -160,7 +160,7 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @given(call=calls())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_shapes_of_any_call_that_torch_accepts(call: tuple[str, dict[str, Any]]) -> None:
     name, kwargs = call
     computed = computed_shapes(name, (), kwargs)

@@ -312,7 +312,7 @@ VALUES = st.recursive(
 
 @given(text=INDICATORS, syntax=st.sampled_from(["yaml", "json"]))
 @example(text="a: &a\n*a", syntax="yaml")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_a_tree_or_an_error_of_the_user(text: str, syntax: Any) -> None:
     try:
         plain(parse(text, "s", syntax))

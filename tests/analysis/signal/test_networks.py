@@ -10,7 +10,7 @@ import torch
 from tests.analysis.signal.following import signal
 from tests.analysis.signal.networks import BROKEN, HEALTHY, Case, input_of
 
-SEEDS = 3
+SEEDS = 2
 """In the ordinary suite; ``python -m tests.benchmarks.zoo`` takes 20, and the public models that are installed."""
 
 
