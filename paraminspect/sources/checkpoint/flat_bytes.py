@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from paraminspect.errors import UserError
 from paraminspect.report import TensorHeader
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.torch_zip import read_zip
@@ -74,9 +75,12 @@ def _joined(header: TensorHeader, files: Sequence[Bytes]) -> Raw:
     width = header.bytes // max(math.prod(header.shape), 1)
     found = np.empty((*header.shape, width), np.uint8)
     for piece in header.pieces:
-        (inner,) = read_zip(files[piece.file], piece.file, piece.start, piece.bytes).tensors
-        part = flat_bytes(inner, files)
-        if part is not None:
-            where = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.shape, strict=True))
-            found[where] = part.array().reshape((*piece.shape, width))
+        file = files[piece.file]
+        inner = read_zip(file, piece.file, piece.start, piece.bytes).tensors
+        part = flat_bytes(inner[0], files) if len(inner) == 1 else None
+        if part is None or part.length != math.prod(piece.shape) * width:
+            message = f"its chunk at {list(piece.offsets)} of {header.name!r} is not the tensor that .metadata says"
+            raise UserError(message, where=file.name, hint="save it again", code="lying-size")
+        where = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.shape, strict=True))
+        found[where] = part.array().reshape((*piece.shape, width))
     return found.reshape(-1)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, TensorHeader
+from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
 from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
 from paraminspect.text.escape import some_names
@@ -123,7 +124,10 @@ def _tensor(
     if not header.numel:
         return torch.empty(header.shape, dtype=dtype)
     if header.pieces:
-        return _joined(header, files, dtype)
+        whole = flat_bytes(header, files)
+        if whole is None:
+            raise _refusal(path, f"{header.name!r} cannot be read: {header.why}", "")
+        return torch.from_numpy(whole.array()).view(dtype).reshape(header.shape)
     if header.start is None or header.file is None:
         raise _refusal(path, f"{header.name!r} cannot be read: {header.why or 'its bytes are not in the file'}", "")
     low, high = extents[header.storage]
@@ -133,8 +137,9 @@ def _tensor(
     raw = memory[header.storage]
     if offset % dtype.itemsize or (raw.numel() - offset) % dtype.itemsize:
         raw, offset = raw[offset : offset + _reach(header)].clone(), 0
-    flat = raw.view(dtype) if not offset else raw[offset % dtype.itemsize :].view(dtype)
-    return flat.as_strided(header.shape, header.stride or _contiguous(header.shape), offset // dtype.itemsize)
+    return raw.view(dtype).as_strided(
+        header.shape, header.stride or _contiguous(header.shape), offset // dtype.itemsize
+    )
 
 
 def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
@@ -146,20 +151,6 @@ def _bytes(file: Bytes, start: int, length: int) -> Tensor:
     raw = torch.empty(length, dtype=torch.uint8)
     file.read_into(start, memoryview(raw.numpy()))  # type: ignore[arg-type]
     return raw
-
-
-def _joined(header: TensorHeader, files: Sequence[Bytes], dtype: torch.dtype) -> Tensor:
-    """Put a tensor together from its blocks, each a file of torch.save of its own."""
-    from paraminspect.sources.checkpoint.torch_zip import read_zip
-
-    found = torch.empty(header.shape, dtype=dtype)
-    for piece in header.pieces:
-        file = files[piece.file]
-        (inner,) = read_zip(file, piece.file, piece.start, piece.bytes).tensors
-        part = _read_all([inner], files, file.name)[0]
-        where = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.shape, strict=True))
-        found[where] = part.reshape(piece.shape)
-    return found
 
 
 def _refusal(path: str, message: str, hint: str) -> UserError:

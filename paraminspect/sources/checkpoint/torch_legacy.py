@@ -6,10 +6,9 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
-from paraminspect.sources.checkpoint.element_types import TORCH_BITS
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
-from paraminspect.sources.checkpoint.torch_objects import TorchObjects, is_contiguous, span, torch_objects
+from paraminspect.sources.checkpoint.torch_objects import TorchObjects, is_contiguous, torch_objects
 from paraminspect.sources.checkpoint.torch_zip import Contents
 
 MAGIC: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -23,16 +22,9 @@ def read_legacy(file: Bytes, number: int = 0) -> Contents:
     faults = [*objects.faults, *faults]
     tensors: list[TensorHeader] = []
     for tensor in objects.tensors:
-        ref = tensor.storage
-        bits = TORCH_BITS.get(tensor.dtype)
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        kept = None if bits is None else count * bits // 8
-        header = TensorHeader(tensor.name, tensor.dtype, tensor.shape, kept, why=tensor.why, inside=tensor.inside)
+        ref, header = tensor.storage, tensor.header()
         if ref is not None:
-            width = (bits or 8) // 8
-            last = (tensor.offset + span(tensor.shape, tensor.stride)) * width
+            width, last = (tensor.bits or 8) // 8, tensor.reach
             start = starts.get(ref.key)
             why = "" if start is not None else "its storage is missing in the file"
             if start is not None and last > ref.bytes:

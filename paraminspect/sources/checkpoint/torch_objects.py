@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from paraminspect.report import Fault, OptimizerGroups
+from paraminspect.report import Fault, OptimizerGroups, TensorHeader
 from paraminspect.sources.checkpoint.element_types import STORAGES, TORCH_BITS
 from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persistent, PickledDict
 
@@ -61,6 +61,21 @@ class StoredTensor(NamedTuple):
     is_parameter: bool
     why: str = ""
     inside: str | None = ""
+
+    @property
+    def bits(self) -> int | None:
+        """Return how many bits an element takes, None where that is not known."""
+        return TORCH_BITS.get(self.dtype)
+
+    @property
+    def reach(self) -> int:
+        """Return how many bytes of its storage it needs, from the first of that to its own last."""
+        return (self.offset + span(self.shape, self.stride)) * ((self.bits or 8) // 8)
+
+    def header(self) -> TensorHeader:
+        """Return its header, not yet placed in a file."""
+        kept = None if self.bits is None else math.prod(self.shape) * self.bits // 8
+        return TensorHeader(self.name, self.dtype, self.shape, kept, why=self.why, inside=self.inside)
 
 
 @dataclass

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
-from paraminspect.sources.checkpoint.element_types import TORCH_BITS
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
 from paraminspect.sources.checkpoint.torch_objects import (
@@ -16,7 +15,6 @@ from paraminspect.sources.checkpoint.torch_objects import (
     StoredTensor,
     TorchObjects,
     is_contiguous,
-    span,
     torch_objects,
 )
 from paraminspect.text.numbers import plural
@@ -148,12 +146,7 @@ class _Places:
         self._starts: dict[str, int] = {}
 
     def header(self, tensor: StoredTensor, faults: list[Fault]) -> TensorHeader:
-        bits = TORCH_BITS.get(tensor.dtype)
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        kept = None if bits is None else count * bits // 8
-        plain = TensorHeader(tensor.name, tensor.dtype, tensor.shape, kept, why=tensor.why, inside=tensor.inside)
+        plain = tensor.header()
         if tensor.storage is None:
             if tensor.why:
                 faults.append(Fault("no-values", "warning", tensor.name, tensor.why))
@@ -169,8 +162,7 @@ class _Places:
     def _placed(
         self, plain: TensorHeader, tensor: StoredTensor, ref: StorageRef, record: zipfile.ZipInfo, faults: list[Fault]
     ) -> TensorHeader:
-        width = (TORCH_BITS.get(tensor.dtype) or 8) // 8
-        last = (tensor.offset + span(tensor.shape, tensor.stride)) * width
+        width, last = (tensor.bits or 8) // 8, tensor.reach
         why = ""
         if last > record.file_size:
             why = f"needs {last:,} bytes of its storage {ref.key!r}, which has {record.file_size:,}"

@@ -19,8 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paraminspect.errors import UserError
-from paraminspect.report import Checkpoint, TensorHeader
+from paraminspect.report import Checkpoint, Chunk, TensorHeader
+from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.opened import open_bytes
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 
@@ -247,3 +249,14 @@ def test_a_name_that_says_another_format(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "x.safetensors")
     assert codes(list_checkpoint(str(tmp_path / "x.safetensors"))) == ["wrong-extension"]
     assert np.isfinite(list_checkpoint(str(tmp_path / "x.safetensors")).bytes_read)
+
+
+def test_a_chunk_that_is_another_tensor_is_no_part_of_this_one(tmp_path: Path) -> None:
+    for name, saved in (("short.pt", torch.ones(3)), ("two.pt", [torch.ones(4), torch.ones(4)])):
+        torch.save(saved, tmp_path / name)
+        with open_bytes(str(tmp_path / name)) as file:
+            chunk = Chunk((0, 0), (2, 2), 0, 0, file.size)
+            found = flat_bytes(TensorHeader("w", "float32", (2, 2), 16, 0, pieces=(chunk,)), [file])
+            assert found is not None
+            with pytest.raises(UserError, match="is not the tensor that"):
+                found.array()
