@@ -128,7 +128,7 @@ def finish(
 
 def _suggest(report: Report, colour: bool) -> None:
     """Say below a page which commands go on from it, with the same SOURCE."""
-    from paraminspect.page.problems import typed
+    from paraminspect.rules.wording import typed
 
     lines = {typed(command, report): what for command, what in _NEXT.get(report.command, {}).items()}
     width = max(map(len, lines), default=0)

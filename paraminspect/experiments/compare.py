@@ -14,8 +14,8 @@ from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.experiments.trials import Bench
 from paraminspect.modules.subject import Subject
-from paraminspect.page.headline import with_headline
 from paraminspect.report import Comparison, Report
+from paraminspect.rules.headline import with_findings
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
         notes=(*report.notes, *bench.notes.values()),
         comparison=Comparison(seeds, trials, best, reason, slopes_of(trials, seeds)),
     )
-    return with_headline(report)
+    return with_findings(report)
 
 
 def _described(subject: Subject) -> Report:

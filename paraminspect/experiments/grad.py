@@ -17,8 +17,8 @@ from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.phases import enter
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.modules.subject import Batch, Subject
-from paraminspect.page.headline import with_headline
 from paraminspect.report import Failure, Layer, LayerExpected, Report, Signal, Verdict
+from paraminspect.rules.headline import with_findings
 
 
 def grad(
@@ -41,7 +41,7 @@ def grad(
     if traces:
         advance()
         report = _over_seeds(report, traces, subject, rules, rebuild, seeds, request.layer, advance)
-    return with_headline(report)
+    return with_findings(report)
 
 
 def _first(

@@ -23,8 +23,8 @@ from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
-from paraminspect.page.headline import with_headline
 from paraminspect.report import Initialisation, Report
+from paraminspect.rules.headline import with_findings
 
 
 def init(subject: Subject, request: Request, rules: tuple[BoundRule, ...], file: Path | None = None) -> Report:
@@ -59,7 +59,7 @@ def _initialised(subject: Subject, request: Request, rules: tuple[BoundRule, ...
         save(subject, file, facts)
     done = replace(done, digest=together, saved=None if file is None else str(file))
     measured = replace(measured, before=before, parts_before=parts_before, weights=weights, digests=digests)
-    return with_headline(report_of(replace(measured, initialisation=done), request))
+    return with_findings(report_of(replace(measured, initialisation=done), request))
 
 
 def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weight]:

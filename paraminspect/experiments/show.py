@@ -12,8 +12,8 @@ from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import with_later_seeds
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
-from paraminspect.page.headline import with_headline
 from paraminspect.report import Report
+from paraminspect.rules.headline import with_findings
 
 
 def show(
@@ -35,7 +35,7 @@ def show(
     if rebuild is not None and seeds > 1:
         advance()
         report = with_later_seeds(report, subject, rules, request.layer, rebuild, seeds, advance)
-    return with_headline(report)
+    return with_findings(report)
 
 
 def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:

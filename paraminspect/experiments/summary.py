@@ -24,7 +24,6 @@ from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.untouched import CopyOnWrite
 from paraminspect.modules.subject import Subject
 from paraminspect.modules.walk import without_prefix
-from paraminspect.page.headline import with_headline
 from paraminspect.report import (
     Layer,
     LayerGrad,
@@ -36,6 +35,7 @@ from paraminspect.report import (
     TreeLayer,
     Uncounted,
 )
+from paraminspect.rules.headline import with_findings
 from paraminspect.text.escape import some_names
 
 _NOTHING, _NO_GRADIENT, _NOT_CALLED, _TRAINING = LayerOut(), LayerGrad(), ModuleCalls(), Training()
@@ -49,7 +49,7 @@ def summary(
     Raises UserError for whatever the user can put right; a forward that fails is part of the Report.
     """
     with looking_at(subject) as seen:
-        report = with_headline(_summed_up(seen, request, rules, training))
+        report = with_findings(_summed_up(seen, request, rules, training))
         return _ranked(report, request.ranking)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from paraminspect.page.part_lines import PartOf, counted
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
-from paraminspect.page.several import Several, in_a_word, members_of
+from paraminspect.page.several import Several, members_of
 from paraminspect.report import Forward, Init, Parameter, Report, Values
+from paraminspect.rules.gradient_rules import in_a_word
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, total
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from itertools import repeat
 from typing import NamedTuple
 
-from paraminspect.page.braces import braces
-from paraminspect.page.several import Several, at_depth, in_a_word, members_of, sum_up
+from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, ParameterPart, Report, Values
+from paraminspect.rules.gradient_rules import in_a_word
+from paraminspect.text.braces import braces
 from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
 

@@ -13,13 +13,14 @@ from paraminspect.page.module_sharing import elided, shared_modules, what_is_eli
 from paraminspect.page.part_lines import part_lines
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, left_alone, nonfinite_gradients, remarks, unknown_gradients
-from paraminspect.page.several import in_a_word, members_of
+from paraminspect.page.several import members_of
 from paraminspect.page.sharing import summary_lines
 from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
 from paraminspect.report import Gradient, Parameter, Report, Use
+from paraminspect.rules.gradient_rules import in_a_word
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from paraminspect.page.headline import COMMANDS, headline
 from paraminspect.page.parts import Entries, Page, Part
 from paraminspect.report import Environment, Forward, Report, TensorInfo
+from paraminspect.rules.headline import COMMANDS, headline
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural, size
 

@@ -70,16 +70,6 @@ def folded(rows: Sequence[PlacedRow]) -> str:
     return f"{sum(times):,} rows folded into {len(times):,}, their figures added up" if times else ""
 
 
-def uncalled_modules(report: Report) -> list[TreeLayer]:
-    """Return the outermost modules that the forward did not call, apart from those whose parameters another reads."""
-    if report.forward is None or report.forward.error:
-        return []
-    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer) and layer.calls == 0]
-    rows = [row for row in rows if not row.called_below and not row.used_elsewhere]
-    names = {row.module for row in rows}
-    return [row for row in rows if row.parent not in names]
-
-
 # --- the depth ---------------------------------------------------------------------------------------------------
 
 

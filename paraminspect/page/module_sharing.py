@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, HOLE, HollowName, parse_name
 from paraminspect.page.several import members_of
 from paraminspect.report import Parameter, Report, Sharing
+from paraminspect.text.braces import braces
 from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from paraminspect.init.rules import left_in_words
 from paraminspect.page.parts import Line
 from paraminspect.report import Gradient, Parameter, Report, Values
+from paraminspect.rules.value_rules import of_no_weights
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import and_more, figure, plural, size, some_of
 
@@ -123,18 +124,6 @@ def _amount(rows: Sequence[Parameter]) -> str:
 def nonfinite_values(rows: Iterable[Parameter]) -> Iterator[Line]:
     """Yield a line for every tensor with NaN or infinities, up to a limit: its other figures leave them out."""
     return _nonfinite("values", [(row.name, row.values) for row in rows if row.values])
-
-
-_LARGEST, _SMALLEST = 1e10, 1e-30  # magnitudes that weights have, with orders of magnitude to spare
-
-
-def of_no_weights(report: Report) -> Iterator[tuple[str, float]]:
-    """Yield the name and the largest magnitude of each parameter in which that is of a size that no weights have."""
-    for row in _of_kind(report, "parameter"):
-        if row.values is not None and row.values.min is not None and row.values.max is not None:
-            largest = max(-row.values.min, row.values.max)
-            if largest > _LARGEST or 0 < largest < _SMALLEST:
-                yield row.name, largest
 
 
 def uninitialised(report: Report) -> Iterator[Line]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.rules.gradient_rules import by_severity, in_a_word
 
 _Same = TypeVar("_Same")
-ROUNDING = "zero (rounding)"
-_BEHIND = "behind a zero weight"
-_WORST_FIRST = ("nonfinite", "unused", "disconnected", "zero", _BEHIND, ROUNDING, "frozen", "unknown", "not-run", "ok")
 
 
 @dataclass(frozen=True)
@@ -183,24 +181,6 @@ def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None
         return whole
     figures = vars(merge_figures(parts))
     return replace(whole, **{k: value for k, value in figures.items() if k != "histogram"})
-
-
-def in_a_word(gradient: Gradient) -> str:
-    """Return the status of a gradient; of one that is 0 the reason, if it is a zero weight or rounding.
-
-    Where it was not the same from every seed, how often it was not fine: ``unused in 3 of 5``.
-    """
-    if gradient.seeds is not None and len(gradient.seeds) > 1:
-        runs = sum(gradient.seeds.values())
-        troubled = by_severity([status for status in gradient.seeds if status != "ok"])
-        return ", ".join(f"{status} in {gradient.seeds[status]:,} of {runs:,}" for status in troubled)
-    return gradient.reason or (gradient.status if gradient.rounding is None else ROUNDING)
-
-
-def by_severity(statuses: Collection[str]) -> list[str]:
-    """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
-    ranks = {status: rank for rank, status in enumerate(_WORST_FIRST)}
-    return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))
 
 
 # --- by module ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page.braces import pattern
 from paraminspect.page.gradient_uses import UsesByParameter, sum_of_uses
 from paraminspect.page.heading import page_of
 from paraminspect.page.module_sharing import SharedModules, shared_modules, told_of_modules, uses_of_each
@@ -23,6 +22,7 @@ from paraminspect.page.sharing import (
 )
 from paraminspect.page.show import tables
 from paraminspect.report import Parameter, Report, Sharing
+from paraminspect.text.braces import pattern
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import plural, size, some_of, whole
 

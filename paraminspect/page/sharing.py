@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from paraminspect.page.braces import pattern
 from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.module_sharing import SharedModules, told_of_modules, uses_of_each
 from paraminspect.page.parts import Line
 from paraminspect.report import Report, Sharing
+from paraminspect.text.braces import pattern
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import plural, size
 

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from paraminspect.page.braces import pattern
 from paraminspect.page.columns import percent_of
 from paraminspect.page.heading import page_of
-from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of, uncalled_modules
+from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of
 from paraminspect.page.memory_lines import fits_lines, memory_lines
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Table
 from paraminspect.page.remarks import forgotten
 from paraminspect.report import LayerTensor, Report, TreeLayer
+from paraminspect.rules.gradient_rules import uncalled_modules
+from paraminspect.text.braces import pattern
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole, with_prefix
 

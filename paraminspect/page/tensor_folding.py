@@ -13,9 +13,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from paraminspect.page.braces import braces
 from paraminspect.page.several import pool_values
 from paraminspect.report import TensorHeader, TensorRows, Values
+from paraminspect.text.braces import braces
 from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural
 

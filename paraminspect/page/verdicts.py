@@ -7,17 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from paraminspect.page.parts import BROKEN, Column, Line
 from paraminspect.page.several import Several, members_of
 from paraminspect.report import Parameter, Report, Verdict
-from paraminspect.text.escape import code, word
-from paraminspect.text.numbers import and_more, figure
+from paraminspect.rules.value_rules import BOUNDS, is_off, strayed
+from paraminspect.text.escape import word
+from paraminspect.text.numbers import and_more
 
-BOUNDS = "bounds"
 _FIGURES = ("mean", "std")
 _MOST = 20
-
-
-def is_off(verdict: Verdict) -> bool:
-    """Tell whether a verdict found something wrong."""
-    return verdict.verdict == f"{verdict.figure} off"
 
 
 def judgement(report: Report) -> Callable[[Parameter], str]:
@@ -116,16 +111,3 @@ def _too_few(count: int, tensors: int) -> str:
         return ""
     who = "it has" if tensors == 1 else f"{count:,} has" if count == 1 else f"{count:,} have"
     return f"; {who} too few elements to judge the std"
-
-
-def strayed(verdict: Verdict) -> str:
-    """Say which figure is off, what it is and what its scheme should give."""
-    if verdict.figure == BOUNDS and verdict.expected is not None and verdict.measured is not None:
-        limit = "at least" if verdict.measured < verdict.expected else "at most"
-        ends = [figure(number) for number in (verdict.measured, verdict.expected)]
-        return f"{code(verdict.where or '')}: a value is {ends[0]}, its scheme should give {limit} {ends[1]}"
-    what = f"{code(verdict.where or '')}: {word(verdict.figure or '')}"
-    wanted = figure(verdict.expected)
-    if verdict.tolerance is not None:
-        wanted += f", give or take {figure(verdict.tolerance)}"
-    return f"{what} is {figure(verdict.measured)}, its scheme should give {wanted}"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paraminspect.page.braces import braces, pattern
 from paraminspect.report import TreeLayer
+from paraminspect.text.braces import braces, pattern
 
 QUANTITIES = ("parameters", "macs", "saved_bytes")
 """What is drawn of every module, those below it included."""

@@ -76,12 +76,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Finding:
-    """Name what a rule found, and where."""
+    """Say what a rule found: `names` are the parameters, modules or files it is about, none for the model as a whole.
+
+    `where` is the first of them, `hint` what to try.
+    """
 
     rule: str
     severity: str
     where: str
     message: str
+    names: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)

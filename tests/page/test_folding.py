@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from paraminspect.page import columns, page
-from paraminspect.page.braces import braces
 from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
 from paraminspect.page.parts import QUIET, Code, Paragraph, Table
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.page.signal_layers import signal_tables
 from paraminspect.report import Gradient, Init, Model, Parameter, Report, Signal, SignalLayer, SignalMoments, Values
+from paraminspect.text.braces import braces
 from paraminspect.text.escape import View
 from tests.render.expansion import expand
 

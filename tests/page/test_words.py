@@ -12,10 +12,10 @@ from paraminspect.cli.help import PAGES, TOPICS
 from paraminspect.cli.words import glossary, meaning_of
 from paraminspect.page import page
 from paraminspect.page.parts import Column, Entries, Table
-from paraminspect.page.several import _WORST_FIRST
 from paraminspect.page.sharing import MEANING
 from paraminspect.page.signal_verdicts import _LAWS, _REGIMES
 from paraminspect.report import Report
+from paraminspect.rules.gradient_rules import WORST_FIRST
 from paraminspect.text.escape import View, spell
 from tests.page.test_compare import SAMPLES as COMPARISONS
 from tests.render.conftest import SAMPLES
@@ -24,7 +24,7 @@ from tests.render.trees import TREES
 ROWS_OF_MODULES = {made.__name__: made for made in TREES}
 PAGE_OF_WORDS = (PAGES / "words.md").read_text(encoding="utf-8")
 VIEWS = [View(histograms=True, theory=True), View(on_paper=True, histograms=True, theory=True)]
-STATUSES = [*_WORST_FIRST, "unregistered", "computed", "constant", "graph-constant", "parameter", "buffer"]
+STATUSES = [*WORST_FIRST, "unregistered", "computed", "constant", "graph-constant", "parameter", "buffer"]
 VERDICTS = ["steady", "vanishing", "exploding", "dead", "nonfinite", "unknown", "failed", "intact", "broken", "missing"]
 OTHERS = ["undeclared", "mean ok", "std off", "bounds off", "unrecognised", "factor", "rms", "gain", "fan in", "trunk"]
 SIGNS = ["χ₁", "ξ", "Σ 1/n", "cotangent", "regime", "stand-in", "half-tie", "random output gradient", "×", "–"]

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paraminspect.page.problems import Found, names_of
 from paraminspect.report import Report, Trial
+from paraminspect.rules.rule import Limits, Problem, of_model
+from paraminspect.rules.wording import names_of
 from paraminspect.text.escape import code, word
 
 _LOST = ("vanishing", "exploding", "dead", "nonfinite")
 
 
-def among_trials(report: Report) -> Iterator[Found]:
+def among_trials(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield that every scheme failed or loses the signal, then which one fails, then that the model as built does."""
     trials = report.comparison.trials if report.comparison else ()
     broken = [trial for trial in trials if trial.error is not None]
     if broken:
         which = names_of(list(dict.fromkeys(trial.scheme for trial in broken)))
         tone = "error" if len(broken) == len(trials) else "warning"
-        yield Found(tone, "failed", f"{which} failed: {code(broken[0].error or '')}")
+        yield of_model("", tone, "failed", f"{which} failed: {code(broken[0].error or '')}")
     judged = [trial for trial in trials if _verdicts(trial)]
     if trials and not judged and not broken:
-        yield Found("note", "unknown", f"the signal cannot be judged{_why(trials[0])}")
+        yield of_model("", "note", "unknown", f"the signal cannot be judged{_why(trials[0])}")
     elif judged and all(_loses(trial) for trial in judged):
         best = report.comparison.steadiest if report.comparison else None
         closest = f"; closest is {code(best)}" if best else ""
         hint = "normalisation layers or skip connections; paraminspect schemes lists more schemes"
-        yield Found("warning", _worst(judged[0]), f"no scheme keeps the signal steady{closest}", hint)
+        yield of_model("", "warning", _worst(judged[0]), f"no scheme keeps the signal steady{closest}", hint)
     elif (own := next((trial for trial in judged if trial.scheme == "default"), None)) and _loses(own):
         best = report.comparison.steadiest if report.comparison else None
         text = f"as it is built the signal is {word(_worst(own))}"
-        yield Found("warning", _worst(own), text, f"--scheme {code(best)} is steady" if best else "")
+        yield of_model("", "warning", _worst(own), text, f"--scheme {code(best)} is steady" if best else "")
 
 
 def steadiest(report: Report) -> str:

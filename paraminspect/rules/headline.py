@@ -6,47 +6,34 @@ model of which nothing was run is not called fine, but fine as far as it was rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from paraminspect.page import problems, signal_problems
-from paraminspect.page.problems import Found
-from paraminspect.page.trial_problems import among_trials, steadiest
-from paraminspect.report import Headline, Report
+from paraminspect.report import Finding, Headline, Report
+from paraminspect.rules import failed_passes, gradient_rules, registration_rules, sharing_rules, value_rules
+from paraminspect.rules.catalogue import FINDERS, Finder, problems_of
+from paraminspect.rules.rule import Problem
+from paraminspect.rules.rule_selection import EVERYTHING, Selection
+from paraminspect.rules.trial_rules import among_trials, steadiest
 from paraminspect.text.escape import spell
 
 COMMANDS = ("show", "summary", "init", "grad", "share", "compare")
 """The commands whose pages begin with it."""
 
-_EVERY: tuple[Callable[[Report], Iterable[Found]], ...] = (
-    problems.failed,
-    problems.nonfinite_values,
-    problems.uninitialised,
-    problems.nonfinite_passes,
-    problems.forgotten,
-    problems.unreached,
-    problems.backward_failed,
-    problems.ties,
-    problems.schemes,
-    signal_problems.all_zero,
-    signal_problems.signal,
-    signal_problems.units,
-    signal_problems.zeros,
-    problems.copies,
-    problems.nothing_trains,
-    problems.no_input,
-)
-"""What is looked for, the worst first."""
-
-_OF_COMMAND: dict[str, tuple[Callable[[Report], Iterable[Found]], ...]] = {
-    "init": (problems.nonfinite_values, problems.uninitialised, problems.forgotten, problems.schemes),
-    "share": (problems.failed, problems.forgotten, problems.ties, problems.copies),
+_OF_COMMAND: dict[str, tuple[Finder, ...]] = {
+    "init": (
+        value_rules.nonfinite_values,
+        value_rules.uninitialised,
+        registration_rules.forgotten,
+        value_rules.schemes,
+    ),
+    "share": (failed_passes.failed, registration_rules.forgotten, sharing_rules.ties, sharing_rules.copies),
     "summary": (
-        problems.failed,
-        problems.forgotten,
-        problems.backward_failed,
-        problems.uncalled,
-        problems.no_input,
+        failed_passes.failed,
+        registration_rules.forgotten,
+        failed_passes.backward_failed,
+        gradient_rules.uncalled,
+        failed_passes.no_input,
     ),
     "compare": (among_trials,),
 }
@@ -55,18 +42,31 @@ _OF_COMMAND: dict[str, tuple[Callable[[Report], Iterable[Found]], ...]] = {
 
 def headline(report: Report) -> Headline:
     """Return the first line, with what is from an input marked in it: a problem comes before what is only a note."""
-    look = _OF_COMMAND.get(report.command, _EVERY)
-    found = sorted((one for finder in look for one in finder(report)), key=lambda one: one.tone == "note")
+    return _first(_problems(report, EVERYTHING), report)
+
+
+def with_findings(report: Report, selection: Selection = EVERYTHING) -> Report:
+    """Return the report with what the rules find in it, and with its first line; as plain text, both."""
+    found = _problems(report, selection)
+    first = _first(found, report)
+    findings = tuple(_finding(one) for one in found if one.rule)
+    return replace(report, findings=findings, headline=replace(first, text=_bare(first.text), hint=_bare(first.hint)))
+
+
+def _problems(report: Report, selection: Selection) -> list[Problem]:
+    return problems_of(report, _OF_COMMAND.get(report.command, FINDERS), selection)
+
+
+def _first(found: list[Problem], report: Report) -> Headline:
     if not found:
         return Headline("fine", "none", _fine(report))
     first, *others = found
-    return Headline(first.tone, first.about, first.text, first.hint, len(others))
+    return Headline(first.severity, first.about, first.text, first.hint, len(others))
 
 
-def with_headline(report: Report) -> Report:
-    """Return the report with its first line, as plain text."""
-    found = headline(report)
-    return replace(report, headline=replace(found, text=_bare(found.text), hint=_bare(found.hint)))
+def _finding(problem: Problem) -> Finding:
+    where = problem.names[0] if problem.names else ""
+    return Finding(problem.rule, problem.severity, where, _bare(problem.text), problem.names, _bare(problem.hint))
 
 
 def _bare(text: str) -> str:
@@ -103,10 +103,10 @@ def _limits(report: Report) -> Iterator[str]:
     elif report.totals.shown != report.totals.parameters:
         yield "the rows shown"
     else:
-        yield "gradients, sharing and signal" if _judged(report) else "values, gradients and sharing"
+        yield "gradients, sharing and signal" if _has_verdict(report) else "values, gradients and sharing"
 
 
-def _judged(report: Report) -> bool:
+def _has_verdict(report: Report) -> bool:
     """Tell whether the signal was followed through the layers, and came to a verdict."""
     courses = (report.signal.forward, report.signal.backward) if report.signal else ()
     return any(course.verdict != "unknown" for course in courses)

@@ -1,0 +1,255 @@
+"""PI3xx: what gradient reaches the parameters."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from paraminspect.report import Gradient, Layer, Parameter, Report, TreeLayer
+from paraminspect.rules.rule import Limits, Problem, Rule, of_model
+from paraminspect.rules.value_rules import is_zero, weights_with_gradient
+from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of
+from paraminspect.text.escape import code, word
+
+RULES: Final = (
+    Rule(
+        "PI301",
+        "unused-parameter",
+        "warning",
+        "A parameter that the forward never reads. In eval mode, and where others of the same list were read instead "
+        "(a router, LayerDrop), it is a note.",
+        "Its grad stays None, the optimizer skips it, and DistributedDataParallel waits for it for ever.",
+        "self.extra = nn.Linear(8, 8), and no self.extra(x) in forward",
+        "Use it in forward, give the input that it is for, or leave it out of the model.",
+    ),
+    Rule(
+        "PI302",
+        "disconnected-parameter",
+        "error",
+        "A parameter that the forward reads, but that the loss does not depend on.",
+        "No gradient reaches it: something on the way cuts the graph, such as detach, argmax, round or numpy.",
+        "return self.head(self.body(x).detach())",
+        "Keep what leads from it to the loss differentiable.",
+    ),
+    Rule(
+        "PI303",
+        "zero-gradient",
+        "warning",
+        "A weight whose gradient is exactly 0, though no weight of the model is 0.",
+        "What is behind it is off for the whole batch, or masked: a step does not change it.",
+        "return self.head(self.body(x).clamp(max=0).relu())",
+        "Look for activations or masks that are 0 everywhere, or another --loss: random.",
+    ),
+    Rule(
+        "PI304",
+        "nonfinite-gradient",
+        "error",
+        "A gradient or a loss with NaN or infinite values.",
+        "One step with it makes the weights NaN.",
+        "return (x - x.mean()).sqrt()",
+        "Look at the first module that returned such a value; torch.autograd.set_detect_anomaly(True) names the "
+        "operation.",
+    ),
+    Rule(
+        "PI306",
+        "constant-loss",
+        "note",
+        "A loss that is the same whatever the parameters are: every gradient is 0 but for rounding.",
+        "The sum of a softmax is 1 and that of a LayerNorm 0: such a loss says nothing about the model.",
+        "model(x).softmax(-1).sum()",
+        "--loss random, or the loss that the model is trained with.",
+    ),
+    Rule(
+        "PI307",
+        "nothing-trains",
+        "note",
+        "Every parameter is frozen: requires_grad is False.",
+        "Nothing would train. For inference that is meant.",
+        "model.requires_grad_(False)",
+        "Unfreeze what is to be trained.",
+    ),
+)
+
+ROUNDING: Final = "zero (rounding)"
+BEHIND: Final = "behind a zero weight"
+WORST_FIRST: Final = (
+    *("nonfinite", "unused", "disconnected", "zero"),
+    *(BEHIND, ROUNDING, "frozen", "unknown", "not-run", "ok"),
+)
+"""The statuses of gradients, the worst first."""
+
+
+def in_a_word(gradient: Gradient) -> str:
+    """Return the status of a gradient; of one that is 0 the reason, if it is a zero weight or rounding.
+
+    Where it was not the same from every seed, how often it was not fine: ``unused in 3 of 5``.
+    """
+    if gradient.seeds is not None and len(gradient.seeds) > 1:
+        runs = sum(gradient.seeds.values())
+        troubled = by_severity([status for status in gradient.seeds if status != "ok"])
+        return ", ".join(f"{status} in {gradient.seeds[status]:,} of {runs:,}" for status in troubled)
+    return gradient.reason or (gradient.status if gradient.rounding is None else ROUNDING)
+
+
+def by_severity(statuses: Iterable[str]) -> list[str]:
+    """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
+    ranks = {status: rank for rank, status in enumerate(WORST_FIRST)}
+    return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))
+
+
+# --- NaN and infinity --------------------------------------------------------------------------------------------
+
+
+def nonfinite_passes(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield gradients and a loss that are NaN or infinite, with the first layer that returned such a value."""
+    rows = [row.name for row in report.parameters if row.gradient and row.gradient.status == "nonfinite"]
+    if rows:
+        yield Problem("PI304", "error", "nonfinite", tuple(rows), _not_finite, _first_nonfinite(report.layers))
+    elif (forward := report.forward) and forward.loss_finite is False and not forward.error:
+        finite = any(row.gradient and row.gradient.status == "ok" for row in report.parameters)
+        value = "NaN" if forward.loss is None or math.isnan(forward.loss) else "infinite"
+        severity = "note" if finite and value == "infinite" else "error"
+        yield of_model("PI304", severity, "nonfinite", f"the loss is {value}", _first_nonfinite(report.layers))
+
+
+def _not_finite(names: Sequence[str]) -> str:
+    return f"the gradient of {names_of(names)} has NaN or infinite elements"
+
+
+def _first_nonfinite(layers: Iterable[Layer | TreeLayer]) -> str:
+    for layer in layers:
+        if isinstance(layer, Layer) and (layer.out.nan or layer.out.inf):
+            where = code(layer.module) or "the model itself"
+            return f"look at {where} ({word(layer.type)}), the first module to return NaN or infinite values"
+    return "torch.autograd.set_detect_anomaly(True) names the operation whose backward makes it"
+
+
+# --- no gradient -------------------------------------------------------------------------------------------------
+
+
+def unreached(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield parameters that the loss does not depend on, then those that the forward never read."""
+    rows = [row for row in report.parameters if row.gradient and row.gradient.status not in ("frozen", "not-run")]
+    lost = [row for row in rows if row.gradient and row.gradient.status == "disconnected"]
+    unused = [row for row in rows if row.gradient and row.gradient.status == "unused"]
+    skipped, unread = _skipped(unused, rows)
+    everything = len(lost) + len(unused) if is_whole(report) and len(lost) + len(unused) == len(rows) else None
+    if lost:
+        yield _disconnected(lost, everything, report)
+    if unread:
+        yield _unused(unread, everything, report)
+    if skipped:
+        hint = "where a router or LayerDrop picks, that is meant; else use every one in forward"
+
+        def say(names: Sequence[str]) -> str:
+            return f"no gradient reached {modules_of(names, report)}: the forward read only others of the same list"
+
+        yield Problem("PI301", "note", "unused", tuple(skipped), say, hint)
+
+
+def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Report) -> Problem:
+    cause = next((row.gradient.cause for row in lost if row.gradient and row.gradient.cause), None)
+    those = [row.name for row in lost if cause is None or (row.gradient and row.gradient.cause == cause)]
+    where = "" if cause is None else code(cause.module) or "the model itself"
+    why = f"it is lost at {code(cause.op)} in {where}: {code(cause.reason)}" if cause else ""
+    hint = "keep what leads to the loss differentiable there" if cause else "another --loss"
+
+    def say(names: Sequence[str]) -> str:
+        who = _without_gradient(names, everything is not None and len(names) == len(those), report)
+        return f"{who}: {why or 'the loss does not depend on what reads them'}"
+
+    return Problem("PI302", "error", "disconnected", tuple(those), say, hint)
+
+
+def _without_gradient(names: Sequence[str], everything: bool, report: Report) -> str:
+    return "no parameter gets a gradient" if everything else f"no gradient reaches {modules_of(names, report)}"
+
+
+def _unused(unread: Sequence[str], everything: int | None, report: Report) -> Problem:
+    mode = report.environment.mode
+    eval_mode = f" in {mode} mode" if mode in ("eval", "mixed") else ""
+
+    def say(names: Sequence[str]) -> str:
+        who = _without_gradient(names, everything is not None and len(names) == len(unread), report)
+        return f"{who}: the forward never reads {by_number(len(names), 'it', 'them')}{eval_mode}"
+
+    if eval_mode:
+        hint = "--train, where that is meant for training alone"
+        return Problem("PI301", "note", "unused", tuple(unread), say, hint)
+    hint = "use it in forward, give the input that it is for, or leave it out of the model"
+    many = "use them in forward, give the input that they are for, or leave them out of the model"
+    return Problem("PI301", "warning", "unused", tuple(unread), say, by_number(len(unread), hint, many))
+
+
+def _skipped(unused: Sequence[Parameter], rows: Sequence[Parameter]) -> tuple[list[str], list[str]]:
+    """Tell those that others of the same list were read beside, as with experts, from those that nothing reads."""
+    read = {alike for row in rows if row.gradient and row.gradient.status != "unused" for alike in _alike(row.name)}
+    skipped: list[str] = []
+    unread: list[str] = []
+    for row in unused:
+        (unread if read.isdisjoint(_alike(row.name)) else skipped).append(row.name)
+    return skipped, unread
+
+
+def _alike(name: str) -> Iterator[str]:
+    """Yield a name with one of its numbers left open, for each of them."""
+    for number in re.finditer(r"(?<![^.])\d+(?![^.])", name):
+        yield f"{name[: number.start()]}*{name[number.end() :]}"
+
+
+def uncalled_modules(report: Report) -> list[TreeLayer]:
+    """Return the outermost modules that the forward did not call, apart from those whose parameters another reads."""
+    if report.forward is None or report.forward.error:
+        return []
+    rows = [layer for layer in report.layers if isinstance(layer, TreeLayer) and layer.calls == 0]
+    rows = [row for row in rows if not row.called_below and not row.used_elsewhere]
+    names = {row.module for row in rows}
+    return [row for row in rows if row.parent not in names]
+
+
+def uncalled(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield the modules with parameters that the forward did not call and nothing else read: that may be meant."""
+    rows = uncalled_modules(report)
+    if report.forward and report.forward.backward and rows:
+        names = tuple(row.module for row in rows if row.parameters)
+        if names:
+            hint = "where it is for training alone: --train" if report.environment.mode in ("eval", "mixed") else ""
+            yield Problem("PI301", "note", "unused", names, _never_called, hint)
+
+
+def _never_called(names: Sequence[str]) -> str:
+    return f"the forward never called {names_of(names)}"
+
+
+def nothing_trains(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield that every parameter is frozen: that may be meant."""
+    rows = [row for row in report.parameters if row.gradient]
+    if rows and is_whole(report) and all(row.gradient and row.gradient.status == "frozen" for row in rows):
+        text = "every parameter is frozen (requires_grad=False): nothing would train"
+        yield of_model("PI307", "note", "frozen", text)
+
+
+# --- gradients of 0 ----------------------------------------------------------------------------------------------
+
+
+def zeros(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield weights whose gradient is exactly 0, but for what a weight of 0 explains, then that only rounding is left.
+
+    A bias, a gain or a row may well get none; a layer begun as 0 stops the gradient of what is before it.
+    """
+    weights = weights_with_gradient(report)
+    exact = tuple(row.name for row in weights if row.gradient and in_a_word(row.gradient) == "zero")
+    begun_as_zero = any(map(is_zero, (row for row in report.parameters if row.kind == "parameter")))
+    if exact and not begun_as_zero:
+        hint = "look for activations or masks that are 0 everywhere, or --loss random"
+
+        def say(names: Sequence[str]) -> str:
+            return f"the gradient of {modules_of(names, report)} is exactly 0"
+
+        yield Problem("PI303", "warning", "zero", exact, say, hint)
+    elif weights and is_whole(report) and all(row.gradient and in_a_word(row.gradient) == ROUNDING for row in weights):
+        text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
+        hint = "--loss random (the sum of a softmax or of a LayerNorm is constant)"
+        yield of_model("PI306", "note", "zero", text, hint)

@@ -1,0 +1,181 @@
+"""PI5xx: what becomes of the signal on its way through the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from paraminspect.report import Course, Layer, Report
+from paraminspect.rules.rule import Limits, Problem, Rule, Threshold, of_model
+from paraminspect.rules.wording import names_of, typed
+from paraminspect.text.escape import code
+from paraminspect.text.numbers import figure, percent, plural
+
+RULES: Final = (
+    Rule(
+        "PI205",
+        "identical-units",
+        "error",
+        "Units of a layer that have the weights and the bias of another unit of it.",
+        "They compute the same, get the same gradient, and stay the same for ever: the layer is as wide as its "
+        "different units.",
+        "nn.init.constant_(layer.weight, 0.1)",
+        "Initialise the weights at random.",
+    ),
+    Rule(
+        "PI501",
+        "vanishing-signal",
+        "error",
+        "Activations or gradients that become smaller with every layer, more than the widths explain.",
+        "The first layers get a gradient next to 0, or the last ones an input next to 0: they do not learn.",
+        "fifty layers of nn.Linear(64, 64) and nn.Tanh with weights of std 0.05",
+        "paraminspect compare finds a steadier initialisation; or add norms or skip connections.",
+    ),
+    Rule(
+        "PI502",
+        "exploding-signal",
+        "error",
+        "Activations or gradients that become larger with every layer, more than the widths explain.",
+        "Outputs or steps are far too large, and end as NaN.",
+        "fifty layers of nn.Linear(64, 64) and nn.ReLU with weights of std 1",
+        "paraminspect compare finds a steadier initialisation; or add norms or skip connections.",
+    ),
+    Rule(
+        "PI503",
+        "dead-units",
+        "warning",
+        "A layer on every path through the model, of which most units are 0 for every sample of the batch.",
+        "A unit that is off everywhere gets no gradient and stays off.",
+        "nn.init.constant_(layer.bias, -100.0) before a nn.ReLU",
+        "Another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU.",
+        Threshold(0.95, "the share of units from which a layer passes nothing on that is worth the name"),
+    ),
+    Rule(
+        "PI504",
+        "saturated-units",
+        "warning",
+        "A layer on every path through the model, most of whose activations lie where the slope is next to 0.",
+        "Next to no gradient comes through.",
+        "nn.init.normal_(layer.weight, std=10.0) before a nn.Tanh",
+        "Smaller weights, or a normalisation layer before the activation.",
+        Threshold(0.95, "the share of elements from which a layer passes nothing on that is worth the name"),
+    ),
+    Rule(
+        "PI506",
+        "broken-signal",
+        "error",
+        "Activations or gradients that are exactly 0, or NaN or infinite, from some layer on.",
+        "What is behind it gets nothing at all.",
+        "x = x.clamp(max=0).relu()",
+        "Look at the layer that is named.",
+    ),
+)
+
+_SIGNAL = {"forward": "activations", "backward": "gradients"}
+_FIGURE = {"forward": "rms", "backward": "gradient norm"}
+_VERBS = {"vanishing": "vanish", "exploding": "explode"}
+_RULE_OF = {"vanishing": "PI501", "exploding": "PI502", "dead": "PI506", "nonfinite": "PI506"}
+_BROKEN = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
+
+
+def signal(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield that activations or gradients vanish or explode with the depth, both in one where both do."""
+    if report.signal is None:
+        yield from _without_signal(report)
+        return
+    courses = {"forward": report.signal.forward, "backward": report.signal.backward}
+    for verdict in ("nonfinite", "dead", "vanishing", "exploding"):
+        those = {about: course for about, course in courses.items() if course.verdict == verdict}
+        if those:
+            hint = _ALIVE if verdict == "dead" else _steadier(report)
+            yield of_model(_RULE_OF[verdict], "error", verdict, _of_courses(verdict, those, report), hint)
+
+
+_FEW, _FAR = 5, 1e5  # layers that make a trend; how far gradients of healthy nets never come from end to end
+
+
+def _without_signal(report: Report) -> Iterator[Problem]:
+    """Yield that the gradient changes its size beyond all measure from the last layers with weights to the first.
+
+    A BatchNorm in eval mode that has seen no batch does not normalise: nothing is said of a network that has one.
+    """
+    if any("BatchNorm" in layer.type for layer in report.layers):
+        return
+    rows = [row for row in report.parameters if len(row.shape) > 1 and row.gradient and row.gradient.status == "ok"]
+    modules = {row.module for row in rows}
+    layers = [layer for layer in report.layers if isinstance(layer, Layer) and layer.module in modules]
+    sizes = [layer.grad.rms for layer in layers if layer.grad.rms is not None]
+    quarter = len(sizes) // 4
+    early, late = (max(part, default=0.0) for part in (sizes[:quarter], sizes[-quarter:] if quarter else ()))
+    if len(sizes) >= _FEW and early and late and not 1 / _FAR < late / early < _FAR:
+        verdict = "vanishing" if late > early else "exploding"
+        text = (
+            f"gradients {_VERBS[verdict]} from the last layers to the first: rms {figure(late, 2)} → {figure(early, 2)}"
+        )
+        hint = f"{code(typed('grad', report))} shows at which layer"
+        yield of_model(_RULE_OF[verdict], "error", verdict, text, hint)
+
+
+def _of_courses(verdict: str, those: dict[str, Course], report: Report) -> str:
+    who = " and ".join(_SIGNAL[about] for about in those)
+    if verdict in _BROKEN:
+        leaves = next(iter(those.values())).leaves
+        layers = report.signal.layers if report.signal else ()
+        where = next((code(layer.module) for layer in layers if layer.depth == leaves and leaves is not None), "")
+        return f"{who} become {_BROKEN[verdict]} on their way through the layers{where and ', at layer '}{where}"
+    ways = [f"{_FIGURE[about]} {_way(one)}" for about, one in those.items() if _far(one)]
+    return f"{who} {_VERBS[verdict]} on their way through the layers{': ' if ways else ''}{', '.join(ways)}"
+
+
+def _far(course: Course) -> bool:
+    """Tell whether the ends show it: activations that vanished may have left those of the biases."""
+    return bool(course.first and course.last) and not 0.2 < (course.last or 0.0) / (course.first or 1.0) < 5
+
+
+def _way(course: Course) -> str:
+    return f"{figure(course.first, 2)} → {figure(course.last, 2)}"
+
+
+def _steadier(report: Report) -> str:
+    return f"{code(typed('compare', report))} finds a steadier initialisation; or add norms or skip connections"
+
+
+def units(report: Report, limits: Limits) -> Iterator[Problem]:
+    """Yield layers whose units are copies of one another; of those that every path runs through, off or flat ones.
+
+    The gates of a side path (squeeze and excitation) are often all off or all flat at first, and learn.
+    """
+    layers = report.signal.layers if report.signal else ()
+    same = {layer.module: layer for layer in layers if layer.symmetric}
+    if same:
+
+        def copies(names: Sequence[str]) -> str:
+            count = sum(same[name].symmetric or 0 for name in names)
+            who = f"{plural(count, 'unit')} in {names_of(names)}"
+            return f"{who} have the weights of another unit, and will learn the same"
+
+        yield Problem("PI205", "error", "symmetric", tuple(same), copies, "initialise the weights at random")
+    deep = [layer for layer in layers if layer.depth is not None]
+    dead = {layer.module: layer.dead for layer in deep if (layer.dead or 0) >= limits["PI503"]}
+    if dead:
+
+        def off(names: Sequence[str]) -> str:
+            return _layers("units are 0 for every sample", names, dead[names[0]])
+
+        yield Problem("PI503", "warning", "dead", tuple(dead), off, _ALIVE)
+    flat = {layer.module: layer.saturated for layer in deep if (layer.saturated or 0) >= limits["PI504"]}
+    if flat:
+
+        def saturated(names: Sequence[str]) -> str:
+            return _layers("activations lie where the slope is next to 0", names, flat[names[0]])
+
+        yield Problem("PI504", "warning", "saturated", tuple(flat), saturated, _SMALLER)
+
+
+_ALIVE = "another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU"
+_SMALLER = "smaller weights, or a normalisation layer before the activation"
+
+
+def _layers(what: str, names: Sequence[str], share: float | None) -> str:
+    more = "" if len(names) == 1 else f", and as many in {plural(len(names) - 1, 'more layer')}"
+    return f"{percent(share or 0)} of the {what} in {code(names[0]) or 'the model itself'}{more}"

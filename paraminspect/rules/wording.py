@@ -1,0 +1,48 @@
+"""How a finding names what it is about: patterns for names that are alike, modules for all of their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from paraminspect.report import Report
+from paraminspect.text.braces import pattern
+from paraminspect.text.escape import code
+from paraminspect.text.numbers import some_of
+
+
+def names_of(names: Sequence[str]) -> str:
+    """Return names as a person would list them: one pattern for many that are alike, else the first two."""
+    alike = pattern(names) if len(names) > 2 else None
+    return alike or some_of([code(name) for name in names], 2, " and " if len(names) == 2 else ", ")
+
+
+def modules_of(names: Sequence[str], report: Report) -> str:
+    """Return the outermost modules all of whose parameters are among `names`, and the names that are in none."""
+    every = [row.name for row in report.parameters if row.kind == "parameter"]
+    others = set(every).difference(names)
+    mixed = {prefix for name in others for prefix in _above(name)}
+    tops = (next((prefix for prefix in _above(name) if prefix not in mixed), name) for name in names)
+    return names_of(list(dict.fromkeys(tops)))
+
+
+def _above(name: str) -> Iterator[str]:
+    """Yield the paths of the modules that a name lies in, the outermost first, without the model itself."""
+    parts = name.split(".")
+    return (".".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
+def typed(command: str, report: Report) -> str:
+    """Return a command line for the same SOURCE, as far as it can be typed: a spec from a file has another name."""
+    source = report.source
+    name = source.path or source.name if source.kind == "spec" else source.name if ":" in source.name else ""
+    return f"paraminspect {command} {name}".rstrip()
+
+
+def is_whole(report: Report) -> bool:
+    """Tell whether all of the model's parameters are in the report: of some nothing is said of every one."""
+    return report.totals.shown == report.totals.parameters
+
+
+def by_number(count: int, one: str, several: str) -> str:
+    """Return the word for one, or that for several."""
+    return one if count == 1 else several
