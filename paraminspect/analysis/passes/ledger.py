@@ -108,7 +108,7 @@ class Ledger(TorchFunctionMode):
 
     def close(self) -> None:
         """Put the uses in order and let go of the graph, when the passes are over."""
-        self._watch.queue.flush()
+        self._watch.flush()
         for account in self.accounts.values():
             account.close()
         self._place_late()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.utils.checkpoint import _StopRecomputationError
 
+from paraminspect.analysis.passes.gradient_rms import RmsQueue
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
@@ -130,10 +131,9 @@ class LayerCall:
         if values is not None:
             self.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
 
-    def note_gradient(self, values: Values | None) -> None:
+    def note_gradient(self, rms: float | None) -> None:
         """Keep the figure of the gradient that arrived there."""
-        if values is not None:
-            self.grad = LayerGrad(values.rms)
+        self.grad = LayerGrad(rms)
 
 
 class Watch(Running):
@@ -148,6 +148,7 @@ class Watch(Running):
         self.gathering = False
         self.calls: list[LayerCall] = []
         self.queue = Queue()
+        self._gradients = RmsQueue()
         self._calls_of: dict[int, list[LayerCall]] = {}
         self._leaves: list[tuple[Tensor, Any]] = []
         # Autograd frees a chain of nodes that carry Python hooks by recursion, which overflows the stack some
@@ -178,6 +179,11 @@ class Watch(Running):
         self._calls_of.clear()
         self.forget()
 
+    def flush(self) -> None:
+        """Note the figures that are still due."""
+        self.queue.flush()
+        self._gradients.flush()
+
     def returned(self, running: Frame, output: Any) -> None:
         """Measure what a childless module returned."""
         if id(running.module) in self.childless:
@@ -202,14 +208,14 @@ class Watch(Running):
 
     def _repeated(self, call: LayerCall, calls: list[LayerCall]) -> LayerCall | None:
         """Return the call that a checkpoint repeats: the last one with equal figures that has no gradient yet."""
-        self.queue.flush()
+        self.flush()
         return next((one for one in reversed(calls) if one.out == call.out and one.grad.rms is None), None)
 
     def _await_gradient(self, call: LayerCall, found: Tensor) -> None:
         def note(grad: Tensor | None) -> None:
             if grad is not None and self.gathering:  # a Function of the user's may return None
                 with torch._C.DisableTorchFunction():
-                    self.queue.measure(grad, call.note_gradient)
+                    self._gradients.measure(grad, call.note_gradient)
 
         handle = found.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
         if found.grad_fn is None:

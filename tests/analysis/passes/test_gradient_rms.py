@@ -1,0 +1,70 @@
+"""The rms of gradients is that of numpy's longest floats, whatever the size, the layout and what else waits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paraminspect.analysis.passes.gradient_rms import RmsQueue
+
+SIZES = [1, 2, 3, 17, 511, 4095, 4096, 4097, 60_000, 65_536, 65_537, 200_003]
+
+
+def rms_of(*tensors: Tensor) -> list[float | None]:
+    queue = RmsQueue()
+    found: dict[int, float | None] = {}
+    for at, tensor in enumerate(tensors):
+        queue.measure(tensor, lambda rms, at=at: found.__setitem__(at, rms))
+    queue.flush()
+    return [found[at] for at in range(len(tensors))]
+
+
+def exact(tensor: Tensor) -> float:
+    long = tensor.detach().double().numpy().astype(np.longdouble).ravel()
+    return float(np.sqrt(np.mean(long[np.isfinite(long)] ** 2)))
+
+
+def test_every_size_and_scale() -> None:
+    torch.manual_seed(0)
+    drawn = [
+        torch.randn(size) * scale + shift * scale
+        for size in SIZES * 2
+        for scale, shift in ((1.0, 0.0), (1e-30, 3.0), (1e37, 1.0), (1e-42, 0.0))
+    ]
+    for tensor, rms in zip(drawn, rms_of(*drawn), strict=True):
+        assert rms is not None
+        assert abs(rms - exact(tensor)) <= 1e-14 * exact(tensor)
+
+
+def test_other_layouts_types_and_numbers() -> None:
+    torch.manual_seed(0)
+    poisoned = torch.randn(5000)
+    poisoned[7], poisoned[11] = math.nan, -math.inf
+    lengthy = torch.randn(300, 40)
+    cases = [
+        *(lengthy.t(), lengthy[:, ::2], lengthy[3:5], lengthy[0].expand(7, 40), nn.Parameter(lengthy)),
+        *(poisoned, poisoned[:12], lengthy.double(), lengthy.half(), torch.zeros(9), torch.tensor(-3.0)),
+    ]
+    for tensor, rms in zip(cases, rms_of(*cases), strict=True):
+        assert rms is not None
+        assert math.isclose(rms, exact(tensor), rel_tol=1e-14)
+
+
+def test_where_there_is_no_finite_number() -> None:
+    freed = torch.ones(3)
+    freed.untyped_storage().resize_(0)
+    nothing = [torch.full((4,), math.nan), torch.empty(0), torch.empty(3, device="meta"), freed]
+    assert rms_of(torch.ones(2), *nothing, torch.ones(5000)) == [1.0, None, None, None, None, 1.0]
+
+
+def test_a_gradient_that_is_overwritten_while_it_waits() -> None:
+    queue, found = RmsQueue(), []
+    grad = torch.full((3,), 2.0)
+    queue.measure(grad, found.append)
+    grad.zero_()
+    queue.flush()
+    queue.flush()
+    assert found == [2.0]
