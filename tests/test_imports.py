@@ -240,6 +240,7 @@ def test_every_room_has_its_place() -> None:
 
 
 COMMANDS = (
+    "check",
     "code",
     "compare",
     "diff",
@@ -247,6 +248,7 @@ COMMANDS = (
     "grad",
     "help",
     "init",
+    "rules",
     "schema",
     "schemes",
     "share",

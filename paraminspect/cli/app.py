@@ -29,7 +29,7 @@ _HELP = (
 )
 _EPILOG = (
     "Without SOURCE a command takes the built-in spec mlp. "
-    "Exit codes: 0 done, 1 diff found a difference, 2 could not do it, 130 interrupted, 141 the reader left."
+    "Exit codes: 0 done, 1 check or diff found something, 2 could not do it, 130 interrupted, 141 the reader left."
 )
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

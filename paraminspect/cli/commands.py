@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from paraminspect.cli.check import check
 from paraminspect.cli.code import code
 from paraminspect.cli.compare import compare
 from paraminspect.cli.diff import diff
@@ -13,6 +14,7 @@ from paraminspect.cli.edit import edit
 from paraminspect.cli.grad import grad
 from paraminspect.cli.help import help
 from paraminspect.cli.init import init
+from paraminspect.cli.rules import rules
 from paraminspect.cli.schema import schema
 from paraminspect.cli.schemes import schemes
 from paraminspect.cli.share import share
@@ -78,6 +80,11 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         "Initialisation schemes side by side: which is steadiest.",
         ("compare deep-relu", "compare model.py:Net --scheme default --scheme kaiming_normal"),
     ),
+    "check": Entry(
+        check,
+        "What is wrong with it, by rules; exit code 1 if anything is.",
+        ("check model.py:Net --input 8,3,32,32", "check tuned.safetensors --select PI6"),
+    ),
     "diff": Entry(
         diff,
         "Two models or checkpoints: what moved, and how far.",
@@ -92,6 +99,11 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         code,
         "The same experiment as a plain PyTorch script.",
         ("code cnn", "code net.yaml --scheme xavier_uniform > net.py"),
+    ),
+    "rules": Entry(
+        rules,
+        "The rules of check: what each finds, and why.",
+        ("rules", "rules PI301"),
     ),
     "schemes": Entry(
         schemes,

@@ -26,6 +26,7 @@ PANELS = (
     "Memory",
     "Rows",
     "Initialisation",
+    "Rules",
     "Signal",
     "Output",
 )

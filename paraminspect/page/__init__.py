@@ -12,7 +12,7 @@ from paraminspect.text.escape import View
 
 def page(report: Report, view: View) -> Page:
     """Return the page of the command that made the report: show, init, grad, share, compare or edit."""
-    if report.checkpoint is not None:
+    if report.checkpoint is not None and report.command != "check":
         from paraminspect.page.checkpoint_table import checkpoint_page
 
         return checkpoint_page(report, view)

@@ -14,7 +14,7 @@ from paraminspect.rules import (
     signal_rules,
     value_rules,
 )
-from paraminspect.rules.rule import Limits, Problem, Rule
+from paraminspect.rules.rule import CheckRule, Limits, Problem
 from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 
 FAMILIES: Final = {
@@ -27,7 +27,7 @@ FAMILIES: Final = {
 }
 """What the rules are about, by the beginning of their IDs."""
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, CheckRule]] = {
     rule.id: rule
     for rule in sorted(
         (

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Gradient, Layer, Parameter, Report, TreeLayer
-from paraminspect.rules.rule import Limits, Problem, Rule, of_model
+from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
 from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of
 from paraminspect.text.escape import code, word
 
 RULES: Final = (
-    Rule(
+    CheckRule(
         "PI301",
         "unused-parameter",
         "warning",
@@ -24,7 +24,7 @@ RULES: Final = (
         "self.extra = nn.Linear(8, 8), and no self.extra(x) in forward",
         "Use it in forward, give the input that it is for, or leave it out of the model.",
     ),
-    Rule(
+    CheckRule(
         "PI302",
         "disconnected-parameter",
         "error",
@@ -33,7 +33,7 @@ RULES: Final = (
         "return self.head(self.body(x).detach())",
         "Keep what leads from it to the loss differentiable.",
     ),
-    Rule(
+    CheckRule(
         "PI303",
         "zero-gradient",
         "warning",
@@ -42,7 +42,7 @@ RULES: Final = (
         "return self.head(self.body(x).clamp(max=0).relu())",
         "Look for activations or masks that are 0 everywhere, or another --loss: random.",
     ),
-    Rule(
+    CheckRule(
         "PI304",
         "nonfinite-gradient",
         "error",
@@ -52,7 +52,7 @@ RULES: Final = (
         "Look at the first module that returned such a value; torch.autograd.set_detect_anomaly(True) names the "
         "operation.",
     ),
-    Rule(
+    CheckRule(
         "PI306",
         "constant-loss",
         "note",
@@ -61,7 +61,7 @@ RULES: Final = (
         "model(x).softmax(-1).sum()",
         "--loss random, or the loss that the model is trained with.",
     ),
-    Rule(
+    CheckRule(
         "PI307",
         "nothing-trains",
         "note",

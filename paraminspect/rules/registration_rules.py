@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Parameter, Report
-from paraminspect.rules.rule import Limits, Problem, Rule
+from paraminspect.rules.rule import CheckRule, Limits, Problem
 from paraminspect.rules.wording import by_number, names_of
 from paraminspect.text.escape import code
 
 RULES: Final = (
-    Rule(
+    CheckRule(
         "PI101",
         "unregistered-tensor",
         "error",
@@ -21,7 +21,7 @@ RULES: Final = (
         "self.scale = torch.ones(8, requires_grad=True)",
         "self.scale = nn.Parameter(torch.ones(8)); register_buffer for one that is not trained.",
     ),
-    Rule(
+    CheckRule(
         "PI102",
         "module-in-container",
         "error",
@@ -31,7 +31,7 @@ RULES: Final = (
         "self.layers = [nn.Linear(8, 8) for _ in range(4)]",
         "self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(4))",
     ),
-    Rule(
+    CheckRule(
         "PI103",
         "parameter-in-container",
         "error",

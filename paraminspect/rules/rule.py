@@ -22,7 +22,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Rule:
+class CheckRule:
     """One rule: its ID, its name, how bad what it finds is at the worst, and the page that explains it.
 
     `example` is code with the fault in it. A rule that is not `on` runs only where it is selected by its own ID.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from paraminspect.rules.rule import Problem, Rule
+from paraminspect.rules.rule import CheckRule, Problem
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Selection:
     ignore: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
-    def has(self, rule: Rule) -> bool:
+    def has(self, rule: CheckRule) -> bool:
         """Tell whether a rule is asked at all."""
         wanted = [prefix for prefix in self.select if rule.id.startswith(prefix)]
         if self.select and not wanted:
@@ -48,7 +48,7 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def wanted(problems: Sequence[Problem], rules: Mapping[str, Rule], selection: Selection) -> list[Problem]:
+def wanted(problems: Sequence[Problem], rules: Mapping[str, CheckRule], selection: Selection) -> list[Problem]:
     """Return the problems of the rules that are selected, without the names that are ignored."""
     kept = [one for one in problems if one.rule not in rules or selection.has(rules[one.rule])]
     narrowed = map(selection.narrowed, kept)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Report, Sharing
-from paraminspect.rules.rule import Limits, Problem, Rule
+from paraminspect.rules.rule import CheckRule, Limits, Problem
 from paraminspect.rules.wording import names_of
 from paraminspect.text.escape import code
 
 RULES: Final = (
-    Rule(
+    CheckRule(
         "PI401",
         "half-tie",
         "error",
@@ -21,7 +21,7 @@ RULES: Final = (
         "head.weight = nn.Parameter(emb.weight.data)",
         "head.weight = emb.weight",
     ),
-    Rule(
+    CheckRule(
         "PI402",
         "overlapping-parameters",
         "error",
@@ -30,7 +30,7 @@ RULES: Final = (
         "a, b = nn.Parameter(x[10:40]), nn.Parameter(x[30:60])",
         "Use one Parameter and slice it in forward, or clone() to part them.",
     ),
-    Rule(
+    CheckRule(
         "PI403",
         "foreign-alias",
         "error",
@@ -39,7 +39,7 @@ RULES: Final = (
         "nn.Parameter(torch.from_numpy(a)), nn.Parameter(torch.from_numpy(a[10:50]))",
         "clone() to part them, or use one Parameter.",
     ),
-    Rule(
+    CheckRule(
         "PI404",
         "broken-tie",
         "error",
@@ -48,7 +48,7 @@ RULES: Final = (
         "config.tie_word_embeddings is True, and lm_head.weight is not the embedding's weight",
         "model.tie_weights(), or assign one Parameter to both names.",
     ),
-    Rule(
+    CheckRule(
         "PI405",
         "copied-tie",
         "note",

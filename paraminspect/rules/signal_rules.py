@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Course, Layer, Report
-from paraminspect.rules.rule import Limits, Problem, Rule, Threshold, of_model
+from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold, of_model
 from paraminspect.rules.wording import names_of, typed
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import figure, percent, plural
 
 RULES: Final = (
-    Rule(
+    CheckRule(
         "PI205",
         "identical-units",
         "error",
@@ -22,7 +22,7 @@ RULES: Final = (
         "nn.init.constant_(layer.weight, 0.1)",
         "Initialise the weights at random.",
     ),
-    Rule(
+    CheckRule(
         "PI501",
         "vanishing-signal",
         "error",
@@ -31,7 +31,7 @@ RULES: Final = (
         "fifty layers of nn.Linear(64, 64) and nn.Tanh with weights of std 0.05",
         "paraminspect compare finds a steadier initialisation; or add norms or skip connections.",
     ),
-    Rule(
+    CheckRule(
         "PI502",
         "exploding-signal",
         "error",
@@ -40,7 +40,7 @@ RULES: Final = (
         "fifty layers of nn.Linear(64, 64) and nn.ReLU with weights of std 1",
         "paraminspect compare finds a steadier initialisation; or add norms or skip connections.",
     ),
-    Rule(
+    CheckRule(
         "PI503",
         "dead-units",
         "warning",
@@ -50,7 +50,7 @@ RULES: Final = (
         "Another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU.",
         Threshold(0.95, "the share of units from which a layer passes nothing on that is worth the name"),
     ),
-    Rule(
+    CheckRule(
         "PI504",
         "saturated-units",
         "warning",
@@ -60,7 +60,7 @@ RULES: Final = (
         "Smaller weights, or a normalisation layer before the activation.",
         Threshold(0.95, "the share of elements from which a layer passes nothing on that is worth the name"),
     ),
-    Rule(
+    CheckRule(
         "PI506",
         "broken-signal",
         "error",

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Parameter, Report, Verdict
-from paraminspect.rules.rule import Limits, Problem, Rule, Threshold, of_model
+from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold, of_model
 from paraminspect.rules.wording import by_number, is_whole, names_of
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, plural
 
 RULES: Final = (
-    Rule(
+    CheckRule(
         "PI201",
         "nonfinite-value",
         "error",
@@ -21,7 +21,7 @@ RULES: Final = (
         "nn.init.constant_(layer.weight, float('nan'))",
         "Look at what initialised or loaded the tensor.",
     ),
-    Rule(
+    CheckRule(
         "PI202",
         "uninitialised-memory",
         "error",
@@ -30,7 +30,7 @@ RULES: Final = (
         "self.weight = nn.Parameter(torch.empty(8, 8))",
         "Initialise it: nn.init.kaiming_uniform_(self.weight), or --scheme.",
     ),
-    Rule(
+    CheckRule(
         "PI203",
         "zero-weights",
         "error",
@@ -39,7 +39,7 @@ RULES: Final = (
         "for p in model.parameters(): nn.init.zeros_(p)",
         "Initialise the weights at random.",
     ),
-    Rule(
+    CheckRule(
         "PI206",
         "off-scheme",
         "warning",

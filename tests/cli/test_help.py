@@ -52,8 +52,8 @@ No model at hand:
 
 """
 COMMAND_LIST = """\
-Commands: show, summary, init, grad, share, compare, diff, edit, code,
-schemes, theory, schema, help. Each has a --help with examples.
+Commands: show, summary, init, grad, share, compare, check, diff, edit, code,
+rules, schemes, theory, schema, help. Each has a --help with examples.
 """
 ROOT = f"""\
 {FIRST_SCREEN}Commands:
@@ -63,9 +63,11 @@ ROOT = f"""\
   grad     What gradient reaches every parameter, use by use.
   share    Who shares what with whom, and what it means.
   compare  Initialisation schemes side by side: which is steadiest.
+  check    What is wrong with it, by rules; exit code 1 if anything is.
   diff     Two models or checkpoints: what moved, and how far.
   edit     Change values in place; gradients and graph stay.
   code     The same experiment as a plain PyTorch script.
+  rules    The rules of check: what each finds, and why.
   schemes  The initialisation schemes, with formulas.
   theory   What an activation does to a signal through depth.
   schema   The JSON Schema of a spec or of the report.
@@ -79,8 +81,8 @@ Options:
   -h, --help               Show this message and exit.
 
   Without SOURCE a command takes the built-in spec mlp. Exit codes: 0 done, 1
-  diff found a difference, 2 could not do it, 130 interrupted, 141 the reader
-  left.
+  check or diff found something, 2 could not do it, 130 interrupted, 141 the
+  reader left.
 """
 
 CODE = """\

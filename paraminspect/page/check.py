@@ -1,0 +1,41 @@
+"""`check`: what the rules found in one source, each finding with what to try."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from paraminspect.page.checkpoint_problems import place_and_message
+from paraminspect.page.heading import page_of
+from paraminspect.page.parts import Entries, Line, Page, Part
+from paraminspect.report import Finding, Headline, Report
+from paraminspect.rules.rule import SEVERITIES
+from paraminspect.text.escape import View, code, word
+from paraminspect.text.numbers import plural
+
+_WIDTH = 7
+
+
+def check(report: Report, view: View) -> Page:
+    """Return how much was found, then the findings, the worst first."""
+    ranked = sorted(report.findings, key=lambda one: SEVERITIES.index(one.severity))
+    parts: list[Part] = [_first(report)]
+    parts.append(Entries([line for one in ranked for line in _lines(one, report)], _WIDTH))
+    return page_of(report, view, parts)
+
+
+def _first(report: Report) -> Headline:
+    """Return how many findings there are, by how bad they are; that there are none is the report's own first line."""
+    counts = Counter(finding.severity for finding in report.findings)
+    if not counts:
+        fine = report.headline if report.headline and report.headline.tone == "fine" else None
+        return fine or Headline("note", "unknown", "not everything could be checked")
+    worst = next(severity for severity in SEVERITIES if counts[severity])
+    return Headline(worst, "findings", ", ".join(plural(counts[one], one) for one in SEVERITIES if counts[one]))
+
+
+def _lines(found: Finding, report: Report) -> Iterator[Line]:
+    text = place_and_message(found, report) if report.checkpoint else code(found.message)
+    yield word(found.rule), f"{word(found.severity)}: {text}"
+    if found.hint:
+        yield "", f"try: {code(found.hint)}"
