@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paraminspect.api import inspect as inspect, summary as summary
+    from paraminspect.api import check as check, inspect as inspect, summary as summary
     from paraminspect.errors import UserError as UserError
     from paraminspect.report import Report as Report
 
 __version__ = "0.1.0"
-__all__ = ["Report", "UserError", "__version__", "inspect", "summary"]
+__all__ = ["Report", "UserError", "__version__", "check", "inspect", "summary"]
 
 _HOMES = {
+    "check": "paraminspect.api",
     "inspect": "paraminspect.api",
     "summary": "paraminspect.api",
     "Report": "paraminspect.report",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from torch import nn
 
 from paraminspect import output
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.experiments.grad import grad
 from paraminspect.experiments.memory_of_step import training_with
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
@@ -25,6 +26,8 @@ from paraminspect.modules.subject import Batch, InputFound, InputSearch, Loss, S
 from paraminspect.render import render
 from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
+from paraminspect.rules.headline import with_findings
+from paraminspect.rules.rule_selection import Selection
 from paraminspect.sources.examples import batch_of, example_maker
 from paraminspect.spec.model import LOSSES
 from paraminspect.text.escape import View
@@ -87,7 +90,7 @@ def inspect(
     subject = _subject("inspect", model, inputs, loss, seed, forward)
     request = Request(
         "grad" if uses else "show",
-        (params,) if isinstance(params, str) else tuple(params),
+        _several(params),
         layer,
         values,
         forward,
@@ -134,10 +137,44 @@ def summary(
         backward=backward,
         statistics=False,
         sharing=False,
-        modules=(modules,) if isinstance(modules, str) else tuple(modules),
+        modules=_several(modules),
     )
     with collector_at_rest():
         return Inspection(**vars(layer_tree(subject, request, training=training)))
+
+
+def check(
+    model: nn.Module,
+    inputs: Any = None,
+    *,
+    loss: str | Callable[[Any], Any] = "sum",
+    seed: int = 0,
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    thresholds: Mapping[str, float] | None = None,
+    params: str | Sequence[str] = (),
+    layer: str | None = None,
+    forward: bool = True,
+) -> Inspection:
+    """Look for what is wrong with a model, as the command ``check``: `findings` of the Report has it, the worst first.
+
+    `select` and `ignore` are IDs of rules or prefixes of them (``PI3``), in `ignore` also of some names alone
+    (``PI201:head.*``); without them every rule is asked that is on. `thresholds` stand in for the rules' own, by ID.
+    Without `forward` nothing is run, and nothing is said of gradients. The other arguments are those of `inspect`.
+
+    The model is afterwards as it was. A forward that raises does not raise here: it is in `errors`. Raises UserError
+    for an argument that is wrong.
+    """
+    chosen = Selection(_several(select), _several(ignore), thresholds or {})
+    subject = _subject("check", model, inputs, loss, seed, forward)
+    request = Request("check", _several(params), layer, forward=forward)
+    with collector_at_rest():
+        report = grad(subject, request, (), lambda _: subject) if forward else show(subject, request)
+    return Inspection(**vars(with_findings(report, chosen)))
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _subject(

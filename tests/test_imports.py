@@ -17,6 +17,7 @@ MODULES = {
 ORDER = (
     "__main__",
     "cli",
+    "pytest_plugin",
     "api",
     "experiments",
     "script",
@@ -48,6 +49,7 @@ WITHIN = {
 
 NO_TORCH = (
     "cli",
+    "pytest_plugin",
     "render",
     "page",
     "plot",

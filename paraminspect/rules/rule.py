@@ -9,6 +9,12 @@ from typing import Final
 SEVERITIES: Final = ("error", "warning", "note")
 """How bad a finding is, the worst first: an error is certain, a warning likely, a note is worth knowing."""
 
+
+def at_least(severity: str, least: str) -> bool:
+    """Tell whether something is as bad as `least`, or worse."""
+    return SEVERITIES.index(severity) <= SEVERITIES.index(least)
+
+
 Limits = Mapping[str, float]
 """The threshold of each rule that has one, by its ID."""
 
