@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from paraminspect.analysis.inventory import Inventory, take_inventory
-from paraminspect.analysis.signal import CallFigures, Trace, calls_of, follow, signal_over_seeds
+from paraminspect.analysis.signal import CallFigures, SignalBeside, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.looking import looking_at
-from paraminspect.experiments.measured import guarded, initialise, measured_and_run, moments_of, with_new_tensors
+from paraminspect.experiments.measured import (
+    Measured,
+    guarded,
+    initialise,
+    measured_and_run,
+    moments_of,
+    with_new_tensors,
+)
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import BUILT, Gradients, gradients_of, with_statuses
 from paraminspect.init.fill_record import FillRecord
@@ -50,7 +57,15 @@ def _first(
     """Run the passes of the first seed, and follow the signal; no trace where that cannot be."""
     inventory = take_inventory(subject.module)
     scope = scope_of(subject.module, inventory, request.layer)
-    with measured_and_run(subject, scope, rules, request) as run:
+    follower: SignalBeside | None = None
+
+    def beside(measured: Measured) -> SignalBeside:
+        nonlocal follower
+        moments = moments_of(inventory, measured.applied, subject.kind)
+        follower = SignalBeside(subject.module, moments, histograms)
+        return follower
+
+    with measured_and_run(subject, scope, rules, request, beside) as run:
         report = report_of(with_new_tensors(run.measured, run.passes, request), request, run.start, run.passes)
     subject, start, applied = run.measured.subject, run.start, run.measured.applied
     del run  # with its graph, which is as large as the model
@@ -58,7 +73,8 @@ def _first(
         return report, []
     if any(one.device == "meta" for one in report.forward.input):
         return replace(report, notes=(*report.notes, "no signal: tensors on the meta device hold no numbers")), []
-    return report, [_followed(subject, inventory, start.batch, applied, histograms, start.rewind)]
+    trace = follower.trace() if follower else None
+    return report, [trace or _followed(subject, inventory, start.batch, applied, histograms, start.rewind)]
 
 
 def _over_seeds(

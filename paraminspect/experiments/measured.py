@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_torch
 from paraminspect.analysis.passes.diagnosis import diagnose
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
+from paraminspect.analysis.passes.running_modules import Companion
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.batched import measure_all
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
@@ -243,11 +244,17 @@ class Run:
     passes: ForwardBackward | None
 
 
+Beside = Callable[[Measured], Companion]
+
+
 @contextlib.contextmanager
-def measured_and_run(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...], request: Request) -> Iterator[Run]:
+def measured_and_run(
+    subject: Subject, scope: Scope, rules: tuple[BoundRule, ...], request: Request, beside: Beside | None = None
+) -> Iterator[Run]:
     """Apply the rules, measure and run; the gradients are there until the end of the ``with``, all is put back then.
 
-    Where the input has to be looked for, the run on the likeliest one is itself its first trial.
+    Where the input has to be looked for, the run on the likeliest one is itself its first trial. `beside` makes what
+    follows the same forward, for each that is run.
     """
     likeliest = None if rules else subject.on_likeliest_input()
     measured: Measured | None = None
@@ -255,7 +262,7 @@ def measured_and_run(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...
         with guarded(scope.whole) as mode:
             measured = apply_and_measure(likeliest, scope, rules, request)
             start = start_of(measured)
-            passes = run_from(start, measured, request, mode, tentative=True)
+            passes = run_from(start, measured, request, mode, beside, tentative=True)
             if passes is not None:
                 yield Run(measured, start, passes)
                 return
@@ -265,11 +272,16 @@ def measured_and_run(subject: Subject, scope: Scope, rules: tuple[BoundRule, ...
             measured = apply_and_measure(settled, scope, rules, request)
         measured = replace(measured, subject=settled)
         start = start_of(measured)
-        yield Run(measured, start, run_from(start, measured, request, mode))
+        yield Run(measured, start, run_from(start, measured, request, mode, beside))
 
 
 def run_from(
-    start: Start | None, measured: Measured, request: Request, mode: CopyOnWrite, tentative: bool = False
+    start: Start | None,
+    measured: Measured,
+    request: Request,
+    mode: CopyOnWrite,
+    beside: Beside | None = None,
+    tentative: bool = False,
 ) -> ForwardBackward | None:
     """Run the forward and the backward under a guard's `mode`; one that fails is recorded, not raised.
 
@@ -297,6 +309,7 @@ def run_from(
         zeros=tuple(_of_zeros(parameters, measured.values)),
         backward=request.backward,
         contain=_unheard_first(contain) if tentative else contain,
+        companion=beside(measured) if beside else None,
     )
     if tentative and passes.error is not None and passes.error.phase == "forward":
         return None

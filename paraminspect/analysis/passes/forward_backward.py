@@ -23,7 +23,7 @@ from paraminspect.analysis.passes.ledger import Ledger, Record
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import DispatchReader
 from paraminspect.analysis.passes.rounding import Rounding
-from paraminspect.analysis.passes.running_modules import LayerCall, Watch
+from paraminspect.analysis.passes.running_modules import Companion, LayerCall, Watch
 from paraminspect.analysis.passes.zero_weights import may_multiply_by
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.contents import numbers_of
@@ -83,17 +83,18 @@ def run_passes(
     zeros: tuple[Tensor, ...] = (),
     backward: bool = True,
     contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    companion: Companion | None = None,
 ) -> ForwardBackward:
     """Run the forward, the loss and (unless told otherwise) the backward.
 
     `follow` are the parameters whose uses the ledger keeps apart, `zeros` those that hold nothing but zeros, `contain`
-    wraps whatever runs the module's code.
+    wraps whatever runs the module's code. A `companion` follows the same forward.
     Gradients accumulate in ``.grad`` as ever. What is compiled runs eagerly.
     What raises is no exception here, save KeyboardInterrupt: `ForwardBackward.error` says in which phase, and names the
     innermost module.
     """
     modules = walk(module)
-    watch = Watch(modules)
+    watch = Watch(modules, companion)
     rounding = Rounding()
     ledger = Ledger(_parameters(modules), follow, watch, rounding)
     passes = ForwardBackward(ledger=ledger, calls=watch.calls, rounding=rounding, nodes=watch.nodes)
@@ -101,8 +102,11 @@ def run_passes(
     start = torch._C._autograd._get_sequence_nr()
     try:
         with eager(), room(), watch.active():
-            with contain(), _noting_scripts(modules, ledger), ledger:
+            beside = (companion.begin(modules, watch, batch) if companion else None) or contextlib.nullcontext()
+            with contain(), _noting_scripts(modules, ledger), ledger, beside:
                 passes.output = module(*batch.args, **batch.kwargs)
+            if companion is not None:
+                companion.ended(passes.output, contain)
             enter(phase := "loss")
             with ledger:
                 passes.loss = compute_loss(loss, passes.output)

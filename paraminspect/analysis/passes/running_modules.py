@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from paraminspect.analysis.passes.gradient_rms import RmsQueue
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
+from paraminspect.modules.subject import Batch
 from paraminspect.modules.walk import Walk, registered
 from paraminspect.report import LayerGrad, LayerOut, Values
 
@@ -40,6 +42,16 @@ class Running:
         self.times: dict[int, int] = {}
         self.stack: list[Frame] = []
         self.failed: tuple[BaseException, Frame] | None = None
+        self._deaf = False
+
+    @contextlib.contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Hear nothing of modules for a while: a checkpoint runs them again in a backward that is not of the passes."""
+        self._deaf = True
+        try:
+            yield
+        finally:
+            self._deaf = False
 
     @property
     def current(self) -> str:
@@ -78,14 +90,14 @@ class Running:
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Name the module that starts; one that is registered under several names goes by them in turn."""
         names = self.names.get(id(module))
-        if names is not None:
+        if names is not None and not self._deaf:
             turn = self.times.get(id(module), 0)
             self.times[id(module)] = turn + 1
             self.stack.append(Frame(names[turn % len(names)], module, args, sys.exc_info()[1]))
 
     def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
         """Take the module from the stack; note what it returned, or that it raised."""
-        running = self._take(module)
+        running = None if self._deaf else self._take(module)
         if running is None:
             return
         error = sys.exc_info()[1] if output is None else None
@@ -136,14 +148,29 @@ class LayerCall:
         self.grad = LayerGrad(rms)
 
 
+class Companion(Protocol):
+    """Something else that follows the forward of the passes, and runs back through its graph before they do."""
+
+    def begin(self, modules: Walk, watch: Watch, batch: Batch) -> AbstractContextManager[Any] | None:
+        """Return what the forward is to run under; None where there is nothing to follow."""
+
+    def returned(self, running: Frame, output: Any) -> None:
+        """Hear what a childless module returned."""
+
+    def ended(self, output: Any, contain: Callable[[], AbstractContextManager[None]]) -> None:
+        """Hear what the forward returned; `contain` wraps whatever runs the module's code."""
+
+
 class Watch(Running):
     """Keep one LayerCall for every call of a childless module.
 
     `gathering` tells that gradients which arrive now are those of the loss. A forward may run backwards of its own.
+    `companion` is told of the same calls.
     """
 
-    def __init__(self, modules: Walk) -> None:
+    def __init__(self, modules: Walk, companion: Companion | None = None) -> None:
         super().__init__(modules)
+        self.companion = companion
         self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
         self.gathering = False
         self.calls: list[LayerCall] = []
@@ -189,6 +216,8 @@ class Watch(Running):
         if id(running.module) in self.childless:
             with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
                 self._look(running, output)
+            if self.companion is not None and not self.gathering:
+                self.companion.returned(running, output)
 
     def _look(self, running: Frame, output: Any) -> None:
         """Measure the first tensor of real or complex numbers, and arrange to measure its gradient."""

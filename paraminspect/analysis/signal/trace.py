@@ -26,7 +26,8 @@ from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.modules.walk import Walk, join, registered, walk
 from paraminspect.report import ForwardError
 
-_COTANGENT: Final = Loss("random")
+COTANGENT: Final = Loss("random")
+NOT_REACHED: Final = "the signal could not be followed to the output"
 _BATCHES: Final = 20  # of which a running mean keeps nine tenths, at the momentum of torch
 _ENOUGH: Final = 16  # values a channel, below which the statistics of a batch are noise
 _ALIKE: Final = 1 - 1e-12  # of the mean cosine between samples
@@ -68,9 +69,13 @@ class _Calls(Running):
     def returned(self, running: Frame, output: object) -> None:
         """Note the node of the first tensor that carries the signal."""
         if id(running.module) in self.childless:
-            with torch.no_grad(), torch._C.DisableTorchFunction():
-                nodes = map(self.node_of, tensors_in(output))
-                self.found.append((running.name, next((node for node in nodes if node is not None), None)))
+            self.found.append((running.name, first_node(output, self.node_of)))
+
+
+def first_node(output: object, node_of: Callable[[Tensor], Node | None]) -> Node | None:
+    """Return the node of the first tensor of an output that carries the signal."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        return next((node for node in map(node_of, tensors_in(output)) if node is not None), None)
 
 
 @recording()
@@ -91,19 +96,19 @@ def follow(
     from, by its id. No ``.grad`` is written, no hook stays. What raises is `Trace.error`, save KeyboardInterrupt.
     """
     modules = walk(module)
-    named = [(join(path, name), p) for path, m in modules.once() for name, p in registered(m, "_parameters")]
+    named = named_parameters(modules)
     weights = Weights((parameter for _, parameter in named), drawn)
     running = _Calls(modules)
     tracer = Tracer(running, weights, thorough, histograms)
     running.node_of = tracer.node_of
-    trace = Trace(tracer.graph, {id(p): name for name, p in reversed(named)}, running.found)
+    trace = Trace(tracer.graph, names_by_id(named), running.found)
     phase = "forward"
     try:
         batch = _start(batch, tracer, trace)
         with eager(), room(), running.active(), contain(), tracer:
             output = module(*batch.args, **batch.kwargs)
         tracer.finish()
-        trace.doubt = _statistics(module, modules, trace.graph)
+        trace.doubt = doubt_of_norms(module, modules, trace.graph)
         phase = "loss"
         if loss is not None:
             with torch.no_grad(), contain():
@@ -123,12 +128,27 @@ def follow(
         tracer.forget()
         weights.forget()
     if tracer.lost is not None:
-        trace.notes.append(f"the signal could not be followed past {tracer.lost}")
+        trace.notes.append(lost_note(tracer.lost))
     trace.guessed, trace.reused = weights.guessed, tuple(tracer.reused)
     if expect:
         add_expectations(trace.graph)
         trace.expected = True
     return trace
+
+
+def lost_note(lost: str) -> str:
+    """Say where the way of a signal ended."""
+    return f"the signal could not be followed past {lost}"
+
+
+def named_parameters(modules: Walk) -> list[tuple[str, Tensor]]:
+    """Return every name of every parameter."""
+    return [(join(path, name), p) for path, m in modules.once() for name, p in registered(m, "_parameters")]
+
+
+def names_by_id(named: list[tuple[str, Tensor]]) -> dict[int, str]:
+    """Return the first name of each parameter, by its id."""
+    return {id(parameter): name for name, parameter in reversed(named)}
 
 
 def _start(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
@@ -137,15 +157,20 @@ def _start(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
         value = one.value
         if not isinstance(value, Tensor) or value.dtype is torch.bool:
             continue
-        trace.samples = value.shape[0] if value.dim() > 1 else None
         if value.is_floating_point():
             value = value.detach().clone().requires_grad_().clone()
-        node = tracer.start(value)
-        trace.input_second = node.measured.second
-        trace.notes += _doubts(node)
+        note_input(value, tracer, trace)
         return replace(batch, given=(*batch.given[:at], Given(value, one.name, one.sample), *batch.given[at + 1 :]))
     trace.notes.append("the input holds no tensor of numbers: there is no signal to follow")
     return batch
+
+
+def note_input(value: Tensor, tracer: Tracer, trace: Trace) -> None:
+    """Let a tensor be where the signal starts."""
+    trace.samples = value.shape[0] if value.dim() > 1 else None
+    node = tracer.start(value)
+    trace.input_second = node.measured.second
+    trace.notes += _doubts(node)
 
 
 def _doubts(start: Node) -> Iterator[str]:
@@ -158,7 +183,7 @@ def _doubts(start: Node) -> Iterator[str]:
         yield "all samples of the input are the same, up to a factor"
 
 
-def _statistics(module: nn.Module, modules: Walk, graph: Graph) -> str:
+def doubt_of_norms(module: nn.Module, modules: Walk, graph: Graph) -> str:
     """Say why the BatchNorms of a run make it unlike any step of training; nothing where they do not.
 
     A model in eval mode whose BatchNorms have seen few batches normalises little, and the statistics of a few numbers
@@ -190,11 +215,11 @@ def _number(value: Tensor) -> float | None:
 def _send_back(output: object, tracer: Tracer, parameters: list[Tensor], trace: Trace) -> None:
     """Run the cotangent back as far as the signal's way goes; parameters get no gradient."""
     with torch.no_grad(), torch._C.DisableTorchFunction():
-        reached = _note_outputs(output, tracer, trace.graph)
+        reached = note_outputs(output, tracer, trace.graph)
     if not reached:
-        trace.notes.append("the signal could not be followed to the output")
+        trace.notes.append(NOT_REACHED)
         return
-    start = compute_loss(_COTANGENT, output)
+    start = compute_loss(COTANGENT, output)
     if not start.requires_grad or not tracer.roots:
         trace.notes.append("no gradient comes back: the output has no graph that leads to the input")
     elif _recomputes(start):
@@ -204,7 +229,7 @@ def _send_back(output: object, tracer: Tracer, parameters: list[Tensor], trace: 
         torch.autograd.grad(start, tracer.roots, allow_unused=True)
 
 
-def _note_outputs(output: object, tracer: Tracer, graph: Graph) -> bool:
+def note_outputs(output: object, tracer: Tracer, graph: Graph) -> bool:
     """Note which nodes were returned, and the cotangent there; tell whether the signal has come so far."""
     returned = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
     found = [(tensor, node) for tensor in returned if (node := tracer.node_of(tensor)) is not None]

@@ -64,6 +64,14 @@ _ONE: Final = Law(1.0, 1.0)
 _OPAQUE: Final = Effect()
 _CHANNELS_FIRST: Final = ("batch_norm", "instance_norm", "group_norm")
 _SHOWS: Final = {"T", "mT", "H", "mH", "data"}  # attributes that hold the elements
+_HOOKS: Final = {Tensor.register_hook, Tensor.retain_grad}  # what they do in a backward, they do in every one
+_DIFFERENTIABLE: Final = {
+    *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__getitem__", "__matmul__"),
+    *("add", "sub", "rsub", "mul", "div", "cat", "concat", "stack", "pad", "interpolate", "normalize", "expand"),
+    *("chunk", "split", "unbind", "narrow", "select", "repeat", "unfold", "avg_pool2d", "max_pool2d", "matmul", "mean"),
+    *("sum", "index_select", "gather", "index_add", "scatter_add"),
+}
+"""The names of functions without a word in theory whose result is recorded where one of their inputs is."""
 _ERRORS: Final = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 Before = dict[int, Node]
@@ -76,14 +84,28 @@ class Tracer(TorchFunctionMode):
     `thorough` also asks for what costs more: cosines, ranks, symmetric units; `histograms` for those of each layer.
     `roots` are where the signal's way begins, for the gradient; `lost` says where it could not be followed any further,
     and why; `reused` are the modules whose weights took part more than once.
+
+    Where the input requires no gradient, `tells_all` says whether one that does would have been followed alike: its way
+    to the first weights is one that a gradient passes, and no layer lies on it. `listens` to the gradients that arrive.
     """
 
-    def __init__(self, running: Running, weights: Weights, thorough: bool, histograms: bool) -> None:
+    def __init__(
+        self,
+        running: Running,
+        weights: Weights,
+        thorough: bool,
+        histograms: bool,
+        grad_fns: list[Any] | None = None,
+    ) -> None:
         super().__init__()
         self.graph = Graph(uses=weights.uses)
         self.roots: list[GradientEdge] = []
         self.lost: str | None = None
         self.reused: dict[str, None] = {}
+        self.tells_all = True
+        self.listens = True
+        self._recording = True
+        self._unrecorded: set[Node] = set()  # of real numbers, on the way from the input to the first weights
         self._running = running
         self._weights = weights
         self._thorough = thorough
@@ -91,12 +113,14 @@ class Tracer(TorchFunctionMode):
         self._nodes: dict[int, tuple[weakref.ref[Tensor], Node, int]] = {}
         self._pending: tuple[Node, Row, Tensor, measure.InDouble] | None = None
         self.symmetry = Symmetry()
-        self._grad_fns: list[Any] = []  # see Watch.nodes: let go from the last to the first
+        self._grad_fns = [] if grad_fns is None else grad_fns  # see Watch.nodes: let go from the last to the first
 
     def start(self, tensor: Tensor) -> Node:
         """Let a tensor be an input of the model."""
         node = self._add(_OPAQUE, (), tensor)
         if tensor.is_floating_point():
+            if not tensor.requires_grad:
+                self._unrecorded.add(node)
             node.measured, node.cosine = measure.figures(tensor), measure.cosine(tensor)
             if tensor.requires_grad:
                 self.roots.append(get_gradient_edge(tensor))
@@ -111,6 +135,8 @@ class Tracer(TorchFunctionMode):
         if seen == version(tensor):
             return node
         changed = self._add(_OPAQUE, (node,), tensor)
+        if node in self._unrecorded:
+            self._unrecorded.add(changed)
         changed.measured, changed.cosine = measure.figures(tensor), measure.cosine(tensor)
         return changed
 
@@ -121,11 +147,17 @@ class Tracer(TorchFunctionMode):
 
     def forget(self) -> None:
         """Hold no tensor, and no part of autograd's graph, any longer."""
-        self._pending = None
-        self._nodes.clear()
-        self.roots.clear()
+        self.let_go()
         while self._grad_fns:
             self._grad_fns.pop()
+
+    def let_go(self) -> None:
+        """Hold no tensor any longer, and listen to no gradient."""
+        self._pending = None
+        self._nodes.clear()
+        self._unrecorded.clear()
+        self.roots.clear()
+        self.listens = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -133,6 +165,8 @@ class Tracer(TorchFunctionMode):
         kwargs = kwargs or {}
         before: Before = {}
         recorded = False
+        self._recording = torch.is_grad_enabled()
+        self.tells_all &= func not in _HOOKS
         with self._watching(func):
             before, recorded = self._arriving(func, (*args, *kwargs.values()))
         output = func(*args, **kwargs)
@@ -175,6 +209,8 @@ class Tracer(TorchFunctionMode):
                 continue
             node = self._known(done, before, one) or self._opaque(call, before, one)
             node.cut = recorded and not one.requires_grad
+            if not recorded and not one.requires_grad:
+                self.tells_all &= self._passes_gradient(call, node, before, one)
             if one.requires_grad and not recorded:
                 self.roots.append(get_gradient_edge(one))  # the gradient goes no further back than here
 
@@ -195,6 +231,17 @@ class Tracer(TorchFunctionMode):
         if isinstance(done, ops.Norm):
             return self._norm(done, source, output)
         return self._add(self._effect(done), (source,), output)
+
+    def _passes_gradient(self, call: TorchCall, node: Node, before: Before, output: Tensor) -> bool:
+        """Tell whether autograd would have recorded an operation without weights, had its input required a gradient.
+
+        What is computed from whole numbers alone has no gradient whatever the input.
+        """
+        if self._unrecorded.isdisjoint(before.values()):
+            return True
+        self._unrecorded.add(node)
+        known = not node.opaque or bare_name(call.func) in _DIFFERENTIABLE
+        return known and node.row is None and output.is_floating_point() and self._recording
 
     # --- one operation each ------------------------------------------------------------------------------------
 
@@ -321,7 +368,7 @@ class Tracer(TorchFunctionMode):
         """Arrange to measure the gradient that arrives at what a layer returned."""
 
         def note(grad: Tensor | None) -> None:
-            if grad is not None:
+            if grad is not None and self.listens:
                 with torch.no_grad(), torch._C.DisableTorchFunction():
                     row.grad = measure.figures(grad)
                     self.symmetry.note_gradient(node, row, grad)
