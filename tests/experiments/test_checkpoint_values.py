@@ -127,7 +127,7 @@ def test_any_strides_are_read_as_torch_reads_them(blocks: list[list[tuple[int, i
     for dims in blocks:
         shape, strides = zip(*dims, strict=True)
         made = StreamedElements(shape, np.dtype(np.float32), read, strides)
-        pieces = [made.read(index) for index in made.blocks(limit)]
+        pieces = [made.read(index).copy() for index in made.blocks(limit)]
         flat = np.concatenate(pieces)
         assert max(map(len, pieces)) <= max(limit, 1) or made.visits is not None
         if made.visits is not None:
@@ -135,5 +135,5 @@ def test_any_strides_are_read_as_torch_reads_them(blocks: list[list[tuple[int, i
         flat = np.repeat(flat, made.repeat)
         assert sorted(flat.tolist()) == sorted(memory.as_strided(shape, strides).flatten().tolist())
     whole = JoinedElements([StreamedElements([400], np.dtype(np.float32), read)] * len(blocks))
-    read_back = np.concatenate([whole.read(index) for index in whole.blocks(limit)])
+    read_back = np.concatenate([whole.read(index).copy() for index in whole.blocks(limit)])
     assert read_back.tolist() == memory.tolist() * len(blocks) and whole.sample(64).size <= 64

@@ -9,7 +9,7 @@ import numpy as np
 from paraminspect.analysis.statistics.block_figures import Counts, histogram_of, weighted_moments_of
 from paraminspect.analysis.statistics.elements import Draw, Readable, share
 from paraminspect.analysis.statistics.merge import values_of_moments
-from paraminspect.analysis.statistics.number_formats import count
+from paraminspect.analysis.statistics.number_formats import PatternCounts
 from paraminspect.report import Values
 
 _HALF: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -24,10 +24,10 @@ def measure_four_bit(elements: Readable) -> Values:
     """Return the figures of the numbers in these bytes, of which the low half comes first; see `measure`."""
 
     def worker(draw: Draw) -> Counts:
-        counts = np.zeros(256, np.int64)
+        found = PatternCounts(256)
         for _, index in draw:
-            counts += count(elements.read(index))
-        return counts
+            found.add(elements.read(index))
+        return found.counts
 
     first, *others = share(elements.blocks(_BLOCK), worker)
     pairs = sum(others, start=first).reshape(16, 16)  # by the high half, then by the low one

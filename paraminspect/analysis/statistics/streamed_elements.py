@@ -7,6 +7,7 @@ read at a time is bounded whatever its strides are.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from paraminspect.analysis.statistics.elements import Array, Index, Readable, bl
 ReadInto = Callable[[int, memoryview], None]
 
 _RUNS = 16
+_MOST_KEPT = 2**21
+_THREAD = threading.local()
 _MOST_VISITS = 2**23
 _REACH = 2**22  # elements that lie between the first and the last of what is read at a time
 
@@ -51,7 +54,7 @@ class StreamedElements:
         self._words, self._read_into = words, read_into
 
     def read(self, index: Index) -> Array:
-        """Return one block, flat, in memory of its own."""
+        """Return one block, flat, in memory that the next one this thread reads is put into."""
         start, dims = 0, []
         parts = [*index, *[slice(None)] * (len(self._dims) - len(index))]
         for part, (size, stride) in zip(parts, self._dims, strict=True):
@@ -76,20 +79,30 @@ class StreamedElements:
         if len(self._dims) > 1 or self._dims[0][1] > 1:
             every = self.blocks(2**16)
             chosen = every[:: -(-len(every) // _RUNS)]
-            return _thinned([self.read(index) for index in chosen], most)
+            return _thinned([self.read(index).copy() for index in chosen], most)
         if self.size <= most:
-            return self._run(0, [(self.size, 1)])
+            return self._run(0, [(self.size, 1)]).copy()
         length = most // _RUNS
         starts = [round(number * (self.size - length) / (_RUNS - 1)) for number in range(_RUNS)]
-        return np.concatenate([self._run(start, [(length, 1)]) for start in starts])
+        return np.concatenate([self._run(start, [(length, 1)]).copy() for start in starts])
 
     def _run(self, start: int, dims: list[tuple[int, int]]) -> Array:
-        found = np.empty(span(dims), self._words)
+        found = _room(span(dims) * self._words.itemsize).view(self._words)
         self._read_into(start * self._words.itemsize, memoryview(found.view(np.uint8)))  # type: ignore[arg-type]
         if dims == [(found.size, 1)]:
             return found
         steps = [stride * found.itemsize for _, stride in dims]
         return np.lib.stride_tricks.as_strided(found, [size for size, _ in dims], steps).ravel()
+
+
+def _room(count: int) -> npt.NDArray[np.uint8]:
+    """Return memory of so many bytes, the same for each block: that of a new one would be paged in for each."""
+    room: npt.NDArray[np.uint8] | None = getattr(_THREAD, "room", None)
+    if room is None or room.size < count:
+        room = np.empty(count, np.uint8)
+        if count <= _MOST_KEPT:
+            _THREAD.room = room
+    return room[:count]
 
 
 class JoinedElements:
@@ -103,7 +116,7 @@ class JoinedElements:
         self.size = sum(part.size for part in parts)
 
     def read(self, index: Index) -> Array:
-        """Return one block, flat, in memory of its own."""
+        """Return one block, flat, in memory that the next one this thread reads is put into."""
         number, *inner = index
         assert isinstance(number, int)
         return self._parts[number].read(tuple(inner))

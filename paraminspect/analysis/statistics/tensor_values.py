@@ -26,7 +26,7 @@ from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, re
 from paraminspect.analysis.statistics.number_formats import (
     COUNTABLE,
     WORDS,
-    count,
+    PatternCounts,
     decode,
     magnitudes,
     measure_words,
@@ -37,7 +37,7 @@ from paraminspect.report import Number, Values
 
 SAMPLE = 4096  # elements that a histogram counts at most
 AT_ONCE = 65_536  # elements that a tensor has at most to be measured in one go
-BLOCK = 2**18  # elements: 2 MiB of float64 for each thread, which stay in cache
+BLOCK = 2**17  # elements: 1 MiB of float64 for each thread, which stay in its second cache
 _GUESS = 4096  # elements that the provisional mean is taken from
 _THREAD = threading.local()
 _COMPRESSED = {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
@@ -142,10 +142,10 @@ def _sweep(elements: Readable, dtype: torch.dtype) -> Moments:
 
 def _count(elements: Readable, kinds: int) -> Counts:
     def worker(draw: Draw) -> Counts:
-        counts = np.zeros(kinds, np.int64)
+        found = PatternCounts(kinds)
         for _, index in draw:
-            counts += count(elements.read(index))
-        return counts
+            found.add(elements.read(index))
+        return found.counts
 
     first, *others = share(elements.blocks(BLOCK), worker)
     return sum(others, start=first)

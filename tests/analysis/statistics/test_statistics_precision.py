@@ -237,7 +237,7 @@ def test_an_error_in_a_thread_is_raised(threads, monkeypatch):
         raise KeyError("in a block")
 
     monkeypatch.setattr(tensor_values, "BLOCK", 2**10)
-    monkeypatch.setattr(tensor_values, "count", fail)
+    monkeypatch.setattr(tensor_values.PatternCounts, "add", fail)
     threads(2)
     with pytest.raises(KeyError, match="in a block"):
         measure(torch.zeros(100_000, dtype=torch.int8))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.tensor_values import measure
@@ -190,3 +192,22 @@ def test_unknown_dtypes_do_not_crash():
         values = measure(x)
         assert values is None or isinstance(values, Values)
         assert values is not None or str(dtype) not in known
+
+
+def test_counting_is_no_operation_of_the_model():
+    """Counting in torch is seen by no mode, and gives numbers also where a mode makes fake tensors of results."""
+    seen = []
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **kwargs or {})
+
+    words = torch.arange(100_000).remainder(7).to(torch.bfloat16)
+    with Watching():
+        found = measure(words)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        faked = measure(words)
+    assert found == faked == measure(words)
+    assert found.zeros == 14_286
+    assert torch.ops.aten.scatter_add_.default not in seen
