@@ -3,7 +3,6 @@
 Importing this package imports nothing else; the names below are loaded when they are used.
 """
 
-import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        import random
+
         state = random.getstate()  # some of what is imported draws from it
         try:
             return getattr(import_module(_HOMES[name]), name)

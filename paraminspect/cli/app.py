@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from paraminspect import __version__, output
-from paraminspect.cli.commands import BEGINNINGS, COMMANDS, PROGRAM
+from paraminspect.cli.commands import BEGINNINGS, COMMANDS, PROGRAM, Entry, function_of
 from paraminspect.cli.completion import BASH
 from paraminspect.cli.failures import Unexpected, fail, unexpected, usage
 from paraminspect.cli.options import Debug, spread
@@ -31,6 +31,11 @@ _EPILOG = (
     "Without SOURCE a command takes the built-in spec mlp. "
     "Exit codes: 0 done, 1 check or diff found something, 2 could not do it, 130 interrupted, 141 the reader left."
 )
+_PLAIN: Any = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "pretty_exceptions_show_locals": False,
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -66,8 +71,53 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
     return wrapper
 
 
+class _Commands(Mapping[str, Any]):
+    """Typer's commands, each of them made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _made(name, COMMANDS[name])
+        return self._made[name]
+
+
+def _made(name: str, entry: Entry) -> Any:
+    alone = typer.Typer(add_completion=False, **_PLAIN)
+    alone.command(
+        name,
+        cls=Command,
+        context_settings=_CONTEXT,
+        short_help=entry.short,
+        epilog="\n".join(f"{PROGRAM} {example}" for example in entry.examples),
+        options_metavar="[OPTIONS]",
+    )(_contained(spread(function_of(name))))
+    return typer.main.get_command(alone)
+
+
 class _Root(Group):
     beginnings = BEGINNINGS
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*COMMANDS]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short) for name, entry in COMMANDS.items()])
 
 
 app = typer.Typer(
@@ -75,22 +125,11 @@ app = typer.Typer(
     cls=_Root,
     help=_HELP,
     epilog=_EPILOG,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    pretty_exceptions_show_locals=False,
     context_settings=_CONTEXT,
     subcommand_metavar="COMMAND [SOURCE] [OPTIONS]",
     options_metavar="",
+    **_PLAIN,
 )
-for _name, _entry in COMMANDS.items():
-    app.command(
-        _name,
-        cls=Command,
-        context_settings=_CONTEXT,
-        short_help=_entry.short,
-        epilog="\n".join(f"{PROGRAM} {example}" for example in _entry.examples),
-        options_metavar="[OPTIONS]",
-    )(_contained(spread(_entry.function)))
 
 
 def _print_version(wanted: bool) -> None:

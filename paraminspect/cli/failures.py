@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,7 +13,9 @@ from paraminspect.cli.session import FAILED
 from paraminspect.cli.usage_slips import extra_words, no_such_command, no_such_option
 from paraminspect.errors import UserError
 from paraminspect.isolation.importing import is_reference
-from paraminspect.report import Environment, Failure, Report, Source
+
+if TYPE_CHECKING:
+    from paraminspect.report import Report, Source
 
 
 class Unexpected(Exception):
@@ -79,10 +82,14 @@ def fail(argv: list[str], error: UserError) -> int:
 
 def _source(given: str) -> Source:
     """Return what is known of a source before it is read: that code is code; a spec has its name in it."""
+    from paraminspect.report import Source
+
     return Source("module", given) if is_reference(given) else Source("spec", "")
 
 
 def _failed_report(argv: list[str], error: UserError) -> Report:
+    from paraminspect.report import Environment, Failure, Report
+
     python = ".".join(map(str, sys.version_info[:3]))
     return Report(
         command=_command_in(argv),

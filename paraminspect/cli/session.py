@@ -14,10 +14,10 @@ from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, 
 from paraminspect.errors import UserError
 from paraminspect.isolation.issued_warnings import collected_warnings
 from paraminspect.isolation.phases import enter
-from paraminspect.report import Failure, Report
 
 if TYPE_CHECKING:
     from paraminspect.experiments.selection import Request
+    from paraminspect.report import Report
     from paraminspect.sources.setup import Setup
 
 DONE, FAILED = 0, 2
@@ -79,6 +79,7 @@ def with_picture(report: Report, file: Path | None, histograms: bool = False, de
     if file is None:
         return report
     from paraminspect.plot import draw
+    from paraminspect.report import Failure
 
     try:
         draw(report, file, histograms, depth)
