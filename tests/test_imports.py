@@ -37,6 +37,7 @@ ORDER = (
     "report",
     "text",
     "errors",
+    "frozen",
     "__init__",
 )
 """The rooms from top to bottom: one imports only those below it. The package itself is only its version and API."""
@@ -59,6 +60,7 @@ NO_TORCH = (
     "report",
     "text",
     "errors",
+    "frozen",
     "output",
     "files",
     "isolation.user_code",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.forgotten import MOST_VALUES, Forgotten, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.nested_tensors import leaves_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from paraminspect.frozen import dataclass
 from importlib import import_module
 from typing import Final
+
+from paraminspect.frozen import dataclass
 
 PROGRAM: Final = "paraminspect"
 

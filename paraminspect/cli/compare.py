@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import typer
@@ -23,6 +23,7 @@ from paraminspect.cli.options import (
     check_seeds,
 )
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 
 _DIGITS = 18
 

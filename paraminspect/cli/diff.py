@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -13,6 +12,7 @@ from paraminspect import output
 from paraminspect.cli import completion, session
 from paraminspect.cli.options import Call, Format, Notes, Output, Rows
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 
 if TYPE_CHECKING:
     from paraminspect.analysis.statistics.value_change import Tolerance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import typer
@@ -24,6 +23,7 @@ from paraminspect.cli.options import (
     Values,
     check_seeds,
 )
+from paraminspect.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, get_type_hints
 
@@ -15,6 +14,7 @@ import typer
 
 from paraminspect.cli import completion
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 
 Source = Annotated[
     str | None,

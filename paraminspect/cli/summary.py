@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -11,6 +11,7 @@ import typer
 from paraminspect.cli import session
 from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.text.byte_size import parse_bytes
 
 NONE_FITS = 1

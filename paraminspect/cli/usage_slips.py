@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from paraminspect.cli.commands import COMMANDS, PROGRAM
 from paraminspect.errors import nearest
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import is_reference
 
 _COMMANDS: Final[Mapping[str, str]] = {

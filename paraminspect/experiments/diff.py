@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from paraminspect import __version__
@@ -15,6 +15,7 @@ from paraminspect.experiments.adapters import adapter_names, adapters_of
 from paraminspect.experiments.compared_bytes import Advance, Comparable, Comparer, comparable, rank_of
 from paraminspect.experiments.name_pairs import Pair, Pairs, pair_names
 from paraminspect.experiments.renamed_bytes import pair_by_bytes
+from paraminspect.frozen import dataclass
 from paraminspect.report import (
     Difference,
     Environment,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.torch_state import around
 from paraminspect.isolation.user_code import explained
 from paraminspect.modules.subject import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.errors import UserError
 from paraminspect.experiments.parameter_parts import Parts, padding_verdicts, parts_in
 from paraminspect.experiments.selection import Request, Scope
+from paraminspect.frozen import dataclass
 from paraminspect.init.apply import accounts, apply_rules, constructed
 from paraminspect.init.calibration import scale_to_batch
 from paraminspect.init.computed_weights import ComputedTarget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from paraminspect.analysis.layers.repeated_results import UnknownNumbers
 from paraminspect.analysis.layers.saved_tensors import kept
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.measured import Measured
+from paraminspect.frozen import dataclass
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch
 from paraminspect.modules.walk import Walk

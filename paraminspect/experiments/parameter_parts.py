@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -14,6 +13,7 @@ from paraminspect.analysis.passes.contributions import dense, peak, with_status
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, arrived
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.selection import Request
+from paraminspect.frozen import dataclass
 from paraminspect.init.fill_plan import slice_names, slices_planned
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.moment_verdicts import judge

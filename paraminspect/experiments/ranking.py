@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Course, Signal, SignalLayer, Trial, Verdict
 
 

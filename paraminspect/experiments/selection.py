@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from torch import nn
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry, take_inventory
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.frozen import dataclass
 from paraminspect.modules.subject import Ties
 from paraminspect.modules.walk import walk, without_prefix
 from paraminspect.report import Number, Parameter

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.init.target import Outcome
 from paraminspect.isolation.user_code import call
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import load_attribute
 from paraminspect.isolation.user_code import call
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.frozen import dataclass
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.custom_scheme import CustomScheme
 from paraminspect.init.fill_record import Fill

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.schemes.expected_moments import UNKNOWN, ExpectedMoments, of_some
 from paraminspect.init.slice_text import SLICES, are_all

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.init.custom_scheme import CustomScheme, load_scheme
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.registry import bind, canonical_name, is_function_reference

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.slice_text import EACH, SliceText
 from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows

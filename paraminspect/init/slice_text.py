@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paraminspect.errors import did_you_mean
+from paraminspect.frozen import dataclass
 
 if TYPE_CHECKING:
     from paraminspect.modules.row_slices import RowSlice

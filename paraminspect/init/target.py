@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 from typing import TextIO
+
+from paraminspect.frozen import dataclass
 
 
 @contextlib.contextmanager

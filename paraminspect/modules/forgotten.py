@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.hidden_weights import computed_by
 from paraminspect.modules.nested_tensors import contained_values, container_type, leaves_among, nodes_of, operation_of
 from paraminspect.modules.walk import Path, attributes_of, is_torchs, join, registered

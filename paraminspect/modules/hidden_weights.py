@@ -7,7 +7,6 @@ quantised layers, where neither ``parameters()`` nor ``buffers()`` sees them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.walk import attributes_of, join, registered
 
 _HOOKS: tuple[tuple[type, str, str, tuple[str, ...]], ...] = (

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import nn
 from torch.nn.modules import rnn
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.walk import Path, attributes_of, registered
 
 _GATES: Final = {"LSTM": ("input", "forget", "cell", "output"), "GRU": ("reset", "update", "new")}

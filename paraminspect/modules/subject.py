@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from torch import nn
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Attempt, Source
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.jit._script import RecursiveScriptModule
+
+from paraminspect.frozen import dataclass
 
 MOST_ALIASES = 10_000
 """Paths through a module that had a path already: modules registered twice, nested n deep, have 2^n of them."""

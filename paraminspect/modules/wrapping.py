@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import nn
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.walk import join, registered
 
 AUTO, NONE = "auto", "none"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.heading import experiment, page_of
 from paraminspect.page.parts import BROKEN, HEAD, SUSPICIOUS, Column, Entries, Line, Page, Part, Table
 from paraminspect.page.pictures import backward_steps, course_scale, forward_steps

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 
+from paraminspect.frozen import dataclass
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger

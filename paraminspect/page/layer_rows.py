@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.folding import (
     FEWEST_ROWS,
     HollowName,

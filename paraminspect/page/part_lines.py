@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.several import Several, members_of, sum_up
 from paraminspect.report import Parameter, ParameterPart
 

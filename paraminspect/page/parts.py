@@ -8,9 +8,9 @@ all pages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Headline
 
 HEAD, SHARED, SUSPICIOUS, BROKEN, QUIET, FINE = "head", "shared", "suspicious", "broken", "quiet", "fine"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeGuard
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Signal, SignalLayer
 from paraminspect.text.escape import Glyphs, View
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain, groupby
 from typing import Any
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.scheme import REQUIRED, Argument, Gain, Scheme, Shape
 from paraminspect.page.parts import Code, Page

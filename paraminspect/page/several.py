@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from paraminspect.analysis.statistics.merge import merge_figures
+from paraminspect.frozen import dataclass
 from paraminspect.report import Gradient, Init, Parameter, Values
 from paraminspect.rules.gradient_rules import by_severity, in_a_word
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.gradient_uses import UsesByParameter
 from paraminspect.page.module_sharing import SharedModules, told_of_modules, uses_of_each
 from paraminspect.page.parts import Line

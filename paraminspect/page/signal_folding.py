@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.folding import FEWEST_ROWS, HollowName, kinds_of_blocks, parse_name, patterns_among
 from paraminspect.page.several import Binned, pool_histograms
 from paraminspect.report import SignalHistogram, SignalLayer

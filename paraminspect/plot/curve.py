@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Signal, SignalLayer
 
 LEAST, MOST = 1e-300, 1e300

@@ -7,9 +7,9 @@ module has itself. One colour is one module right below the model, the same in a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paraminspect.frozen import dataclass
 from paraminspect.plot.module_boxes import Box, ModuleBoxes
 from paraminspect.plot.panel import QUIET
 from paraminspect.plot.picture import POINTS, SMALL, cut, fitted, points

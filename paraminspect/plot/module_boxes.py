@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import TreeLayer
 from paraminspect.text.braces import braces, pattern
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paraminspect.frozen import dataclass
 from paraminspect.plot.curve import Curve
 from paraminspect.plot.picture import power
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, NamedTuple, overload
 
+from paraminspect.frozen import dataclass
 from paraminspect.report.tensors import Parameter, Values
 
 Shape = tuple[int, ...]

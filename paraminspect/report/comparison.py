@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from paraminspect.frozen import dataclass
 from paraminspect.report.layer_signal import Signal
 
 

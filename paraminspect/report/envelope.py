@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from paraminspect.frozen import dataclass
 from paraminspect.report.checkpoint_contents import CheckpointFiles, TensorRows
 from paraminspect.report.comparison import Comparison
 from paraminspect.report.difference import Difference

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from paraminspect.frozen import dataclass
 
 Number = float | int
 Nested = Any  # a number, True/False, null, or a list of these: a tensor's elements as JSON has them

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from paraminspect.frozen import dataclass
 
 SEVERITIES: Final = ("error", "warning", "note")
 """How bad a finding is, the worst first: an error is certain, a warning likely, a note is worth knowing."""

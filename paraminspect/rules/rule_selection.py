@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 
+from paraminspect.frozen import dataclass
 from paraminspect.rules.rule import CheckRule, Problem
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.nested_tensors import dtype_name
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import TensorInfo

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Checkpoint, SideOfDiff, TensorHeader
 
 if TYPE_CHECKING:

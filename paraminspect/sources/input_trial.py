@@ -6,7 +6,6 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.inventory import Inventory
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.running_modules import Frame, Running
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.torch_state import around, eager, recording, room
 from paraminspect.isolation.untouched import untouched
 from paraminspect.modules.nested_tensors import storage_of, tensors_in

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.torch_state import around, generators_kept
 from paraminspect.isolation.user_code import explained
 from paraminspect.modules.subject import Loading, Subject

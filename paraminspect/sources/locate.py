@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import check_target, file_of, is_reference, must_name_something
 from paraminspect.isolation.user_code import forget
 from paraminspect.sources.checkpoint_name import CHECKPOINTS, is_checkpoint

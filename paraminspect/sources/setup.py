@@ -6,10 +6,11 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.frozen import dataclass
 from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.isolation.importing import check_target, is_reference, load_attribute
 from paraminspect.isolation.phases import enter

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
+
+from paraminspect.frozen import dataclass
 
 _SHOWN = 12
 _LONGEST = 100

@@ -6,10 +6,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.spec.dtypes import DTYPES, LARGEST
 from paraminspect.spec.model import GroupItem, Item, LayerItem, Ref, Repeat, Spec
 from paraminspect.spec.shapes import buffer_shapes, parameter_shapes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from paraminspect.errors import UserError, did_you_mean
+from paraminspect.frozen import dataclass
 
 SAMPLES = ("uniform", "normal", "zeros", "ones")
 LOSSES = ("sum", "mean", "mse", "cross_entropy", "random")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from paraminspect.frozen import dataclass
 
 LONGEST = 300
 CODE, WORD, END = "\x0e", "\x11", "\x0f"

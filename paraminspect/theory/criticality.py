@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
+from paraminspect.frozen import dataclass
 from paraminspect.theory.activations import Spelled, activation
 from paraminspect.theory.checks import TheoryError, finite
 from paraminspect.theory.fixed_points import homogeneous

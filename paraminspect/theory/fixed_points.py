@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from paraminspect.frozen import dataclass
 from paraminspect.theory.activations import Spelled, activation
 from paraminspect.theory.checks import finite, nonnegative
 from paraminspect.theory.dynamics import next_cosine, next_second_moment

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from paraminspect.frozen import dataclass
 
 Array = npt.NDArray[np.float64]
 Function = Callable[[Array], Array]

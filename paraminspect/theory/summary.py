@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 
+from paraminspect.frozen import dataclass
 from paraminspect.theory.activations import Spelled, activation
 from paraminspect.theory.checks import TheoryError, finite
 from paraminspect.theory.criticality import Critical, Keep, critical, gain, torch_gain

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from paraminspect.frozen import dataclass
 
 _STEP = 4  # bytes of the step counter that each parameter has, a float32
 _Kind = tuple[tuple[int, ...], torch.dtype]

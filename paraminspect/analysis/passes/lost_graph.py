@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.autograd.function import BackwardCFunction
 from paraminspect.analysis.passes.forward_backward import grads_put_aside
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.value_flow import Break, LeafUse, ValueFlow
+from paraminspect.frozen import dataclass
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss

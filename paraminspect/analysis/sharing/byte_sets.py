@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paraminspect.analysis.statistics.elements import Dims as ElementDims, span, visits
+from paraminspect.frozen import dataclass
 
 Array = npt.NDArray[np.int64]
 Dims = tuple[tuple[int, int], ...]  # (how many, bytes from one to the next), the widest step first

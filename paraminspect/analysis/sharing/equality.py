@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from paraminspect.analysis.statistics.elements import Array, blocks, open_elements
 from paraminspect.analysis.statistics.number_formats import WORDS
+from paraminspect.frozen import dataclass
 from paraminspect.report import Values
 
 BLOCK = 2**18  # elements that are in memory a second time, for a tensor that is not contiguous

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from paraminspect.analysis.sharing.byte_sets import Layout, common, list_runs
 from paraminspect.analysis.sharing.tensor_memory import Memory, Piece
+from paraminspect.frozen import dataclass
 
 
 class DisjointSets:

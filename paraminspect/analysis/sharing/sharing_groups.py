@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from paraminspect.analysis.sharing.equality import Equal, MeasuredTensor, find_e
 from paraminspect.analysis.sharing.relations import Relations
 from paraminspect.analysis.sharing.tensor_memory import memory_of
 from paraminspect.analysis.sharing.ties import BrokenTie, TieDeclarations, repair
+from paraminspect.frozen import dataclass
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing, Values
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from torch import nn
 
 from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.analysis.sharing.relations import DisjointSets
+from paraminspect.frozen import dataclass
 from paraminspect.modules.subject import Ties
 
 

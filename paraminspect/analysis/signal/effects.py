@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import numpy as np
 from paraminspect import theory
 from paraminspect.analysis.signal.operations import Connections
 from paraminspect.analysis.signal.states import Field, Law, State, everywhere, mean_of
+from paraminspect.frozen import dataclass
 
 _LITTLE: Final = 0.2  # of the variance: uniform biases that are no more leave a sum as good as normal
 _ROUNDING: Final = 1e-14

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.frozen import dataclass
 from paraminspect.report import SignalHistogram
 
 _COPIED = 2**22  # elements: up to here a copy in float64 is faster than reductions that convert as they go

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from paraminspect.analysis.signal.effects import ProductEffect
 from paraminspect.analysis.signal.figures import Figures
 from paraminspect.analysis.signal.graph import Node, Row
 from paraminspect.analysis.signal.trace import Trace
+from paraminspect.frozen import dataclass
 
 _COUNTED = ("weighted", "sum")
 

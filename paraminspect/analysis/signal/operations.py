@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from paraminspect.analysis.signal.states import Field, evened, mean_of
+from paraminspect.frozen import dataclass
 
 
 @dataclass(frozen=True)

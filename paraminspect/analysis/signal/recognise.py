@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -27,6 +26,7 @@ from paraminspect.analysis.signal.operations import (
     convolution,
     transposed,
 )
+from paraminspect.frozen import dataclass
 
 _SHAPED: Final = {
     *("view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "view_as", "reshape_as"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -12,6 +11,7 @@ from paraminspect import theory
 from paraminspect.analysis.signal.effects import ActivationEffect, ProductEffect
 from paraminspect.analysis.signal.layer_runs import LayerRuns
 from paraminspect.analysis.signal.states import Law, mean_of
+from paraminspect.frozen import dataclass
 
 _SAME: Final = 1e-6  # relative
 _SPREAD: Final = 8.0  # standard errors, between the largest and the smallest of some dozens that are the same

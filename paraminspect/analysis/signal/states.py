@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from paraminspect.frozen import dataclass
 
 Field = float | npt.NDArray[np.float64]
 """One number for a whole tensor, or an array of one for each place of its feature maps, which the borders set apart."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
+from paraminspect.frozen import dataclass
 from paraminspect.report import Course
 
 _LEAVES: Final = math.log(1e6)  # of second moments: a factor of 1e3 in rms, either way

@@ -7,13 +7,13 @@ import hashlib
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from paraminspect.frozen import dataclass
 from paraminspect.modules.wrapper_tensors import is_wrapper, whole
 
 SMALL = 1000  # as many elements as PyTorch prints without leaving some out

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.recognition.distributions import CUT, NORMAL, UNIFORM, Family, Whole
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments

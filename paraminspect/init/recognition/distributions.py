@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 

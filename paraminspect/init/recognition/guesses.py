@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.recognition.candidates import Candidate
 from paraminspect.init.schemes.expected_moments import UNKNOWN, ExpectedMoments
 from paraminspect.report import Init

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.recognition.candidates import Place
 from paraminspect.init.recognition.guesses import FEW, MANY, Recognition, again, known_in, unrecognised
 from paraminspect.init.recognition.tensor_recognition import recognise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
+from paraminspect.frozen import dataclass
 from paraminspect.init.recognition.guesses import Recognition
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments

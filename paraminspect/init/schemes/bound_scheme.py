@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.init.schemes.activation import LINEAR, following_activation
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 from paraminspect.init.schemes.fans import fan_in_and_fan_out

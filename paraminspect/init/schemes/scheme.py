@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
 
 Shape = tuple[int, ...]

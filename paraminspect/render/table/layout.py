@@ -7,10 +7,11 @@ seconds and drops whole columns instead, the least important first, and says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import Generic, TypeVar
 
+from paraminspect.frozen import dataclass
 from paraminspect.page.parts import HEAD, QUIET, Column, Table
 from paraminspect.render.table.lines import cut, paint, width_of
 from paraminspect.text.escape import View

@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.report import Fault, Part, TensorHeader
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes
 from paraminspect.text.numbers import plural, some_of

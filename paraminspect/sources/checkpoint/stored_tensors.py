@@ -11,13 +11,14 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.report import Checkpoint, TensorHeader
 from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
