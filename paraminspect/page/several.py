@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.frozen import dataclass
@@ -115,10 +113,11 @@ def pool_values(found: Sequence[Values | None], counts: Sequence[int | None]) ->
 
 
 def _histogram(found: Sequence[tuple[Values, int]]) -> tuple[int, ...] | None:
-    """Return one histogram of all elements, each tensor weighing as much as it has of them; None if one has none.
+    """Return one histogram of all elements, each tensor weighing as much as it has of them; None if one has none."""
+    if not any(one.histogram for one, _ in found):
+        return None
+    from paraminspect.analysis.statistics.pooled_histograms import Binned, pool_histograms  # numpy comes with it
 
-    Same bins add up. Of others each is spread evenly over those of the whole that it reaches into.
-    """
     parts = [
         Binned(float(one.min), float(one.max), one.histogram, count)
         for one, count in found
@@ -127,46 +126,6 @@ def _histogram(found: Sequence[tuple[Values, int]]) -> tuple[int, ...] | None:
     if len(parts) < sum(count > 0 for _, count in found):
         return None
     return pool_histograms(parts)[2] if parts else None
-
-
-class Binned(NamedTuple):
-    """A histogram: `counts` in equal bins from `low` to `high`, of a sample of `weight` elements."""
-
-    low: float
-    high: float
-    counts: tuple[int, ...]
-    weight: float
-
-
-def pool_histograms(parts: Sequence[Binned]) -> tuple[float, float, tuple[int, ...]]:
-    """Return the lowest and the highest element, and the counts in equal bins between."""
-    low, high = min(part.low for part in parts), max(part.high for part in parts)
-    bins = max(len(part.counts) for part in parts)
-    if all((part.low, part.high, len(part.counts)) == (low, high, bins) for part in parts):
-        weights = [part.weight / (sum(part.counts) or 1) for part in parts]
-        if len(set(weights)) == 1:
-            return low, high, tuple(map(sum, zip(*(part.counts for part in parts), strict=True)))
-    total = [0.0] * bins
-    for part in parts:
-        scale = part.weight / (sum(part.counts) or 1)
-        for count, (start, end) in zip(part.counts, pairwise(_edges(part, low, high, bins)), strict=True):
-            first = min(int(start), bins - 1)
-            if end <= max(start, first + 1):  # as most do, where the parts are alike
-                total[first] += count * scale
-                continue
-            for at in range(first, min(math.ceil(end), bins)):
-                total[at] += count * scale * ((min(end, at + 1) - max(start, at)) / (end - start))
-    return low, high, tuple(math.ceil(count - 1e-6) for count in total)
-
-
-def _edges(part: Binned, low: float, high: float, bins: int) -> list[float]:
-    """Return where the edges of a part's bins lie among so many equal bins from `low` to `high`."""
-    below, width = low / 2, high / 2 - low / 2  # halves: the width itself may overflow
-    if not width:
-        return [0.5 * bins] * (len(part.counts) + 1)
-    shares = (at / len(part.counts) for at in range(len(part.counts) + 1))
-    places = [((part.low * (1 - share) + part.high * share) / 2 - below) / width for share in shares]
-    return [min(1.0, max(0.0, place)) * bins for place in places]
 
 
 def pool_gradients(found: Sequence[Gradient | None], counts: Sequence[int | None]) -> Gradient | None:

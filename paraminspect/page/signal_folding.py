@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from paraminspect.frozen import dataclass
 from paraminspect.page.folding import FEWEST_ROWS, HollowName, kinds_of_blocks, parse_name, patterns_among
-from paraminspect.page.several import Binned, pool_histograms
 from paraminspect.report import SignalHistogram, SignalLayer
 from paraminspect.text.numbers import plural
 
@@ -102,6 +101,8 @@ def _histogram(found: Sequence[SignalHistogram | None]) -> SignalHistogram | Non
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
+    from paraminspect.analysis.statistics.pooled_histograms import Binned, pool_histograms  # numpy comes with it
+
     return SignalHistogram(*pool_histograms([Binned(one.low, one.high, one.counts, sum(one.counts)) for one in known]))
 
 
