@@ -96,8 +96,16 @@ class _Size(NamedTuple):
     bytes: int
 
 
+_PLAIN = (Tensor, nn.Parameter)
+"""The classes, to the letter, that run no code of their own and whose tensors are never lazy: those of most tensors."""
+
+
 def _size_of(tensor: Tensor) -> _Size | None:
     """Return the size of a tensor, None where it is unknown until the first forward."""
+    if type(tensor) in _PLAIN and tensor.layout is torch.strided and not tensor.is_nested:
+        count = tensor.numel()
+        stored = tensor.untyped_storage().nbytes() if tensor.dtype in _HALF_BYTES else count * tensor.element_size()
+        return _Size(tuple(tensor.shape), count, stored)
     if is_lazy(tensor):
         return None
     with torch._C.DisableTorchFunctionSubclass():
@@ -149,7 +157,7 @@ class Inventory:
 
         Keyed by the storage object, never by data_ptr: that is 0 for every meta and every empty tensor.
         """
-        if is_lazy(tensor):
+        if type(tensor) not in _PLAIN and is_lazy(tensor):
             return None
         try:
             with torch._C.DisableTorchFunctionSubclass():
@@ -204,13 +212,16 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
         first = slots[0]
         if first.path not in notes:
             notes[first.path] = notes_on(first.path, first.owner)
+        note = notes[first.path].get(first.leaf)
+        if note is None and type(first.tensor) is not nn.Parameter:
+            note = _unread(first.tensor) or _why_untrained(first.tensor, found)
         yield TensorEntry(
-            names=tuple(join(slot.path, slot.leaf) for slot in slots),
+            names=tuple([join(slot.path, slot.leaf) for slot in slots]),
             tensor=first.tensor,
             owner=first.owner,
             kind=kind,
-            owner_names=tuple(slot.path for slot in slots),
-            note=notes[first.path].get(first.leaf) or _unread(first.tensor) or _why_untrained(first.tensor, found),
+            owner_names=tuple([slot.path for slot in slots]),
+            note=note,
             persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
         )
 

@@ -8,7 +8,6 @@ import torch
 
 from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, verdicts_of
-from paraminspect.analysis.statistics.contents import Numbers
 from paraminspect.experiments.measured import Measured, Weight
 from paraminspect.experiments.parameter_parts import part_rows, verdicts_on_parts
 from paraminspect.experiments.selection import Request, Scope
@@ -34,17 +33,24 @@ def rows_of(
     if request.params and not (shown or weights):
         raise request.nothing_selected(scope.inventory)
     applied = {id(entry.tensor): _applied(entry, measured) for entry in shown}
-    parts = {id(entry.tensor): _parts(entry, measured, passes, applied[id(entry.tensor)]) for entry in shown}
-    rows = [
-        _row(entry, measured, passes, request, applied[id(entry.tensor)], parts[id(entry.tensor)]) for entry in shown
-    ]
+    parts = {
+        id(entry.tensor): _parts(entry, measured, passes, applied[id(entry.tensor)])
+        for entry in shown
+        if id(entry.tensor) in measured.parts
+    }
+    with torch._C.DisableTorchFunctionSubclass():  # a tensor class of the user's has code of its own
+        rows = [
+            _row(entry, measured, passes, request, applied[id(entry.tensor)], parts.get(id(entry.tensor), ()))
+            for entry in shown
+        ]
     for name, weight in weights.items():
         rows.insert(_place(rows, weight, scope), _computed(name, weight, scope))
     names = {entry.name for entry in shown}
     verdicts = [one for one in measured.padding if (one.where or "").rpartition("[")[0] in names]
     verdicts += _on_entries(shown, measured, applied)
     for entry in shown:
-        verdicts += verdicts_on_parts(entry.name, dtype_name(entry.tensor.dtype), parts[id(entry.tensor)])
+        if found := parts.get(id(entry.tensor)):
+            verdicts += verdicts_on_parts(entry.name, dtype_name(entry.tensor.dtype), found)
     if passes:
         verdicts += verdicts_of(passes, {id(entry.tensor): entry.name for entry in shown})
     return tuple(rows), (*verdicts, *_on_weights(weights))
@@ -57,8 +63,6 @@ def _parts(
     entry: TensorEntry, measured: Measured, passes: ForwardBackward | None, applied: FillRecord | None
 ) -> _Parts:
     key, tensor = id(entry.tensor), entry.tensor
-    if key not in measured.parts:
-        return ()
     earlier = measured.parts_before.get(key)
     return part_rows(tensor, measured.parts[key], earlier, applied, gradient_of(tensor, passes), passes)
 
@@ -71,37 +75,34 @@ def _row(
     applied: FillRecord | None,
     parts: _Parts,
 ) -> Parameter:
-    tensor = entry.tensor
-    is_parameter = entry.kind == "parameter"
-    numbers = measured.numbers.get(id(tensor), Numbers())
-    digest = measured.digests.get(id(tensor))
+    tensor, key = entry.tensor, id(entry.tensor)
+    numbers, digest = measured.numbers.get(key), measured.digests.get(key)
     inventory = measured.scope.inventory
-    with torch._C.DisableTorchFunctionSubclass():  # a tensor class of the user's has code of its own
-        return Parameter(
-            name=entry.name,
-            aliases=entry.names[1:],
-            module=entry.owner_names[0],
-            module_type=type(entry.owner).__name__,
-            kind=entry.kind,
-            shape=entry.shape,
-            dtype=dtype_name(tensor.dtype),
-            numel=entry.numel,
-            bytes=entry.bytes,
-            device=str(tensor.device),
-            requires_grad=tensor.requires_grad,
-            identity=inventory.identity(tensor),
-            storage=inventory.storage(tensor),
-            values=measured.values.get(id(tensor)),
-            gradient=gradient_of(tensor, passes, request.values) if is_parameter else None,
-            init=applied.init if applied else None,
-            before=measured.before.get(id(tensor)),
-            data=numbers.data,
-            text=numbers.text,
-            note=entry.note,
-            persistent=entry.persistent,
-            digest=None if digest is None else digest[:SHOWN],
-            parts=tuple(part for part, _ in parts),
-        )
+    return Parameter(
+        name=entry.names[0],
+        aliases=entry.names[1:],
+        module=entry.owner_names[0],
+        module_type=type(entry.owner).__name__,
+        kind=entry.kind,
+        shape=entry.shape,
+        dtype=dtype_name(tensor.dtype),
+        numel=entry.numel,
+        bytes=entry.bytes,
+        device=str(tensor.device),
+        requires_grad=tensor.requires_grad,
+        identity=inventory.identity(tensor),
+        storage=inventory.storage(tensor),
+        values=measured.values.get(key),
+        gradient=gradient_of(tensor, passes, request.values) if entry.kind == "parameter" else None,
+        init=applied.init if applied else None,
+        before=measured.before.get(key),
+        data=numbers.data if numbers else None,
+        text=numbers.text if numbers else None,
+        note=entry.note,
+        persistent=entry.persistent,
+        digest=None if digest is None else digest[:SHOWN],
+        parts=tuple([part for part, _ in parts]),
+    )
 
 
 # --- weights that are computed ---------------------------------------------------------------------------------

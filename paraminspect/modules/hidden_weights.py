@@ -6,7 +6,7 @@ quantised layers, where neither ``parameters()`` nor ``buffers()`` sees them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -39,9 +39,19 @@ class ComputedWeight:
 
 def computed_by(module: nn.Module) -> tuple[ComputedWeight, ...]:
     """Return the plain attributes of `module` that a hook of torch computes, or that look as if one like them did."""
+    if not _may_compute(attributes_of(module)):
+        return ()
     by_hook, by_name = tuple(_by_hook(module)), tuple(_by_name(module))
     known = {one.name for one in by_hook}
     return (*by_hook, *(one for one in by_name if one.name not in known)) if by_name else by_hook
+
+
+def _may_compute(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether a module has a hook before its forward, or a Parameter whose name has a part: most have neither."""
+    parameters = attributes.get("_parameters")
+    if attributes.get("_forward_pre_hooks") or type(parameters) is not dict:
+        return True
+    return any(type(name) is not str or "_" in name for name in parameters)
 
 
 def _by_hook(module: nn.Module) -> Iterator[ComputedWeight]:
@@ -96,7 +106,10 @@ def unpacked(module: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
 
     What torch cannot unpack any more (qnnpack lets go of the original) is a tensor of unknown size.
     """
-    for attribute, value in attributes_of(module).items():
+    attributes = attributes_of(module)
+    if torch.ScriptObject not in set(map(type, attributes.values())):  # as in most
+        return
+    for attribute, value in attributes.items():
         if type(value) is not torch.ScriptObject or (kind := _kind(value)) is None:
             continue
         try:
