@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,6 +10,7 @@ import typer
 from paraminspect import output
 from paraminspect.cli import completion, session
 from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting
+from paraminspect.frozen import dataclass
 
 if TYPE_CHECKING:
     from paraminspect.rules.rule_selection import Selection

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from paraminspect import __version__
 from paraminspect.errors import UserError
+from paraminspect.frozen import dataclass
 from paraminspect.report import Environment, Failure, Report, Source
 from paraminspect.rules.headline import with_findings
 from paraminspect.rules.rule_selection import EVERYTHING, Selection
