@@ -250,7 +250,10 @@ class CopyOnWrite(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._may_write(func, kwargs):
-            for tensor in argument_tensors((args, kwargs)):
+            written: Any = (args, kwargs)
+            if func in _NORMALISE:  # of the running statistics alone; the weight is only read
+                written = args[1:3], [kwargs.get("running_mean"), kwargs.get("running_var")]
+            for tensor in argument_tensors([*written]):
                 for part in plain_tensors(tensor):
                     self._copy(part)
         return func(*args, **kwargs)

@@ -78,12 +78,15 @@ class Account:
 
     `compared` tells whether a gradient arrived that holds numbers. `difference` is the largest difference between the
     two, and `tolerance` what rounding may account for. `rest` is what arrived beyond the contributions, None where that
-    is rounding. `received` is kept only where the user's hooks may change or drop ``.grad`` afterwards.
+    is rounding. `figures` are those of the last contribution, and `passed_on` tells that nothing but this one tensor
+    arrived, as it was. `received` is kept only where the user's hooks may change or drop ``.grad`` afterwards.
     """
 
     def __init__(self, parameter: Tensor) -> None:
         self.parameter = parameter
         self.compared = False
+        self.figures: Values | None = None
+        self.passed_on = False
         self.difference = 0.0
         self.tolerance = 0.0
         self.rest: Tensor | None = None
@@ -123,6 +126,10 @@ class Account:
             self._sum += _wide(grad)
         return self._peaks
 
+    def knows(self, grad: Tensor | None) -> bool:
+        """Tell whether `figures` are those of ``.grad``: it is what the only use contributed, untouched."""
+        return self.passed_on and grad is not None and grad is self.parameter.grad and grad._version == 0
+
     def close(self) -> None:
         """Stop watching; count also what the user's hooks did to ``.grad`` after it had arrived."""
         if self._handle is not None:
@@ -136,6 +143,7 @@ class Account:
     def _receive(self, grad: Tensor, flush: Callable[[], None]) -> None:
         """Compare what arrives with the sum, and begin the next one at nothing."""
         # With one use autograd passes the very tensor on that we hold: nothing is left to compare.
+        self.passed_on = not self.compared and self._sum is grad and grad._version == self._version
         if self._sum is grad and grad._version == self._version:
             self.compared = True
         else:

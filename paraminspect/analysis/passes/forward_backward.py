@@ -144,7 +144,10 @@ def _measure_gradients(passes: ForwardBackward, ledger: Ledger, queue: Queue) ->
     found: dict[int, Values | None] = {}
     for key, parameter in ledger.parameters.items():
         grad = arrived(parameter, passes)
-        if grad is not None:
+        account = ledger.accounts.get(key)
+        if account is not None and account.knows(grad):
+            found[key] = account.figures
+        elif grad is not None:
             queue.measure(grad, partial(found.__setitem__, key))
     queue.flush()
     return found

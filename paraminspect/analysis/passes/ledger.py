@@ -170,6 +170,7 @@ class Ledger(TorchFunctionMode):
 
         def deliver(values: Values | None) -> None:
             size = peak(values)
+            account.figures = values
             record.gradient = with_status(values, record.parameter.numel(), error=self._rounding.error_at(node, size))
             peaks.append(size)
 

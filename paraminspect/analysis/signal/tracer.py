@@ -370,7 +370,7 @@ class Tracer(TorchFunctionMode):
         def note(grad: Tensor | None) -> None:
             if grad is not None and self.listens:
                 with torch.no_grad(), torch._C.DisableTorchFunction():
-                    row.grad = measure.figures(grad)
+                    row.grad = measure.second_moment(grad)
                     self.symmetry.note_gradient(node, row, grad)
 
         output.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
