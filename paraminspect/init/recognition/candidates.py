@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from paraminspect.frozen import dataclass
@@ -95,8 +96,13 @@ def _divisor(kind: str) -> str:
     return "hidden_size" if kind in STACKED else "in1_features" if kind == "Bilinear" else "fan_in"
 
 
-def named(place: Place, shape: tuple[int, ...]) -> Iterator[Candidate]:
-    """Yield the layer's default and the schemes that go by the fans."""
+@lru_cache(maxsize=1024)
+def named(place: Place, shape: tuple[int, ...]) -> tuple[Candidate, ...]:
+    """Return the layer's default and the schemes that go by the fans: the same in every layer that is built alike."""
+    return tuple(_named(place, shape))
+
+
+def _named(place: Place, shape: tuple[int, ...]) -> Iterator[Candidate]:
     first = default(place, shape)
     if isinstance(first, Candidate):
         yield first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -43,7 +43,7 @@ SAME_SCALE: Final = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """A candidate with its share of the likelihood and the p-value of its fit."""
+    """A candidate with its share of the likelihood and the p-value of its fit, NaN where that was not needed."""
 
     candidate: Candidate
     share: float
@@ -106,10 +106,15 @@ def unrecognised(
 
 
 def judged(
-    guesses: tuple[Guess, ...], count: int, dims: int, known: Mapping[str, int] = MappingProxyType({})
+    guesses: tuple[Guess, ...],
+    count: int,
+    dims: int,
+    known: Mapping[str, int] = MappingProxyType({}),
+    p_value_of: Callable[[Guess], float] = lambda one: one.p_value,
 ) -> Recognition:
     """Name the likeliest candidate if it fits, or two where either may be meant.
 
+    `p_value_of` tests the fit of a guess, where it has not been tested yet: that takes longer than all else.
     `known` counts the tensors of the same model that were certainly drawn from a candidate: it is that much likelier.
     """
     shares = {one: one.share * (1 + SEEN * max(known.get(key, 0) for key in one.candidate.keys)) for one in guesses}
@@ -121,7 +126,7 @@ def judged(
         other = next(one.candidate.family.name for one in ranked if one not in same)
         return unrecognised(f"{count:,} elements do not tell {family.name} from {other}", guesses=guesses)
     best = next((one for one in same if one.candidate.named and shares[one] > shares[same[0]] / 8.0), same[0])
-    chosen, p = best.candidate, best.p_value
+    chosen, p = best.candidate, p_value_of(best)
     if p < (REFUSED if chosen.named else REFUSED_FITTED):
         return unrecognised(f"{chosen.words} fits best, with p = {p:.2g}", p, guesses)
     if chosen.plain and not known.get(chosen.words) and not _enough(chosen, count, dims):

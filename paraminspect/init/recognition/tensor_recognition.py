@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -117,10 +117,12 @@ def _drawn(tensor: torch.Tensor, figures: Whole, values: Values, place: Place) -
     else:
         candidates = [(one, figures) for one in named(place, shape)]
         candidates += [(one, figures) for family in FAMILIES for one in unnamed(family, figures)]
-    guesses = tuple(_tested(_shares(candidates), block))
-    fits = any(one.candidate.scheme == "default" and one.p_value >= REFUSED for one in guesses)
+    guesses, p_value_of = _untested(_shares(candidates), block)
+    fits = any(one.candidate.scheme == "default" and p_value_of(one) >= REFUSED for one in guesses)
     refuted = not fits and (first is not None or figures.count >= MANY)
-    found = judged(guesses, figures.count, tensor.dim())
+    found = judged(guesses, figures.count, tensor.dim(), p_value_of=p_value_of)
+    if not found.certain:  # it is judged again, by what other tensors tell
+        found = replace(found, guesses=tuple(replace(one, p_value=p_value_of(one)) for one in guesses))
     if isinstance(first, Candidate) and _nearly(found, first):
         found = unrecognised(f"{found.words} fits, which is {first.words} no more", found.p_value)
     return replace(found, refuted=refuted)
@@ -147,16 +149,26 @@ def _shares(candidates: Sequence[tuple[Candidate, Whole]]) -> _Weighed:
     return sorted(found, key=lambda item: -item[2])
 
 
-def _tested(shares: _Weighed, block: Floats) -> Iterator[Guess]:
-    """Yield what has any share, the likeliest family with the p-values of its fit: one for each scale."""
+def _untested(shares: _Weighed, block: Floats) -> tuple[tuple[Guess, ...], Callable[[Guess], float]]:
+    """Return what has any share, and what tests the fit of one: once for each scale of the likeliest family."""
+    likely = [(one, figures, share) for one, figures, share in shares if share >= SLIGHT]
     tests: dict[str, float] = {}
-    for one, figures, share in shares:
-        if share < SLIGHT:
-            return
-        scale = f"{one.scale:.5e}"
-        if one.family is shares[0][0].family and scale not in tests:
+    to_test = {_scale(one): (one, figures) for one, figures, _ in reversed(likely) if one.family is likely[0][0].family}
+
+    def p_value_of(guess: Guess) -> float:
+        if guess.candidate.family is not likely[0][0].family:
+            return 0.0
+        scale = _scale(guess.candidate)
+        if scale not in tests:
+            one, figures = to_test[scale]
             tests[scale] = p_value(figures, block, one.family, one.scale)
-        yield Guess(one, share, tests.get(scale, 0.0))
+        return tests[scale]
+
+    return tuple(Guess(one, share, math.nan) for one, _, share in likely), p_value_of
+
+
+def _scale(one: Candidate) -> str:
+    return f"{one.scale:.5e}"
 
 
 def _off_centre(figures: Whole, values: Values) -> Iterator[tuple[Candidate, Whole]]:
