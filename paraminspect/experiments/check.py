@@ -35,7 +35,8 @@ class CheckRequest:
 def check(source: str, request: CheckRequest) -> Report:
     """Return the Report of one source, with what the rules find in it. Raises UserError for what can be put right.
 
-    A model for which no input is found could not be checked: that is in `errors`, beside what its values tell.
+    A file that is damaged is found so; only what cannot be read as any format raises. A model for which no input is
+    found could not be checked: that is in `errors`, beside what its values tell.
     """
     report = _of_file(source, request) if is_checkpoint(source) else _of_model(source, request)
     return with_findings(report, request.selection) if report.checkpoint is None else report
@@ -67,8 +68,9 @@ def _of_file(source: str, request: CheckRequest) -> Report:
     with collector_at_rest():
         checkpoint = list_checkpoint(source)
         values, failures = measure_checkpoint(checkpoint, request.params, lambda _: None)
-        report = report_of_checkpoint(checkpoint, "check", request.params, values)
-        return replace(report, errors=(*report.errors, *failures))
+        report = report_of_checkpoint(checkpoint, "check", request.params, values, selection=request.selection)
+        told = any(finding.severity == "error" for finding in report.findings)  # what cannot be read follows from it
+        return report if told else replace(report, errors=failures)
 
 
 def _of_model(source: str, request: CheckRequest) -> Report:

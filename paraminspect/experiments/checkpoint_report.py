@@ -27,7 +27,8 @@ from paraminspect.report import (
     Totals,
     Values,
 )
-from paraminspect.rules.file_rules import RULES, findings_of
+from paraminspect.rules.file_rules import NOT_FINITE_ID, findings_of
+from paraminspect.rules.rule_selection import EVERYTHING, Selection
 from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
 from paraminspect.text.escape import some_names
 from paraminspect.text.numbers import and_more
@@ -41,10 +42,13 @@ def report_of_checkpoint(
     sort: str | None = None,
     top: int | None = None,
     sharing: tuple[Sharing, ...] = (),
+    selection: Selection = EVERYTHING,
 ) -> Report:
     """Return the Report of a checkpoint: all its tensors, or those whose names match one of the globs `params`.
 
-    Elements that have several names are one row, and count once. Raises UserError for globs that match nothing.
+    Elements that have several names are one row, and count once. What is unsound is in `findings`, as far as
+    `selection` has it; for every command but `check`, whose exit code tells, what makes the files useless is an error
+    too. Raises UserError for globs that match nothing.
     """
     rows = _in_order(_rows(selected(checkpoint.tensors, params), values or {}), sort, top)
     every = rows if len(rows) == len(checkpoint.tensors) else _rows(checkpoint.tensors, {})
@@ -53,7 +57,7 @@ def report_of_checkpoint(
     numel = sum(portion.numel for portion in dtypes)
     names = {place: len(others) for place, others in every.aliases.items()}
     optimizers = optimizers_of(checkpoint)
-    findings = findings_of(checkpoint, optimizers, values)
+    findings = findings_of(checkpoint, optimizers, values, selection)
     report = Report(
         command=command,
         source=Source("checkpoint", _name(checkpoint.path), checkpoint.path),
@@ -68,7 +72,7 @@ def report_of_checkpoint(
         ),
         sharing=sharing,
         findings=findings,
-        errors=tuple(_failure(findings)),
+        errors=() if command == "check" else tuple(_failure(findings)),
         checkpoint=replace(_files(checkpoint, dtypes, subtrees), optimizers=optimizers),
     )
     return with_headline(report)
@@ -149,7 +153,7 @@ def _descending(figure: float | None) -> float:
 
 def _failure(findings: Sequence[Finding]) -> Iterator[Failure]:
     """Yield one failure where the files are not sound: what could be listed is printed, and the exit code is 2."""
-    errors = [one for one in findings if one.severity == "error" and one.rule != RULES["not-finite"]]
+    errors = [one for one in findings if one.severity == "error" and one.rule != NOT_FINITE_ID]
     if errors:
         more = f" ({and_more(len(errors) - 1)})" if len(errors) > 1 else ""
         yield Failure("unsound-checkpoint", f"{errors[0].message}{more}", errors[0].where)

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from paraminspect.page.checkpoint_problems import place_and_message
+from paraminspect.page.checkpoint_table import page_of_files
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Entries, Line, Page, Part
-from paraminspect.report import Finding, Headline, Report
+from paraminspect.report import Finding, Headline, Report, TensorRows
 from paraminspect.rules.rule import SEVERITIES
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import plural
@@ -21,6 +22,8 @@ def check(report: Report, view: View) -> Page:
     ranked = sorted(report.findings, key=lambda one: SEVERITIES.index(one.severity))
     parts: list[Part] = [_first(report)]
     parts.append(Entries([line for one in ranked for line in _lines(one, report)], _WIDTH))
+    if report.checkpoint is not None and isinstance(report.parameters, TensorRows):
+        return page_of_files(report, report.checkpoint, report.parameters, parts)
     return page_of(report, view, parts)
 
 

@@ -29,7 +29,7 @@ def checkpoint_page(report: Report, view: View) -> Page:
     if report.command == "share":
         parts += sharing_parts(report, view)
         parts.append(Entries(list(_findings(report, _MOST))))
-        return Page(code(report.source.name), _title(report, found, rows), _setting(found), parts)
+        return page_of_files(report, found, rows, parts)
     if rows:
         tables = optimizer_tables(report, rows, view)
         shown = tensor_rows(rows, view, [path for path, _ in tables])
@@ -38,6 +38,11 @@ def checkpoint_page(report: Report, view: View) -> Page:
     else:
         parts.append(Paragraph("no tensors"))
     parts.append(Entries(list(_lines(report, found, view))))
+    return page_of_files(report, found, rows, parts)
+
+
+def page_of_files(report: Report, found: CheckpointFiles, rows: TensorRows, parts: list[Part]) -> Page:
+    """Return a page that begins with what the files are: their format, how many elements and bytes they hold."""
     return Page(code(report.source.name), _title(report, found, rows), _setting(found), parts)
 
 

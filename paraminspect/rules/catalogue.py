@@ -8,6 +8,7 @@ from typing import Final
 from paraminspect.report import Report
 from paraminspect.rules import (
     failed_passes,
+    file_rules,
     gradient_rules,
     registration_rules,
     sharing_rules,
@@ -36,6 +37,7 @@ RULES: Final[Mapping[str, CheckRule]] = {
             *gradient_rules.RULES,
             *sharing_rules.RULES,
             *signal_rules.RULES,
+            *file_rules.RULES,
         ),
         key=lambda rule: rule.id,
     )

@@ -65,7 +65,7 @@ def _first(found: list[Problem], report: Report) -> Headline:
 
 
 def _finding(problem: Problem) -> Finding:
-    where = problem.names[0] if problem.names else ""
+    where = problem.where or next(iter(problem.names), "")
     return Finding(problem.rule, problem.severity, where, _bare(problem.text), problem.names, _bare(problem.hint))
 
 

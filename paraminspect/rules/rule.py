@@ -52,7 +52,7 @@ class Problem:
 
     `say` makes the sentence from names, `names` themselves or those of them that are not to be ignored; names from an
     input are marked in it. Without names it is about the model as a whole. `rule` is empty for what no rule is about:
-    that something could not be run.
+    that something could not be run. `where` is given where that is none of `names`: the file that tensors lie in.
     """
 
     rule: str
@@ -61,6 +61,7 @@ class Problem:
     names: tuple[str, ...]
     say: Callable[[Sequence[str]], str]
     hint: str = ""
+    where: str = ""
 
     @property
     def text(self) -> str:

@@ -2,6 +2,10 @@
 
 python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
 python -m tests.benchmarks.zoo --inputs [PREFIX …]
+python -m tests.benchmarks.zoo --check [--seeds 20] [PREFIX …]
+
+The third counts what the rules of `paraminspect check` find in the public models, all of which are healthy: in train and
+in eval mode, each seed a model drawn anew. A model of many parameters may have fewer seeds: what was run is printed.
 
 The second tells of 82 public models whether they run without being told what they take, and on what; where not, whether
 the static table was printed in its place (a fallback), and why.
@@ -181,6 +185,47 @@ def inputs_table(prefixes: tuple[str, ...]) -> None:
     print(f"ran without --input: {', '.join(f'{word} {counts[word]}' for word in ('yes', 'fallback', 'no'))}")
 
 
+def checked(build: Build, seeds: int, mode: bool) -> tuple[Counter[str], dict[str, str], str]:
+    """Return how many seeds each rule finds something in, one sentence of each, and whether the passes ran."""
+    found: Counter[str] = Counter()
+    said: dict[str, str] = {}
+    ran = ""
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        report = paraminspect.check(build().train(mode), seed=seed)
+        found.update({finding.rule for finding in report.findings})
+        said |= {one.rule: f"{one.severity}: {one.message}" for one in report.findings}
+        if report.forward is None or report.forward.error:
+            ran = report.forward.error.message if report.forward and report.forward.error else "no input found"
+    return found, said, ran
+
+
+def alarms_table(prefixes: tuple[str, ...], seeds: int) -> None:
+    """Print one line a model and mode, with what the rules found in how many seeds, then the sums."""
+    total: Counter[str] = Counter()
+    runs = models = 0
+    for name, build in builders().items():
+        if not name.startswith(prefixes):
+            continue
+        models += 1
+        for mode, word in ((True, "train"), (False, "eval")):
+            start = time.perf_counter()
+            try:
+                found, said, ran = checked(build, seeds, mode)
+            except Exception as error:  # one model that cannot be built is no reason to measure none
+                print(f"{name:48} {word:5} FAILED {type(error).__name__}: {error}", flush=True)
+                continue
+            runs += seeds
+            total.update(found)
+            told = ", ".join(f"{rule} ×{count}" for rule, count in sorted(found.items())) or "nothing"
+            spent = (time.perf_counter() - start) / seeds
+            print(f"{name:48} {word:5} {told:32} of {seeds}; {spent:5.1f} s each {ran[:80]}", flush=True)
+            for rule, sentence in sorted(said.items()):
+                print(f"    {rule} {sentence}", flush=True)
+    told = ", ".join(f"{rule} ×{count}" for rule, count in sorted(total.items())) or "nothing"
+    print(f"{models} models, {runs:,} checks: {told}")
+
+
 def main(argv: list[str]) -> None:
     seeds = int(argv[argv.index("--seeds") + 1]) if "--seeds" in argv else 20
     prefixes = tuple(word for word in argv if not word.startswith("--") and not word.isdigit()) or ("",)
@@ -188,6 +233,9 @@ def main(argv: list[str]) -> None:
     logging.disable(logging.WARNING)
     if "--inputs" in argv:
         inputs_table(prefixes)
+        return
+    if "--check" in argv:
+        alarms_table(prefixes, seeds)
         return
     for title, cases in (("known to train", HEALTHY), ("broken on purpose", BROKEN)):
         print(f"== {title}")
