@@ -67,15 +67,15 @@ def _initialiser(cls: Any, fields: Sequence[Field[Any]]) -> Callable[..., None]:
     def fill(self: Any, *given: Any, **named: Any) -> None:
         held = self.__dict__
         held.update(blank)
-        held.update(zip(order, given, strict=False))
-        held.update(named)
         at = len(given)
+        if at:
+            held.update(zip(order, given, strict=False))
+        held.update(named)
         known = len(held) == count and at <= most and missing_after[min(at, len(required))] <= named.keys()
-        if not known or (given and named and not named.keys().isdisjoint(order[:at])):
+        if not known or (at and named and not named.keys().isdisjoint(order[:at])):
             raise TypeError(f"{cls.__qualname__} takes {', '.join(order)}; got {at} by position and {[*named]}")
-        for name, make in factories.items():
-            if held[name] is MISSING:
-                held[name] = make()
+        if factories:
+            held.update({name: make() for name, make in factories.items() if held[name] is MISSING})
         if post:
             self.__post_init__()
 

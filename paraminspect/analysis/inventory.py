@@ -15,7 +15,7 @@ from paraminspect.modules.forgotten import MOST_VALUES, Forgotten, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.nested_tensors import leaves_of
 from paraminspect.modules.script_constants import FROZEN, graph_constants, packed_constants
-from paraminspect.modules.walk import MOST_ALIASES, Walk, attributes_of, join, overridden, registered, walk
+from paraminspect.modules.walk import MOST_ALIASES, Path, Walk, attributes_of, join, overridden, registered, walk
 from paraminspect.modules.wrapper_tensors import bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
 from paraminspect.text.numbers import plural, some_of
@@ -247,9 +247,13 @@ def _packed(found: Walk) -> Iterator[TensorEntry]:
             yield TensorEntry((join(path, name),), tensor, "buffer", owner, (path,), note, persistent=True)
 
 
+def _scripts(found: Walk) -> list[Path]:
+    return [(path, owner) for path, owner in found.once() if issubclass(type(owner), torch.jit.ScriptModule)]
+
+
 def _in_graphs(found: Walk) -> Iterator[TensorEntry]:
     """List what TorchScript holds in graphs: the weights of a frozen script, and tables."""
-    for path, owner in found.once():
+    for path, owner in _scripts(found):
         for name, tensor, weight in graph_constants(owner):
             kind, note = ("graph-constant", FROZEN) if weight else ("constant", None)
             yield TensorEntry((join(path, name),), tensor, kind, owner, (path,), note)
@@ -268,7 +272,7 @@ def _notes(found: Walk, search: Search) -> Iterator[str]:
         yield f"{own}: the rows are what is registered, which is what state_dict saves"
     if found.cycles:
         yield f"left out, for they lead back to a module above them: {some_of([*map(repr, found.cycles)])}"
-    for path, owner in found.once():
+    for path, owner in _scripts(found):
         if packed := packed_constants(owner):
             where = f"the graph of {path!r}" if path else "the graph"
             yield f"{where} holds {plural(packed, 'packed object')}: how many weights they hold is unknown"

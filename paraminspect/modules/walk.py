@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
@@ -37,11 +38,14 @@ class Walk:
 
     def once(self) -> Iterator[Path]:
         """Yield every module once, under its first path."""
-        seen: set[int] = set()
-        for path, module in self.paths:
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield path, module
+        return iter(self._first)
+
+    @cached_property
+    def _first(self) -> tuple[Path, ...]:
+        found: dict[int, Path] = {}
+        for one in self.paths:
+            found.setdefault(id(one[1]), one)
+        return tuple(found.values())
 
 
 def attributes_of(held: object) -> dict[str, Any]:
