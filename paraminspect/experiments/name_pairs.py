@@ -64,9 +64,11 @@ def pair_names(a: Tensors, b: Tensors) -> Pairs:
 
 def canonical(name: str) -> str:
     """Return a name as the module alone, without wrappers and in the older spelling, would have it."""
-    for spelling, older in _SPELLINGS:
-        name = spelling.sub(older, name)
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    if "parametrizations" in name:
+        for spelling, older in _SPELLINGS:
+            name = spelling.sub(older, name)
+    parts = name.split(".")
+    return name if _WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in _WRAPPERS)
 
 
 def _by_spelling(found: Pairs, a: Tensors, b: Tensors) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Chunk, Fault, Part, Shape, TensorHeader
 from paraminspect.sources.checkpoint.element_types import TORCH_BITS
-from paraminspect.sources.checkpoint.opened import open_bytes, without_secrets
+from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Called, Global, PickledDict, walk
 from paraminspect.sources.checkpoint.shard_index import in_folder
+from paraminspect.sources.checkpoint.torch_zip import read_zip
 from paraminspect.text.numbers import plural
 
 _ROOM: Final = "torch.distributed.checkpoint"
@@ -41,6 +43,11 @@ _KNOWN: Final = {
 }
 
 
+_MOST_OBJECTS: Final = 1_000
+_MOST_OF_OBJECTS: Final = 2**23
+"""Bytes: reading a pickle as data takes about a second a megabyte, and a file can name one object many times."""
+
+
 class _ItemPlace(NamedTuple):
     """Where an item lies: the file, and the bytes of it."""
 
@@ -63,14 +70,14 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
     parts, lengths = _parts(folder, files, names, faults)
     numbers = {name: number for number, name in enumerate(files)}
     tensors: list[TensorHeader] = []
-    other: dict[str, str] = {}
+    objects: dict[str, dict[Shape | None, _ItemPlace]] = {}
     for name, described in _items(state.get("state_dict_metadata")):
         kind = str(described.function) if isinstance(described, Called) else ""
         if kind.endswith("TensorStorageMetadata"):
             tensors.append(_tensor(name, described, places.get(name, {}), numbers, lengths, faults))
         else:
-            held = sum(place.length for place in places.get(name, {}).values())
-            other[name] = f"{held:,} bytes, not unpickled"
+            objects[name] = places.get(name, {})
+    other, read = _objects(objects, folder, lengths, faults)
     return Checkpoint(
         "torch.distributed.checkpoint",
         without_secrets(folder),
@@ -79,8 +86,45 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
         tuple(in_folder(folder, name) for name in files),
         other=other,
         faults=tuple(faults),
-        bytes_read=count,
+        bytes_read=count + read,
     )
+
+
+def _objects(
+    items: dict[str, dict[Shape | None, _ItemPlace]], folder: str, lengths: dict[str, int | None], faults: list[Fault]
+) -> tuple[dict[str, str], int]:
+    """Return the objects beside the tensors as short texts by their path, and how many bytes were read for that.
+
+    Each is a zip of torch.save, of which torch would run the pickle when it loads it: here it is read as data. Those
+    that are large, far away or beyond a number are named with their bytes alone.
+    """
+    found: dict[str, str] = {}
+    unsafe: dict[str, Fault] = {}
+    with ExitStack() as stack:
+        opened: dict[str, Bytes] = {}
+        left = _MOST_OF_OBJECTS
+        for number, (name, places) in enumerate(items.items()):
+            found[name] = f"{sum(place.length for place in places.values()):,} bytes, not read"
+            place = next(iter(places.values()), None)
+            if place is None or number >= _MOST_OBJECTS or place.length > left or is_remote(folder):
+                continue
+            if lengths.get(place.path) is None:
+                continue
+            left -= max(place.length, 0)
+            try:
+                if place.path not in opened:
+                    opened[place.path] = stack.enter_context(open_bytes(in_folder(folder, place.path)))
+                objects = read_zip(opened[place.path], 0, place.start, place.length, name).objects
+            except UserError as error:
+                faults.append(Fault(error.code, "warning", name, error.message))
+                continue
+            if objects.other or objects.tensors:
+                del found[name]
+            found |= objects.other
+            found |= {one.name: f"{one.dtype} tensor {one.shape}, in an object" for one in objects.tensors}
+            unsafe |= {fault.message: fault for fault in objects.faults}
+        faults += unsafe.values()
+        return found, sum(file.count for file in opened.values())
 
 
 # --- the metadata ----------------------------------------------------------------------------------------------

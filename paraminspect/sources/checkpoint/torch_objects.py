@@ -94,10 +94,10 @@ class TorchObjects:
     optimizers: list[OptimizerGroups] = field(default_factory=list)
 
 
-def torch_objects(value: Any, named: tuple[Global, ...], where: str) -> TorchObjects:
-    """Sort out what the pickle of a checkpoint holds; `where` is the file."""
+def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str = "") -> TorchObjects:
+    """Sort out what the pickle of a checkpoint holds; `where` is the file, `path` where in a checkpoint it stands."""
     found = TorchObjects()
-    _Sorter(found).visit(value, "", 0, "")
+    _Sorter(found).visit(value, path, 0, "" if not path else None)
     for one in named:
         if not _expected(one):
             message = f"its pickle names {one}, which torch.load(weights_only=True) refuses unless it is allowed"

@@ -63,19 +63,22 @@ class _Window(io.RawIOBase):
         return count
 
 
-def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = None) -> Contents:
-    """List a zip of torch.save, which may be a part of a file. Raises UserError where it is none."""
+def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = None, path: str = "") -> Contents:
+    """List a zip of torch.save, which may be a part of a file. Raises UserError where it is none.
+
+    `path` is where in a checkpoint of many zips its object stands.
+    """
     size = file.size - start if length is None else length
     try:
         with zipfile.ZipFile(io.BufferedReader(_Window(file, start, size), 65536)) as archive:
-            return _contents(archive, file, number, start)
+            return _contents(archive, file, number, start, path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
         message = f"is no complete zip of torch.save: {error}"
         hint = "it was cut off, or its writing was interrupted" if "central directory" in str(error) else ""
         raise UserError(message, where=file.name, hint=hint, code="truncated") from None
 
 
-def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int) -> Contents:
+def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, path: str) -> Contents:
     faults: list[Fault] = []
     infos = archive.infolist()
     pickles = [one for one in infos if one.filename.rpartition("/")[2] == "data.pkl" and one.filename.count("/") <= 1]
@@ -89,7 +92,7 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int) -> 
     except BadPickle as error:
         message = f"its data.pkl cannot be read at byte {error.at:,}: {error.message}"
         raise UserError(message, where=file.name, code="bad-pickle") from None
-    objects = torch_objects(walked.value, walked.globals, file.name)
+    objects = torch_objects(walked.value, walked.globals, file.name, path)
     order = next((one for one in infos if one.filename == f"{top}byteorder"), None)
     if order is not None and _small(archive, order, file).strip() == b"big":
         faults.append(Fault("big-endian", "warning", file.name, "was written big-endian: its values are not read here"))

@@ -216,18 +216,31 @@ def test_a_sharded_checkpoint_and_all_that_its_index_may_get_wrong(tmp_path: Pat
 def test_a_distributed_checkpoint(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     with pytest.warns(UserWarning, match="single process"):
-        dcp.save({"model": net.state_dict(), "epoch": 3}, checkpoint_id=str(tmp_path / "dcp"))
+        made = {"model": net.state_dict(), "epoch": 3, "kept": ({"best": [0.5, torch.ones(2)]}, "text")}
+        dcp.save(made, checkpoint_id=str(tmp_path / "dcp"))
     found = list_checkpoint(str(tmp_path / "dcp"))
     assert {one.name: one.shape for one in found.tensors} == {
         f"model.{name}": tuple(value.shape) for name, value in net.state_dict().items()
     }
-    assert found.faults == () and list(found.other) == ["epoch"]
+    assert found.faults == () and found.other == {
+        "epoch": "3",
+        "kept.0.best.0": "0.5",
+        "kept.1": "'text'",
+        "kept.0.best.1": "float32 tensor (2,), in an object",
+    }
     (data,) = (tmp_path / "dcp").glob("*.distcp")
     data.write_bytes(data.read_bytes()[:-2000])
     assert "missing-tensor" in codes(list_checkpoint(str(tmp_path / "dcp")))
     (tmp_path / "dcp" / ".metadata").write_bytes(pickle.dumps(Evil(), 4))
     with pytest.raises(UserError, match="names _pytest"):
         list_checkpoint(str(tmp_path / "dcp"))
+
+
+def test_an_object_in_a_distributed_checkpoint_is_named_and_never_made(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="single process"):
+        dcp.save({"w": torch.ones(2), "loop": Evil()}, checkpoint_id=str(tmp_path / "dcp"))
+    found = list_checkpoint(str(tmp_path / "dcp"))
+    assert codes(found) == ["unsafe-global"] and [one.name for one in found.tensors] == ["w"]
 
 
 def test_records_that_lie_are_faults_and_are_not_read(tmp_path: Path) -> None:
