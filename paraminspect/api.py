@@ -28,6 +28,7 @@ from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
 from paraminspect.rules.headline import with_findings
 from paraminspect.rules.rule_selection import Selection
+from paraminspect.rules.typed_selection import check_threshold, ids_of, selection_of
 from paraminspect.sources.examples import batch_of, example_maker
 from paraminspect.spec.model import LOSSES
 from paraminspect.text.escape import View
@@ -165,12 +166,19 @@ def check(
     The model is afterwards as it was. A forward that raises does not raise here: it is in `errors`. Raises UserError
     for an argument that is wrong.
     """
-    chosen = Selection(_several(select), _several(ignore), thresholds or {})
+    chosen = _selection(_several(select), _several(ignore), thresholds or {})
     subject = _subject("check", model, inputs, loss, seed, forward)
     request = Request("check", _several(params), layer, forward=forward)
     with collector_at_rest():
         report = grad(subject, request, (), lambda _: subject) if forward else show(subject, request)
     return Inspection(**vars(with_findings(report, chosen)))
+
+
+def _selection(select: Sequence[str], ignore: Sequence[str], thresholds: Mapping[str, float]) -> Selection:
+    """Return which rules are asked. Raises UserError for one that there is not, and for a threshold out of range."""
+    for rule, value in thresholds.items():
+        check_threshold(ids_of([rule], "thresholds")[0], value, "thresholds")
+    return selection_of(ids_of(select, "select"), ids_of(ignore, "ignore"), thresholds, "select")
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

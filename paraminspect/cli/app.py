@@ -56,7 +56,7 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        wanted = bool({"source", "a"} & given.keys()) and not given.get("quiet", False)
+        wanted = bool({"source", "sources", "a"} & given.keys()) and not given.get("quiet", False)
         with warnings_collected(), output.waiting(wanted):
             try:
                 code = command(**given)

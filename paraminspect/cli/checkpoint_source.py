@@ -26,7 +26,7 @@ def is_checkpoint(source: str | None) -> TypeGuard[str]:
 
 def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes, stats: bool) -> int:
     """List a checkpoint; with `stats` read all its tensors. The options in `unused` are for models alone."""
-    _refuse(unused)
+    refuse_for_checkpoints(unused)
     from paraminspect.experiments.checkpoint_report import report_of_checkpoint
     from paraminspect.isolation.process import collector_at_rest
     from paraminspect.sources.checkpoint.listing import list_checkpoint
@@ -46,7 +46,7 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
 
 def share_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes) -> int:
     """Say which tensors of a checkpoint share bytes, or hold the same. The options in `unused` are for models alone."""
-    _refuse(unused)
+    refuse_for_checkpoints(unused)
     from paraminspect.experiments.checkpoint_report import report_of_checkpoint
     from paraminspect.experiments.checkpoint_sharing import sharing_of
     from paraminspect.sources.checkpoint.listing import list_checkpoint
@@ -69,7 +69,7 @@ def _measured(
         return measure_checkpoint(checkpoint, params, advance)
 
 
-def _refuse(groups: Iterable[Any]) -> None:
+def refuse_for_checkpoints(groups: Iterable[Any]) -> None:
     """Raise UserError for an option that needs a network."""
     for group in groups:
         for field in dataclasses.fields(group):

@@ -116,15 +116,20 @@ def finish(
         theory=theory,
     )
     output.emit(render(report, chosen.value, view))
-    if not notes.quiet:
-        for text in report.notes:
-            output.note(text)
-    tell_warnings(notes.quiet)
-    for failure in report.errors:
-        output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
+    say_beside(report, notes.quiet)
     if not (report.errors or notes.quiet) and chosen is Format.table and report.source.kind != "checkpoint":
         _suggest(report, not printing.no_color)
     return FAILED if report.errors else DONE
+
+
+def say_beside(report: Report, quiet: bool) -> None:
+    """Say on stderr what goes with an answer: notes and warnings unless `quiet`, and what went wrong."""
+    if not quiet:
+        for text in report.notes:
+            output.note(text)
+    tell_warnings(quiet)
+    for failure in report.errors:
+        output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
 
 
 def _suggest(report: Report, colour: bool) -> None:

@@ -69,6 +69,8 @@ CHANGES = (
     "note",
 )
 """The columns of `diff`: a row is a tensor, or below them a name, a tie, an entry of the metadata, an adapter."""
+FINDINGS = ("source", "rule", "severity", "where", "names", "message", "hint", "code")
+"""The columns of `check`: a row is a finding, or has a `code` where a source could not be checked."""
 _BATCH = 500
 _NOTHING = (None,) * len(_FIGURES)
 _Cell = str | float | None
@@ -98,6 +100,21 @@ def render(report: Report) -> Iterator[str]:
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
+    yield buffer.getvalue()
+
+
+def render_findings(reports: Sequence[Report]) -> Iterator[str]:
+    """Yield a row for each finding, and for each source that could not be checked."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(FINDINGS)
+    for report in reports:
+        source = report.source.label
+        for one in report.findings:
+            texts = (source, one.rule, one.severity, one.where, ";".join(one.names), one.message, one.hint, "")
+            writer.writerow(map(_text, texts))
+        for error in report.errors:
+            writer.writerow(map(_text, (source, "", "error", error.where, "", error.message, "", error.code)))
     yield buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
-from paraminspect.report import SCHEMA, VERSION, Report, TensorRows
+from paraminspect.report import SCHEMA, SCHEMA_OF_SEVERAL, VERSION, Report, TensorRows
 
 _BATCH = 500
 
@@ -16,6 +16,15 @@ _BATCH = 500
 def render(report: Report) -> Iterator[str]:
     """Yield the text of ``report.to_dict()``, encoded from the Report itself, without a copy of it in dicts."""
     yield from pieces({"schema": SCHEMA, "version": VERSION, **vars(report)})
+
+
+def render_findings(reports: Sequence[Report]) -> Iterator[str]:
+    """Yield the report of one source as it is, those of several as one document, each on a line."""
+    if len(reports) == 1:
+        yield from render(reports[0])
+        return
+    every = [{"schema": SCHEMA, "version": VERSION, **vars(report)} for report in reports]
+    yield from pieces({"schema": SCHEMA_OF_SEVERAL, "version": VERSION, "reports": every})
 
 
 def pieces(value: Mapping[str, Any]) -> Iterator[str]:
@@ -41,8 +50,12 @@ def _lines(items: Sequence[Any]) -> Iterator[str]:
     yield "\n  ]"
 
 
+def _fields(value: Any) -> Any:
+    return list(value) if isinstance(value, TensorRows) else vars(value)
+
+
 # The parts of a Report are encoded from their fields, in the order they are declared.
-_compact = json.JSONEncoder(allow_nan=False, check_circular=False, default=vars).encode
+_compact = json.JSONEncoder(allow_nan=False, check_circular=False, default=_fields).encode
 
 
 def _encode(value: Any) -> str:
@@ -60,7 +73,7 @@ def _finite(value: Any) -> Any:
         return list(map(_finite, value))
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    return _finite(vars(value)) if is_dataclass(value) else value
+    return _finite(_fields(value)) if is_dataclass(value) or isinstance(value, TensorRows) else value
 
 
 def dumps(value: Any) -> str:

@@ -19,7 +19,8 @@ _HARMLESS = re.compile("–|-?[0-9][0-9A-Za-z.,+-]*|[A-Za-z][0-9A-Za-z]*(_[0-9A-
 
 def draw(found: Page, view: View) -> Iterator[str]:
     """Yield a page in pieces: its title as a heading, then its parts, a blank line between."""
-    yield f"### {_text(found.name)}: {_text(found.title)}\n"
+    if found.name or found.title:
+        yield f"### {_text(found.name)}: {_text(found.title)}\n"
     if found.setting:
         yield f"\n{' · '.join(map(_text, found.setting))}\n"
     for part in found.parts:
@@ -71,7 +72,8 @@ def _line(texts: Sequence[str]) -> str:
 
 
 def _entries(entries: Entries) -> Iterator[str]:
-    lines = [f"- {_text(term).strip()}: {_text(text)}\n" for term, text in entries.lines if text]
+    terms = [(_text(term).strip(), _text(text)) for term, text in entries.lines if text]
+    lines = [f"- {term}: {text}\n" if term else f"  {text}\n" for term, text in terms]
     if entries.title:
         yield f"\n{_text(entries.title)}\n"
     if lines:

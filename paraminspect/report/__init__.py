@@ -32,6 +32,7 @@ from paraminspect.report.difference import (
 )
 from paraminspect.report.envelope import (
     SCHEMA as SCHEMA,
+    SCHEMA_OF_SEVERAL as SCHEMA_OF_SEVERAL,
     VERSION as VERSION,
     Attempt as Attempt,
     Edit as Edit,

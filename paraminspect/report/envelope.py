@@ -18,6 +18,7 @@ from paraminspect.report.step_memory import Fits, StepMemory
 from paraminspect.report.tensors import Initialisation, Parameter, Sharing, TensorInfo, Totals, Use
 
 SCHEMA = "paraminspect.report"
+SCHEMA_OF_SEVERAL = "paraminspect.reports"
 VERSION = 1
 
 
@@ -125,6 +126,11 @@ class Source:
     kind: str
     name: str
     path: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what a person would type for it: the file, of code also what is in it, or the name."""
+        return self.name if self.kind == "module" else self.path or self.name
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,15 @@ Limits = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Threshold:
-    """The number that a rule goes by: what it is unless another is given, what it means, where it comes from."""
+    """The number that a rule goes by: what it is unless another is given, what it means, where it comes from.
+
+    Another has to be from `least` to `most`; a `most` of None is no bound.
+    """
 
     default: float
     meaning: str
+    least: float = 0.0
+    most: float | None = None
 
 
 @dataclass(frozen=True)

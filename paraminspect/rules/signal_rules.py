@@ -48,7 +48,7 @@ RULES: Final = (
         "A unit that is off everywhere gets no gradient and stays off.",
         "nn.init.constant_(layer.bias, -100.0) before a nn.ReLU",
         "Another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU.",
-        Threshold(0.95, "the share of units from which a layer passes nothing on that is worth the name"),
+        Threshold(0.95, "the share of units from which a layer passes nothing on that is worth the name", most=1.0),
     ),
     CheckRule(
         "PI504",
@@ -58,7 +58,7 @@ RULES: Final = (
         "Next to no gradient comes through.",
         "nn.init.normal_(layer.weight, std=10.0) before a nn.Tanh",
         "Smaller weights, or a normalisation layer before the activation.",
-        Threshold(0.95, "the share of elements from which a layer passes nothing on that is worth the name"),
+        Threshold(0.95, "the share of elements from which a layer passes nothing on that is worth the name", most=1.0),
     ),
     CheckRule(
         "PI506",

@@ -47,9 +47,7 @@ RULES: Final = (
         "Something changed them after it, or the scheme does other than its name says.",
         "nn.init.normal_(w, std=0.01); w.data.mul_(10)",
         "Look at what runs after the initialisation; paraminspect init shows before and after.",
-        Threshold(
-            1.0, "how many tolerances a figure may be off, of those that the size of the tensor allows; at least 1"
-        ),
+        Threshold(1.0, "how many tolerances a figure may be off, of those that the size of the tensor allows", 1.0),
     ),
 )
 
