@@ -164,3 +164,8 @@ def builders() -> dict[str, Build]:
     for package in missing:
         print(f"{package} is not installed: its models are left out")
     return {name: build for name, build in found.items() if name.split()[0] not in missing}
+
+
+def build(name: str) -> nn.Module:
+    """Build the model of that name: ``paraminspect show tests.public_models:build --arg name='timm resnet18'``."""
+    return builders()[name]()

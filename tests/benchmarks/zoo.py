@@ -3,9 +3,13 @@
 python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
 python -m tests.benchmarks.zoo --inputs [PREFIX …]
 python -m tests.benchmarks.zoo --check [--seeds 20] [PREFIX …]
+python -m tests.benchmarks.zoo --cost [PREFIX …]
 
 The third counts what the rules of `paraminspect check` find in the public models, all of which are healthy: in train and
 in eval mode, each seed a model drawn anew. A model of many parameters may have fewer seeds: what was run is printed.
+
+The fourth has the time of `show` and of `grad` of each, over that of building the model and of one forward and backward
+on the same input: all in one process and one thread, in CPU time, the collector at rest as it is in a command.
 
 The second tells of 82 public models whether they run without being told what they take, and on what; where not, whether
 the static table was printed in its place (a fallback), and why.
@@ -17,12 +21,17 @@ forward and backward. An alarm is `vanishing` or `exploding`; on what trains the
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import logging
+import statistics
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,8 +40,10 @@ from torch import nn
 
 import paraminspect
 from paraminspect.analysis.signal import follow, signal_over_seeds
+from paraminspect.cli.app import main as command
+from paraminspect.isolation.torch_state import draw_batch
 from paraminspect.modules.nested_tensors import tensors_in
-from paraminspect.sources.examples import batch_of
+from paraminspect.sources.examples import batch_of, example_maker
 from tests.analysis.signal.networks import BROKEN, HEALTHY, input_of
 from tests.public_models import Build, builders
 
@@ -226,6 +237,78 @@ def alarms_table(prefixes: tuple[str, ...], seeds: int) -> None:
     print(f"{models} models, {runs:,} checks: {told}")
 
 
+# --- the cost ----------------------------------------------------------------------------------------------------
+
+MUST = {"show": (1.4, 2.5), "grad": (2.0, 4.0)}
+ROUNDS = 2
+
+
+def by_hand(build: Build) -> Callable[[], object] | None:
+    """Return what one would do without us: build, forward, backward; None where no input is known."""
+    torch.manual_seed(0)
+    make, search = example_maker(build(), "inputs", foreign=False)
+    if make is None and search is not None:
+        make = search.find().make_input
+    if make is None:
+        return None
+    batch = draw_batch(make)
+
+    def way() -> None:
+        output = build()(*batch.args, **batch.kwargs)
+        sum(one.sum() for one in tensors_in(output) if one.is_floating_point()).backward()
+
+    return way
+
+
+def printed(which: str, name: str) -> None:
+    """Run a command, and print nowhere."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        command([which, "tests.public_models:build", "--arg", f"name={name}", "-q", "-f", "plain"])
+
+
+def seconds(way: Callable[[], object]) -> float:
+    """Return the CPU seconds of one call."""
+    gc.collect()
+    gc.disable()
+    start = time.process_time()
+    way()
+    gc.enable()
+    return time.process_time() - start
+
+
+def cost_table(prefixes: tuple[str, ...]) -> None:
+    """Print one line a model, then medians and maxima."""
+    torch.set_num_threads(1)
+    ratios: dict[str, list[float]] = {which: [] for which in MUST}
+    for name, build in builders().items():
+        if not name.startswith(prefixes):
+            continue
+        try:
+            bare_way = by_hand(build)
+        except Exception as error:  # of the package's own
+            print(f"{name:48} {error}", flush=True)
+            continue
+        if bare_way is None:
+            print(f"{name:48} no input", flush=True)
+            continue
+        ways: dict[str, Callable[[], object]] = {"bare": bare_way}
+        ways |= {which: partial(printed, which, name) for which in MUST}
+        found: dict[str, list[float]] = {which: [] for which in ways}
+        for turn in range(ROUNDS + 1):  # the first one warms up
+            for which, way in ways.items():
+                found[which] += [seconds(way)][: turn > 0]
+        base = statistics.median(found["bare"])
+        told = []
+        for which, every in ratios.items():
+            every.append(statistics.median(found[which]) / base)
+            told.append(f"{which} {every[-1]:5.2f} ×")
+        print(f"{name:48} {base:6.2f} s   {'   '.join(told)}", flush=True)
+    for which, (median, most) in MUST.items():
+        if ratios[which]:
+            found_median, found_most = statistics.median(ratios[which]), max(ratios[which])
+            print(f"{which}: median {found_median:.2f} (at most {median}), maximum {found_most:.2f} (at most {most})")
+
+
 def main(argv: list[str]) -> None:
     seeds = int(argv[argv.index("--seeds") + 1]) if "--seeds" in argv else 20
     prefixes = tuple(word for word in argv if not word.startswith("--") and not word.isdigit()) or ("",)
@@ -236,6 +319,9 @@ def main(argv: list[str]) -> None:
         return
     if "--check" in argv:
         alarms_table(prefixes, seeds)
+        return
+    if "--cost" in argv:
+        cost_table(prefixes)
         return
     for title, cases in (("known to train", HEALTHY), ("broken on purpose", BROKEN)):
         print(f"== {title}")

@@ -26,6 +26,7 @@ import math
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -120,17 +121,18 @@ class Rounding:
         """Note the contributions of a node, each with the error that comes with what it received."""
         arrived, copies = max(map(self._largest, received)), node.name() in _COPIES
         share = min(self.error_at(node, arrived) / arrived, _MOST) if arrived > 0 else 0.0
-        again = _Again(node, received)
+        again: _Again | None = None
         for index, (grad, (following, place)) in enumerate(zip(returned, node.next_functions, strict=False)):
             if grad is None or following is None or grad.layout is not torch.strided:
                 continue
             shape = torch.Size(following._input_metadata[place].shape)
-            eps = torch.finfo(grad.dtype).eps
-            size = arrived if copies else self._largest(grad if grad.shape == shape else grad.sum_to_size(shape))
-            if grad.shape == shape:  # else autograd sums it up too: what arrives is another tensor
+            eps, same = _eps(grad.dtype), grad.shape == shape
+            size = arrived if copies else self._largest(grad if same else grad.sum_to_size(shape))
+            if same:  # else autograd sums it up too: what arrives is another tensor
                 self._sizes[id(grad)] = _KnownSize(weakref.ref(grad), grad._version, size)
             error = share * size
             if share < 1 and 0 < size < arrived * min(_LITTLE * eps, _AT_MOST):
+                again = again or _Again(node, received)
                 terms = _terms_of_sum(node, index, grad, shape, received) or again.largest(index)
                 if terms > _CANCELLED * size:
                     error = (share + _ERRORS * eps) * terms
@@ -142,6 +144,11 @@ class Rounding:
         if known is not None and grad is not None and known.tensor() is grad and known.version == grad._version:
             return known.largest
         return _largest(grad)
+
+
+@cache
+def _eps(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
 
 
 def _error_of_sum(found: Sequence[_Contribution], arrived: float) -> float:
@@ -158,7 +165,7 @@ def _largest(grad: Tensor | None) -> float:
     if grad is None or grad.numel() == 0:
         return 0.0
     low, high = torch.aminmax(torch.view_as_real(grad) if grad.is_complex() else grad)
-    return max(-float(low), float(high))
+    return max(-low.item(), high.item())
 
 
 def _terms_of_sum(node: Any, index: int, grad: Tensor, shape: torch.Size, received: Grads) -> float:

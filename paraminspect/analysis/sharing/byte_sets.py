@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,7 @@ MOST_LISTED = 2**20  # runs of bytes, or elements of a tensor whose rows interle
 _CHUNK = 2**16
 
 
-@dataclass(frozen=True)
-class StridedBytes:
+class StridedBytes(NamedTuple):
     """Bytes whose dimensions nest: a step never reaches back into what the steps inside it span.
 
     The last of `dims` is the run itself, of so many bytes with a step of 1.
@@ -120,6 +119,13 @@ def layout_of(start: int, itemsize: int, shape: Sequence[int], steps: Sequence[i
     """
     if 0 in shape:
         return None
+    inside = 1
+    for count, step in zip(reversed(shape), reversed(steps), strict=True):
+        if step != inside and count > 1:
+            break
+        inside *= count
+    else:
+        return StridedBytes(start, ((inside * itemsize, 1),))
     dims = sorted((step, count) for count, step in zip(shape, steps, strict=True) if count > 1 and step)
     nested = [(itemsize, 1)]
     for elements, count in dims:

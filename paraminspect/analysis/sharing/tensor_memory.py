@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +17,7 @@ _COMPRESSED_ROWS = {torch.sparse_csr, torch.sparse_bsr}
 _COMPRESSED_COLUMNS = {torch.sparse_csc, torch.sparse_bsc}
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """The bytes of one strided tensor.
 
     Positions count from the beginning of `space`: the addresses of the CPU, where different storages may overlap, or
