@@ -11,7 +11,7 @@ import typer
 
 from paraminspect import output
 from paraminspect.cli import completion, session
-from paraminspect.cli.check_options import Chosen, Severity, Written, selection_typed
+from paraminspect.cli.check_options import Chosen, Severity, Written, selection_typed, settings_of
 from paraminspect.cli.options import Call, NoForward, Notes, Passes, Rules, Setting
 from paraminspect.errors import UserError
 
@@ -44,10 +44,10 @@ def check(
     no_forward: NoForward = False,
 ) -> int:
     """Look for what is wrong. Exit code 0: nothing was found; 1: something was; 2: it could not be looked for."""
-    from paraminspect.rules.typed_selection import selection_of
     from paraminspect.sources.locate import DEFAULT
 
-    selection = selection_of(*selection_typed(chosen))
+    settings = settings_of(chosen)
+    selection = selection_typed(chosen, settings)
     jobs = written.count_of_jobs()
     _check_sources(sources or [DEFAULT], (call, setting, passes, rules))
     if not sources and not notes.quiet:
@@ -65,7 +65,7 @@ def check(
     reports = _answered(names, request, jobs, written, notes)
     if any(report.errors for report in reports):
         return session.FAILED
-    return session.DONE if chosen.exit_zero else _found(reports, chosen.fail_on or Severity.warning)
+    return session.DONE if chosen.exit_zero else _found(reports, chosen.fail_on or settings.fail_on or Severity.warning)
 
 
 def _check_sources(sources: Sequence[str], groups: Iterable[Any]) -> None:

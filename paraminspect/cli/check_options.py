@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
+
+if TYPE_CHECKING:
+    from paraminspect.rules.rule_selection import Selection
+    from paraminspect.sources.settings_file import Settings
 
 AUTO = "auto"
 
@@ -58,7 +63,22 @@ class Chosen:
     ] = None
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also where something is found.")] = False
 
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings from this file. Default: the nearest paraminspect.toml, or pyproject.toml with "
+            "[tool.paraminspect].",
+        ),
+    ] = None
+    isolated: Annotated[bool, typer.Option("--isolated", help="Read no file of settings.")] = False
+
     def __post_init__(self) -> None:
+        if self.isolated and self.config is not None:
+            raise UserError(
+                "not together with --isolated", where="--config", hint="keep one of them", code="bad-option"
+            )
         if self.exit_zero and self.fail_on is not None:
             raise UserError(
                 "not together with --exit-zero", where="--fail-on", hint="keep one of them", code="bad-option"
@@ -105,9 +125,35 @@ class Written:
         return int(self.jobs)
 
 
-def selection_typed(chosen: Chosen) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, float]]:
-    """Return the rules to select, those to ignore, and thresholds, as typed. Raises UserError for unknown ones."""
-    from paraminspect.rules.typed_selection import ids_of, thresholds_of
+def settings_of(chosen: Chosen) -> Settings:
+    """Return the settings of the project, or of the file that is named. Raises UserError for what is wrong in it."""
+    from paraminspect.sources.settings_file import Settings, find_settings, read_settings
 
+    if chosen.isolated:
+        return Settings()
+    return find_settings(Path.cwd()) if chosen.config is None else read_settings(chosen.config)
+
+
+def selection_typed(chosen: Chosen, settings: Settings) -> Selection:
+    """Return which rules are asked. The command line wins: what it selects is asked whatever the settings ignore.
+
+    What it ignores comes beside what they ignore; names that they ignore stay ignored. Raises UserError for rules that
+    there are not, and where none is left.
+    """
+    from paraminspect.rules.typed_selection import check_threshold, ids_of, selection_of, thresholds_of
+
+    place = settings.where
     select = ids_of(chosen.select or (), "--select")
-    return select, ids_of(chosen.ignore or (), "--ignore"), thresholds_of(chosen.threshold or (), "--threshold")
+    ignore = [*ids_of(chosen.ignore or (), "--ignore")]
+    for glob, rules in settings.per_name_ignores.items():
+        ignore += [f"{rule}:{glob}" for rule in ids_of(rules, f"{place}: per-name-ignores")]
+    named = ids_of(settings.ignore, f"{place}: ignore")
+    ignore += [one for one in named if not select or ":" in one]
+    thresholds = {}
+    for rule, value in settings.thresholds.items():
+        (known,) = ids_of([rule], f"{place}: thresholds")
+        check_threshold(known, value, f"{place}: thresholds")
+        thresholds[known] = float(value)
+    thresholds |= thresholds_of(chosen.threshold or (), "--threshold")
+    where = "--select" if chosen.select or chosen.ignore else f"{place}: select"
+    return selection_of(select or ids_of(settings.select, f"{place}: select"), ignore, thresholds, where)

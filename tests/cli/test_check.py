@@ -210,3 +210,48 @@ def test_reports_go_from_process_to_process(run: Run, tmp_path: Path) -> None:
     for source in ("cnn", str(path)):
         report: Any = check(source, CheckRequest())
         assert pickle.loads(pickle.dumps(report)).to_dict() == report.to_dict()
+
+
+# --- settings of a project ---------------------------------------------------------------------------------------
+
+
+def test_the_nearest_settings_hold_and_the_command_line_wins(run: Run, net: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.paraminspect]\nselect = ["PI3", "PI4"]\nfail-on = "error"\nthresholds = {PI503 = 0.99}\n'
+        '[tool.paraminspect.per-name-ignores]\n"spare.*" = ["PI301"]\n',
+        encoding="utf-8",
+    )
+    ran = run("check", net, "--json")
+    assert (ran.code, ran.report["findings"][0]["names"]) == (0, ["other.weight", "other.bias"])
+    assert run("check", net, "--fail-on", "warning").code == 1
+    assert run("check", net, "--isolated", "--json").code == 1
+    (tmp_path / "paraminspect.toml").write_text('ignore = ["PI3"]\n', encoding="utf-8")
+    assert run("check", net, "--fail-on", "note").code == 0  # comes before the pyproject.toml beside it
+    assert rules_in(run("check", net, "--select", "PI301", "--json")) == ["PI301"]
+    assert run("check", net, "--config", "pyproject.toml", "--fail-on", "note").code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('selct = ["PI3"]', "paraminspect.toml:1: unknown key 'selct'\n  did you mean 'select'?"),
+        ("\nfail_on = 'note'", "paraminspect.toml:2: unknown key 'fail_on'\n  did you mean 'fail-on'?"),
+        ('select = "PI3"', 'paraminspect.toml:1: select: must be a list of rules, as ["PI3", "PI401"]\n'),
+        ('select = ["PI399"]', "paraminspect.toml: select: no rule has the ID 'PI399', nor begins with it\n"),
+        ("select = [", "paraminspect.toml:1: not valid TOML: "),
+        ("a = 1\na = 2", "paraminspect.toml:2: not valid TOML: Cannot overwrite a value\n"),
+        ("thresholds = {PI301 = 0.5}", "paraminspect.toml: thresholds: PI301 has no threshold\n"),
+        ("thresholds = {PI503 = true}", "paraminspect.toml:1: thresholds.PI503: must be a number\n"),
+        ("fail-on = 'bad'", 'paraminspect.toml:1: fail-on: must be "error", "warning" or "note"\n'),
+        ('ignore = ["PI"]', "paraminspect.toml: select: no rule is left: all rules without PI\n"),
+    ],
+)
+def test_settings_that_are_wrong_are_named_by_file_and_key(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paraminspect.toml").write_text(text, encoding="utf-8")
+    ran = run("check", "mlp")
+    assert (ran.code, ran.out) == (2, "") and ran.err.startswith(f"error: {error}")
+    assert run("check", "mlp", "--config", "paraminspect.toml").err == ran.err
+    assert run("check", "mlp", "--config", "none.toml").err.startswith("error: --config none.toml: no such file\n")
