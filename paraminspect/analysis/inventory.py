@@ -16,7 +16,7 @@ from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.nested_tensors import leaves_of
 from paraminspect.modules.script_constants import FROZEN, graph_constants, packed_constants
 from paraminspect.modules.walk import MOST_ALIASES, Path, Walk, attributes_of, join, overridden, registered, walk
-from paraminspect.modules.wrapper_tensors import bytes_held, is_wrapper, why_unread
+from paraminspect.modules.wrapper_tensors import PLAIN, bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
 from paraminspect.text.numbers import plural, some_of
 
@@ -96,13 +96,9 @@ class _Size(NamedTuple):
     bytes: int
 
 
-_PLAIN = (Tensor, nn.Parameter)
-"""The classes, to the letter, that run no code of their own and whose tensors are never lazy: those of most tensors."""
-
-
 def _size_of(tensor: Tensor) -> _Size | None:
     """Return the size of a tensor, None where it is unknown until the first forward."""
-    if type(tensor) in _PLAIN and tensor.layout is torch.strided and not tensor.is_nested:
+    if type(tensor) in PLAIN and tensor.layout is torch.strided and not tensor.is_nested:
         count = tensor.numel()
         stored = tensor.untyped_storage().nbytes() if tensor.dtype in _HALF_BYTES else count * tensor.element_size()
         return _Size(tuple(tensor.shape), count, stored)
@@ -157,7 +153,7 @@ class Inventory:
 
         Keyed by the storage object, never by data_ptr: that is 0 for every meta and every empty tensor.
         """
-        if type(tensor) not in _PLAIN and is_lazy(tensor):
+        if type(tensor) not in PLAIN and is_lazy(tensor):
             return None
         try:
             with torch._C.DisableTorchFunctionSubclass():

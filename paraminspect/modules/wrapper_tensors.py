@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from torch import Tensor
+from torch import Tensor, nn
 
+PLAIN = (Tensor, nn.Parameter)
+"""The classes, to the letter, that run no code of their own and whose tensors are never lazy: those of most tensors."""
 _DEEPEST = 8
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from paraminspect.analysis.sharing.byte_sets import Layout, layout_of
+from paraminspect.analysis.sharing.byte_sets import Layout, StridedBytes, layout_of
 from paraminspect.frozen import dataclass
+from paraminspect.modules.wrapper_tensors import PLAIN
 
 _COMPRESSED_ROWS = {torch.sparse_csr, torch.sparse_bsr}
 _COMPRESSED_COLUMNS = {torch.sparse_csc, torch.sparse_bsc}
@@ -52,6 +53,8 @@ class Memory:
 def memory_of(tensor: Tensor) -> Memory | None:
     """Return the bytes of `tensor`, those of its parts if it is a wrapper; None where it has none or hides them."""
     try:
+        if _lies_in_one_run(tensor):
+            return _of_one_run(tensor)
         parts = list(strided_parts(tensor))
         found = [(part, piece) for part in parts if (piece := _piece(part))]
         view = (tensor.dtype, _shape(tensor), tuple(map(_view, parts)))
@@ -61,6 +64,32 @@ def memory_of(tensor: Tensor) -> Memory | None:
         return None
     held, pieces = zip(*found, strict=True)
     return Memory(pieces, view, sum(part.numel() * part.element_size() for part in held), held)
+
+
+def _lies_in_one_run(tensor: Tensor) -> bool:
+    """Tell whether a tensor is what most are: of torch's own class, strided, contiguous, in the memory of the CPU."""
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+        and tensor.is_contiguous()
+        and tensor.data_ptr() != 0
+    )
+
+
+def _of_one_run(tensor: Tensor) -> Memory | None:
+    """Return the bytes of such a tensor: one run; None where its storage was cut short."""
+    storage, count = tensor.untyped_storage(), tensor.numel()
+    start, size = tensor.data_ptr(), count * tensor.element_size()
+    if not count or start + size > storage.data_ptr() + storage.nbytes():
+        return None
+    piece = Piece("addresses", storage._cdata, StridedBytes(start, ((size, 1),)))
+    shape, steps = tuple(tensor.shape), tensor.stride()
+    if 1 in shape:
+        steps = tuple([step if length > 1 else 0 for length, step in zip(shape, steps, strict=True)])
+    looks = (tensor.dtype, shape, steps, tensor.is_conj(), tensor.is_neg())
+    return Memory((piece,), (tensor.dtype, shape, (looks,)), size, (tensor,))
 
 
 def strided_parts(tensor: Tensor) -> Iterator[Tensor]:
