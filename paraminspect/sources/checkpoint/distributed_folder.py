@@ -60,11 +60,18 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
     """List such a folder, given the names of its files. Raises UserError where its ``.metadata`` is unreadable."""
     if ".metadata" not in names:
         message = "was being written when something ended that: there is .metadata.tmp, and no .metadata"
-        raise UserError(message, where=folder, hint="its tensors cannot be placed; save it again", code="interrupted")
+        raise UserError(
+            message,
+            where=without_secrets(folder),
+            hint="its tensors cannot be placed; save it again",
+            code="interrupted",
+        )
     state, count = _state(in_folder(folder, ".metadata"))
     faults: list[Fault] = []
     if ".metadata.tmp" in names:
-        faults.append(Fault("interrupted", "warning", folder, "has .metadata.tmp: a later save was interrupted"))
+        faults.append(
+            Fault("interrupted", "warning", without_secrets(folder), "has .metadata.tmp: a later save was interrupted")
+        )
     places = _places(state.get("storage_data"))
     files = sorted({place.path for found in places.values() for place in found.values()})
     parts, lengths = _parts(folder, files, names, faults)

@@ -32,7 +32,7 @@ def list_checkpoint(source: str) -> Checkpoint:
     """List what a file, a folder or a URL holds, without reading a tensor. Raises UserError for no checkpoint."""
     if _is_folder(source):
         return _folder(source)
-    if source.endswith(INDEX):
+    if _path(source).endswith(INDEX):
         return _sharded(source)
     with open_bytes(source) as file:
         name, listed = _file(file, 0)
@@ -42,9 +42,14 @@ def list_checkpoint(source: str) -> Checkpoint:
         return Checkpoint(**{**vars(found), "bytes_read": file.count})
 
 
+def _path(source: str) -> str:
+    """Return a source without what signs a URL."""
+    return source.partition("?")[0] if is_remote(source) else source
+
+
 def _is_folder(source: str) -> bool:
     if is_remote(source):
-        if source.partition("?")[0].endswith((".safetensors", INDEX, *TORCH_SUFFIXES)):
+        if _path(source).endswith((".safetensors", INDEX, *TORCH_SUFFIXES)):
             return False
         system, path = file_system(source)
         return source.endswith("/") or bool(system.isdir(path))
@@ -140,7 +145,9 @@ def _one_of_many(file: Bytes, number: int) -> Listed:
 
 def _sharded(source: str) -> Checkpoint:
     """List the shards that an index names."""
-    folder, _, name = source.rpartition("/")
+    path = _path(source)
+    folder, _, name = path.rpartition("/")
+    folder += source.removeprefix(path)  # what signs the index may sign all that lies beside it
     with open_bytes(source) as file:
         index = read_index(file)
         count = file.count
@@ -176,8 +183,10 @@ def _folder(folder: str) -> Checkpoint:
     for suffixes in ((".safetensors",), TORCH_SUFFIXES):
         fitting = [name for name in indices if name.removesuffix(INDEX).endswith(suffixes)]
         if len(fitting) > 1:
-            hint = f"name one of them: {', '.join(in_folder(folder, name) for name in fitting[:5])}"
-            raise UserError(f"has {len(fitting)} indices", where=folder, hint=hint, code="several-checkpoints")
+            hint = f"name one of them: {', '.join(without_secrets(in_folder(folder, name)) for name in fitting[:5])}"
+            raise UserError(
+                f"has {len(fitting)} indices", where=without_secrets(folder), hint=hint, code="several-checkpoints"
+            )
         if fitting:
             found = _sharded(in_folder(folder, fitting[0]))
             return _with_strays(found, [name for name in names if name.endswith(suffixes)])
@@ -185,7 +194,7 @@ def _folder(folder: str) -> Checkpoint:
         if files:
             return _beside_each_other(folder, files)
     hint = "a checkpoint is *.safetensors, *.bin, *.pt, or what torch.distributed.checkpoint writes"
-    raise UserError("has no checkpoint in it", where=folder, hint=hint, code="no-such-file")
+    raise UserError("has no checkpoint in it", where=without_secrets(folder), hint=hint, code="no-such-file")
 
 
 def _beside_each_other(folder: str, files: list[str]) -> Checkpoint:

@@ -89,8 +89,11 @@ def _gaps(names: Iterable[str]) -> list[Fault]:
 
 
 def in_folder(folder: str, name: str) -> str:
-    """Return the path of a file in a folder, here or far away."""
-    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder) / name)
+    """Return the path of a file in a folder, here or far away; what signs the folder's URL signs the file's."""
+    if not is_remote(folder):
+        return str(Path(folder) / name)
+    path, mark, signature = folder.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{signature}"
 
 
 def files_in(folder: str) -> list[str]:

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +19,11 @@ from safetensors.torch import save_file
 
 from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
+from paraminspect.experiments.diff import DiffRequest, diff
+from paraminspect.report import Difference
 from paraminspect.sources.checkpoint.listing import list_checkpoint
 from paraminspect.sources.checkpoint.opened import RemoteFile
+from paraminspect.sources.diff_sides import side_of_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,8 @@ def test_over_http(folder: Path, served: str) -> None:
     assert len(found.tensors) == 48 and not found.faults
     assert len(Ranges.requests) == 7 and Ranges.most >= 3 and all("bytes=0-" in one for one in Ranges.requests)
     as_local(f"{served}/m.safetensors.index.json", folder, "m.safetensors.index.json")
+    as_local(f"{served}/m.safetensors.index.json?token=secret", folder, "m.safetensors.index.json")
+    assert all("token=secret" in one for one in Ranges.requests[-7:])
     as_local(f"{served}/x.pt", folder, "x.pt")
     Ranges.knows_ranges = False
     as_local(f"{served}/x.pt", folder, "x.pt")
@@ -139,6 +145,28 @@ def test_over_http(folder: Path, served: str) -> None:
         with pytest.raises(UserError) as caught:
             list_checkpoint(f"{served}/{path}?token=secret")
         assert caught.value.code == code and "secret" not in f"{caught.value} {caught.value.where} {caught.value.hint}"
+
+
+def test_diff_over_http_and_in_memory(folder: Path, served: str) -> None:
+    system = fsspec.filesystem("memory")
+    system.put(str(folder), "/compared", recursive=True)
+    moved = torch.load(folder / "x.pt")
+    moved["model"]["w"][7, 7] += 1
+    with system.open("/compared/moved.pt", "wb") as file:
+        torch.save(moved, file)
+
+    def compared(*sources: str) -> Difference:
+        with ExitStack() as stack:
+            a, b = (side_of_checkpoint(list_checkpoint(source), stack, source) for source in sources)
+            found = diff(a, b, DiffRequest(), lambda _: None).difference
+        assert found is not None
+        return found
+
+    index = "m.safetensors.index.json"
+    assert compared(f"{served}/{index}?token=secret", f"memory://compared/{index}").same
+    assert compared(f"{served}/{index}", str(folder / index)).identical == 48
+    (change,) = compared(f"{served}/x.pt", "memory://compared/moved.pt").tensors
+    assert change.name == "model.w" and change.values is not None and change.values.different == 1
 
 
 def test_a_url_is_shown_without_its_secrets(folder: Path) -> None:
