@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.utils.checkpoint import _StopRecomputationError
 
-from paraminspect.analysis.passes.gradient_rms import RmsQueue
-from paraminspect.analysis.statistics.batched import Queue
+from paraminspect.analysis.passes.measuring_queues import FiguresQueue, RmsQueue
 from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch
@@ -174,7 +173,7 @@ class Watch(Running):
         self.childless = {id(child) for _, child in modules.once() if not registered(child, "_modules")}
         self.gathering = False
         self.calls: list[LayerCall] = []
-        self.queue = Queue()
+        self.queue = FiguresQueue()
         self._gradients = RmsQueue()
         self._calls_of: dict[int, list[LayerCall]] = {}
         self._leaves: list[tuple[Tensor, Any]] = []

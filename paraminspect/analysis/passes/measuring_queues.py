@@ -1,7 +1,8 @@
-"""The root mean squares of the gradients that arrive at layers: the one figure of them that is shown.
+"""What the passes measure between operations: figures of what is no larger than a layer's output, and rms of gradients.
 
-A backward asks for it after every layer. In float64 no square of a float32 overflows, and their sum is finite where all
-elements are: it is all that has to be found out. Everything that `measure` tells costs four times as much.
+Of the gradients that arrive at layers the rms is all that is shown, and a backward asks for it after every layer. In
+float64 no square of a float32 overflows, and their sum is finite where all elements are: it is all that has to be found
+out. Everything that `measure` tells costs four times as much.
 """
 
 from __future__ import annotations
@@ -14,15 +15,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.elements import Array, simplified
+from paraminspect.analysis.statistics.merge import values_of_moments
+from paraminspect.analysis.statistics.number_formats import measure_words
 from paraminspect.analysis.statistics.tensor_values import measure, measure_words_at_once
+from paraminspect.report import Values
 
 _SMALL = 4096  # elements: what has more is not copied
+_LARGE = 2**20  # elements: from here on several threads pay
 _ROOM = 2**16  # elements that wait, or are looked at in one go, at most: as float64 they stay in cache
 _CHAIN = 512  # products in a row: longer chains would round more, shorter ones take longer
 _PLAIN = {Tensor, nn.Parameter}  # a subclass may keep its numbers elsewhere
 
 Deliver = Callable[[float | None], None]
+
+
+class FiguresQueue(Queue):
+    """Measure also what is of medium size with little ado: no first guess at the mean, no blocks, no threads.
+
+    The digits are those that `measure` promises; where the mean is large beside the std the last ones may differ.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(histogram=False)
+        self._work = np.empty(_ROOM)
+
+    def measure(self, tensor: Tensor, deliver: Callable[[Values | None], None]) -> None:
+        """Have `deliver` called with the figures, None where they are unknown."""
+        if not (_is_plain(tensor) and _SMALL < tensor.numel() < _LARGE):
+            super().measure(tensor, deliver)
+            return
+        with np.errstate(all="ignore"):
+            found = measure_words(np.asarray(_PlainMemory(tensor)), torch.float32, work=self._work)
+        deliver(values_of_moments(found, float, None))
 
 
 class RmsQueue:
@@ -45,7 +71,7 @@ class RmsQueue:
         if not _is_plain(grad):
             deliver(_rms_by_all_figures(grad))
         elif grad.numel() > _SMALL:
-            square = self._sum_of_squares(np.asarray(_GradientMemory(grad))) / grad.numel()
+            square = self._sum_of_squares(np.asarray(_PlainMemory(grad))) / grad.numel()
             deliver(math.sqrt(square) if square < math.inf else _rms_by_all_figures(grad))
         else:
             self._wait(grad, deliver)
@@ -92,36 +118,37 @@ class RmsQueue:
         return sum(parts)
 
 
-class _GradientMemory:
-    """Lend the memory of a gradient to numpy, read-only."""
+class _PlainMemory:
+    """Lend the memory of a plain tensor to numpy, read-only."""
 
-    def __init__(self, grad: Tensor) -> None:
-        self.grad = grad  # keeps the memory alive as long as the array is
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor  # keeps the memory alive as long as the array is
         self.__array_interface__ = {
             "version": 3,
-            "data": (grad.data_ptr(), True),
+            "data": (tensor.data_ptr(), True),
             "typestr": "<f4",
-            "shape": (grad.numel(),),
+            "shape": (tensor.numel(),),
         }
 
 
-def _is_plain(grad: Tensor) -> bool:
-    """Tell whether a gradient is float32 and one piece of memory that is wholly there."""
+def _is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor is float32 and one piece of memory that is wholly there."""
     if not (
-        type(grad) in _PLAIN
-        and grad.dtype is torch.float32
-        and grad.is_cpu
-        and grad.layout is torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(grad)
-        and not grad.is_nested
-        and grad.numel()
-        and grad.data_ptr()
+        type(tensor) in _PLAIN
+        and tensor.dtype is torch.float32
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not tensor.is_nested
+        and not tensor.is_neg()
+        and tensor.numel()
+        and tensor.data_ptr()
     ):
         return False
-    count = grad.numel()
-    if not grad.is_contiguous() and simplified(grad.shape, grad.stride()) != [(count, 1)]:
+    count = tensor.numel()
+    if not tensor.is_contiguous() and simplified(tensor.shape, tensor.stride()) != [(count, 1)]:
         return False
-    return grad.untyped_storage().nbytes() >= (grad.storage_offset() + count) * 4
+    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + count) * 4
 
 
 def _rms_by_all_figures(grad: Tensor) -> float | None:

@@ -1,4 +1,4 @@
-"""The rms of gradients is that of numpy's longest floats, whatever the size, the layout and what else waits."""
+"""The rms of gradients, and the figures of medium tensors, are those of numpy's longest floats, whatever the size, the layout and what else waits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.gradient_rms import RmsQueue
+from paraminspect.analysis.passes.measuring_queues import FiguresQueue, RmsQueue
+from paraminspect.report import Values
+from tests.analysis.statistics.exact_figures import assert_figures
 
+SCALES = [(1e30, 0.0), (1e-3, 1e4)]
 SIZES = [1, 2, 3, 17, 511, 4095, 4096, 4097, 60_000, 65_536, 65_537, 200_003]
 
 
@@ -68,3 +71,18 @@ def test_a_gradient_that_is_overwritten_while_it_waits() -> None:
     queue.flush()
     queue.flush()
     assert found == [2.0]
+
+
+def test_figures_of_medium_tensors() -> None:
+    torch.manual_seed(0)
+    drawn = [torch.randn(size) * scale + scale * shift for size in (4097, 66_001) for scale, shift in SCALES]
+    drawn += [drawn[0].reshape(17, 241).t(), torch.full((5000,), -2.0), drawn[2].double(), drawn[2][::2]]
+    poisoned = drawn[1].clone()
+    poisoned[5], poisoned[6] = math.nan, math.inf
+    found: list[Values | None] = []
+    queue = FiguresQueue()
+    for tensor in (*drawn, poisoned):
+        queue.measure(tensor, found.append)
+    queue.flush()
+    for tensor, values in zip((*drawn, poisoned), found, strict=True):
+        assert_figures(values, tensor.reshape(-1).tolist())
