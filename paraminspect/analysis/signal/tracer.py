@@ -286,7 +286,7 @@ class Tracer(TorchFunctionMode):
         one, other = before[id(done.first)], before[id(done.second)]
         node = self._add(SumEffect(done.factor), (one, other), output)
         base = _base(one).row or _base(other).row
-        units = base.units if base and base.units is not None else output.dim() - 1
+        units = base.units if base and base.units is not None and base.units < output.dim() else output.dim() - 1
         self._row(node, output, "sum", width=output.shape[units] if output.dim() else None, units=units)
         return node
 

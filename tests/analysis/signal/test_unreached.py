@@ -303,3 +303,18 @@ def test_what_theory_has_no_word_for_is_named() -> None:
     module = Model(LOST["softmax"])
     notes = signal(module, torch.randn(8, N), drawn=draw(module)).notes
     assert "theory does not know softmax in the model: what was measured there stands in" in notes
+
+
+def test_a_sum_of_fewer_dimensions_than_the_layer_before_it_is_followed() -> None:
+    class Windows(nn.Module):  # as Swin Transformers have them
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.first(x).flatten(1, 2)
+            return tokens + self.second(tokens)
+
+    found = signal(Windows(), torch.randn(4, 2, 3, 8))
+    assert [(one.type, one.width) for one in found.layers] == [("Linear", 8), ("Linear", 8), ("sum", 8)]
+    assert not any("could not be followed" in note for note in found.notes)
