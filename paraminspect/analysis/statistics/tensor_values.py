@@ -107,9 +107,20 @@ def _scratch(count: int) -> Floats:
 def measure_elements(elements: Readable, dtype: torch.dtype, *, histogram: bool = True) -> Values:
     """Return the figures of numbers that are read a block at a time, from a file for example; see `measure`."""
     with np.errstate(all="ignore"):
-        found = _sweep(elements, dtype)
+        short = _all_at_once(elements)
+        if short is not None and short.size <= SAMPLE:
+            return measure_words_at_once(short, dtype, histogram=histogram)
+        found = measure_words(short, dtype, work=_scratch(short.size)) if short is not None else _sweep(elements, dtype)
         words = elements.sample(SAMPLE) if histogram else None
         return _figures(found, dtype, None if words is None else _histogram(found, words, dtype))
+
+
+def _all_at_once(elements: Readable) -> Array | None:
+    """Return all elements of a short tensor, as `measure` takes them; None of any other."""
+    if elements.size > AT_ONCE or elements.repeat != 1 or elements.visits is not None:
+        return None
+    blocks = elements.blocks(AT_ONCE)
+    return elements.read(blocks[0]) if len(blocks) == 1 else None
 
 
 def _measure_sparse(tensor: torch.Tensor) -> Values | None:
