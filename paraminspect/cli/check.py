@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from paraminspect import output
 from paraminspect.cli import completion, session
-from paraminspect.cli.check_options import Chosen, Severity, Written, selection_typed, settings_of
+from paraminspect.cli.check_options import (
+    Chosen,
+    Severity,
+    Wanted,
+    Written,
+    baseline_typed,
+    expectations_typed,
+    file_to_write,
+    selection_typed,
+    settings_of,
+)
 from paraminspect.cli.options import Call, NoForward, Notes, Passes, Rules, Setting
 from paraminspect.errors import UserError
+from paraminspect.text.numbers import plural
 
 if TYPE_CHECKING:
     from paraminspect.experiments.check import CheckRequest
@@ -39,6 +51,7 @@ def check(
     passes: Passes,
     rules: Rules,
     chosen: Chosen,
+    expected: Wanted,
     written: Written,
     notes: Notes,
     no_forward: NoForward = False,
@@ -48,23 +61,34 @@ def check(
 
     settings = settings_of(chosen)
     selection = selection_typed(chosen, settings)
+    expectations, baseline = expectations_typed(expected), baseline_typed(expected, settings)
     jobs = written.count_of_jobs()
-    _check_sources(sources or [DEFAULT], (call, setting, passes, rules))
+    names = sources or [DEFAULT]
+    _check_sources(names, (call, setting, passes, rules))
+    files = _files(expected, names)
     if not sources and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
     from paraminspect.experiments.check import CheckRequest
 
-    names = sources or [DEFAULT]
     request = CheckRequest(
         selection=selection,
         forward=not no_forward,
         options={**vars(call), **vars(rules), **vars(setting), **vars(passes)},
         several=len(names) > 1,
         debug=notes.debug,
+        expected=expectations,
+        takes_digests=files.digests is not None,
+        baseline=baseline,
     )
-    reports = _answered(names, request, jobs, written, notes)
+    every = _answered(names, request, jobs, written, notes)
+    reports = [one.report for one in every]
     if any(report.errors for report in reports):
+        for path in filter(None, files):
+            output.note(f"{path} was not written: not everything could be checked")
         return session.FAILED
+    _write(files, names, every, notes)
+    if files.baseline is not None:
+        return session.DONE
     return session.DONE if chosen.exit_zero else _found(reports, chosen.fail_on or settings.fail_on or Severity.warning)
 
 
@@ -79,6 +103,49 @@ def _check_sources(sources: Sequence[str], groups: Iterable[Any]) -> None:
         refuse_for_checkpoints(groups)
 
 
+class _Files(NamedTuple):
+    """The files to write when everything could be checked."""
+
+    digests: Path | None
+    baseline: Path | None
+
+
+def _files(expected: Wanted, sources: Sequence[str]) -> _Files:
+    """Return the files to write. Raises UserError for one that cannot be, and for digests of several sources."""
+    from paraminspect.rules.baseline import baseline_in
+    from paraminspect.rules.digest_list import digests_in
+
+    for option, given in (("--expect-digest", expected.expect_digest), ("--write-digest", expected.write_digest)):
+        if given is not None and len(sources) > 1:
+            hint = "check the sources one at a time"
+            raise UserError("a list of digests is of one source", where=option, hint=hint, code="bad-option")
+    digests = file_to_write(expected.write_digest, "--write-digest", (".txt", ".sha256"), digests_in)
+    return _Files(digests, file_to_write(expected.write_baseline, "--write-baseline", (".json",), baseline_in))
+
+
+def _write(files: _Files, sources: Sequence[str], every: Sequence[Checked], notes: Notes) -> None:
+    """Write what is to be kept, and say so. Raises UserError where the system refuses."""
+    from paraminspect.files import whole
+    from paraminspect.render.json import dumps
+    from paraminspect.rules.baseline import baseline_object
+    from paraminspect.rules.digest_list import digests_as_text
+
+    texts = []
+    if files.digests is not None:
+        count = plural(len(every[0].digests), "tensor")
+        texts.append((files.digests, "".join(digests_as_text(every[0].digests)), f"the digests of {count}"))
+    if files.baseline is not None:
+        reports = [one.report for one in every]
+        found = plural(sum(len(report.findings) for report in reports), "finding")
+        text = dumps(baseline_object(zip(sources, reports, strict=True)))
+        texts.append((files.baseline, text, f"a baseline of {found}"))
+    for path, text, what in texts:
+        with whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        if not notes.quiet:
+            output.note(f"wrote {what} to {path}")
+
+
 def _found(reports: Iterable[Report], least: str) -> int:
     from paraminspect.rules.rule import at_least
 
@@ -89,7 +156,9 @@ def _found(reports: Iterable[Report], least: str) -> int:
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
-def _answered(sources: Sequence[str], request: CheckRequest, jobs: int, written: Written, notes: Notes) -> list[Report]:
+def _answered(
+    sources: Sequence[str], request: CheckRequest, jobs: int, written: Written, notes: Notes
+) -> list[Checked]:
     """Print what is found, page by page where a format has pages, else as one document; return it without its rows."""
     from paraminspect.experiments.check import unread
     from paraminspect.experiments.check_jobs import check_all
@@ -102,21 +171,25 @@ def _answered(sources: Sequence[str], request: CheckRequest, jobs: int, written:
     checked = check_all(sources, request, jobs, reading)
     if not streamed:
         checked = _with_progress(checked, len(sources), wanted and len(sources) > 1)
-    kept: list[Report] = []
+    kept: list[Checked] = []
     if is_streamed(written.form):
         for one in checked:
             between = ["\n"] if kept and has_pages(written.form) else []
             output.emit([*between, *render_reports([one.report], written.form, view)])
             _say_beside(one, written, notes, request.several)
-            kept.append(replace(one.report, parameters=()))
+            kept.append(one._replace(report=replace(one.report, parameters=())))
         if request.several:
-            output.emit(["\n", *_summing_up(kept, view, written.form)] if has_pages(written.form) else [])
+            output.emit(
+                ["\n", *_summing_up([one.report for one in kept], view, written.form)]
+                if has_pages(written.form)
+                else []
+            )
         return kept
     every = list(checked)
     output.emit(render_reports([one.report for one in every], written.form, view))
     for one in every:
         _say_beside(one, written, notes, request.several)
-    return [one.report for one in every]
+    return every
 
 
 def _with_progress(checked: Iterator[Checked], total: int, wanted: bool) -> Iterator[Checked]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -12,6 +15,8 @@ from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 
 if TYPE_CHECKING:
+    from paraminspect.rules.baseline import Known
+    from paraminspect.rules.expectation_rules import Expectations
     from paraminspect.rules.rule_selection import Selection
     from paraminspect.sources.settings_file import Settings
 
@@ -83,6 +88,135 @@ class Chosen:
             raise UserError(
                 "not together with --exit-zero", where="--fail-on", hint="keep one of them", code="bad-option"
             )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the model has to be, beside what the rules ask of every one."""
+
+    panel: ClassVar[str] = "Expectations"
+    expect_total: Annotated[
+        str | None, typer.Option("--expect-total", metavar="N", help="There are exactly N parameters.")
+    ] = None
+    max_parameters: Annotated[
+        str | None, typer.Option("--max-parameters", metavar="N", help="At most N parameters: 25_000_000, 25M, 7e9.")
+    ] = None
+    max_bytes: Annotated[
+        str | None,
+        typer.Option("--max-bytes", metavar="SIZE", help="Parameters and buffers take at most this: 500MB, 2GiB."),
+    ] = None
+    expect_shared: Annotated[
+        list[str] | None,
+        typer.Option("--expect-shared", metavar="A=B", help="Two names are one tensor. Repeatable."),
+    ] = None
+    expect_digest: Annotated[
+        str | None,
+        typer.Option("--expect-digest", metavar="FILE", help="Every tensor is, bit for bit, what this file says."),
+    ] = None
+    write_digest: Annotated[
+        str | None, typer.Option("--write-digest", metavar="FILE", help="Write such a file: .txt or .sha256.")
+    ] = None
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="FILE", help="Leave out the findings that this file has: new ones count."),
+    ] = None
+    write_baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--write-baseline", metavar="FILE", help="Write the findings there are now to such a file: .json."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        pairs = [("--baseline", self.baseline, "--write-baseline", self.write_baseline)]
+        pairs.append(("--expect-digest", self.expect_digest, "--write-digest", self.write_digest))
+        for one, given, other, also in pairs:
+            if given is not None and also is not None:
+                raise UserError(f"not together with {other}", where=one, hint="keep one of them", code="bad-option")
+
+
+def expectations_typed(expected: Wanted) -> Expectations:
+    """Return what is expected. Raises UserError for what is no number, no size, no pair of names, no such file."""
+    from paraminspect.rules.digest_list import digests_in
+    from paraminspect.rules.expectation_rules import Expectations
+    from paraminspect.text.byte_size import parse_bytes
+
+    size = None if expected.max_bytes is None else parse_bytes(expected.max_bytes)
+    if expected.max_bytes is not None and size is None:
+        hint = "for example: --max-bytes 500MB, or 2GiB"
+        raise UserError(f"{expected.max_bytes!r} is no size", where="--max-bytes", hint=hint, code="bad-option")
+    file = expected.expect_digest
+    return Expectations(
+        total=_count(expected.expect_total, "--expect-total", exact=True),
+        max_parameters=_count(expected.max_parameters, "--max-parameters"),
+        max_bytes=size,
+        shared=tuple(map(_pair, expected.expect_shared or ())),
+        digests=None if file is None else digests_in(_text(file, "--expect-digest"), file),
+        digest_file=file or "",
+    )
+
+
+def _count(text: str | None, option: str, exact: bool = False) -> int | None:
+    if text is None:
+        return None
+    plain = text.replace("_", "").replace(",", "")
+    if plain.isascii() and plain.isdigit() and len(plain) < 20:
+        return int(plain)
+    found = None if exact else re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kKMBGT])|[eE]\+?(\d{1,2}))", plain)
+    if found is None:
+        hint = f"for example: {option} {'11_689_512' if exact else '25M'}"
+        raise UserError(f"{text!r} is no number of parameters", where=option, hint=hint, code="bad-option")
+    power = int(found[3]) if found[3] else _POWERS[found[2].upper()]
+    return int(Fraction(found[1]) * 10**power)
+
+
+_POWERS = {"K": 3, "M": 6, "B": 9, "G": 9, "T": 12}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    one, _, other = (part.strip() for part in text.partition("="))
+    if not (one and other) or one == other:
+        hint = "for example: --expect-shared wte.weight=lm_head.weight"
+        raise UserError(f"{text!r} is no pair of names", where="--expect-shared", hint=hint, code="bad-option")
+    return one, other
+
+
+def baseline_typed(expected: Wanted, settings: Settings) -> dict[str, Known]:
+    """Return what the baseline has by sources, none without one or where it is to be written anew. Raises UserError."""
+    from paraminspect.rules.baseline import baseline_in
+
+    file = expected.baseline or (None if expected.write_baseline else settings.baseline)
+    if file is None:
+        return {}
+    return baseline_in(_text(file, "--baseline" if expected.baseline else f"{settings.where}: baseline"), file)
+
+
+def _text(file: str, where: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"is no text in UTF-8: byte {error.start}", where=file, code="unreadable-file") from None
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UserError(f"cannot read {file!r}: {reason}", where=where, code="unreadable-file") from error
+
+
+def file_to_write(
+    path: str | None, option: str, suffixes: tuple[str, ...], own: Callable[[str, str], object]
+) -> Path | None:
+    """Return a file that can be written: a new one, or one of the same sort, as `own` reads it. Raises UserError."""
+    from paraminspect.files import checked
+
+    if path is None:
+        return None
+    found = checked(path, suffixes, option)
+    if found.exists():
+        try:
+            own(_text(path, option), path)
+        except UserError as error:
+            message = f"{path!r} is there already, and {error.message}"
+            raise UserError(message, where=option, hint="name another file", code="file-exists") from error
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ PANELS = (
     "Rows",
     "Initialisation",
     "Rules",
+    "Expectations",
     "Signal",
     "Output",
 )

@@ -7,15 +7,18 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from paraminspect import __version__, output
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import is_reference
-from paraminspect.report import Environment, Failure, Report, Source
-from paraminspect.rules.headline import with_findings
-from paraminspect.rules.rule_selection import EVERYTHING, Selection
+from paraminspect.report import Environment, Failure, Headline, Report, Source
+from paraminspect.rules.baseline import Known
+from paraminspect.rules.catalogue import RULES
+from paraminspect.rules.expectation_rules import Expectations, TensorDigest, unmet
+from paraminspect.rules.headline import finding_of, with_findings
+from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 from paraminspect.sources.checkpoint_name import is_checkpoint
 
 NO_INPUT = "no-input"
@@ -36,7 +39,8 @@ class CheckRequest:
     """What is checked: by which rules, on which rows, and how a model is made and run.
 
     `options` are those of `paraminspect.sources.setup.prepare`. Of several sources, an exception that is nobody's
-    fault but ours is a failure of the one; `debug` prints where it was raised. All of it can be pickled.
+    fault but ours is a failure of the one; `debug` prints where it was raised. `baseline` has what is known of each
+    source. Digests of all tensors are taken where they are expected, or `takes_digests`. All of it can be pickled.
     """
 
     selection: Selection = EVERYTHING
@@ -46,31 +50,52 @@ class CheckRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     several: bool = False
     debug: bool = False
+    expected: Expectations = field(default_factory=Expectations)
+    takes_digests: bool = False
+    baseline: Mapping[str, Known] = field(default_factory=dict)
 
 
-def check(source: str, request: CheckRequest, reading: Reading = unread) -> Report:
-    """Return the Report of one source, with what the rules find in it. Raises UserError for what can be put right.
+class Found(NamedTuple):
+    """The Report of a source, and the digests of its tensors where they are asked for."""
+
+    report: Report
+    digests: Mapping[str, TensorDigest]
+
+
+def check(source: str, request: CheckRequest, reading: Reading = unread) -> Found:
+    """Return what the rules find in one source. Raises UserError for what can be put right.
 
     A file that is damaged is found so; only what cannot be read as any format raises. A model for which no input is
     found could not be checked: that is in `errors`, beside what its values tell.
     """
-    if is_checkpoint(source):
-        return _of_file(source, request, reading)
-    return with_findings(_of_model(source, request), request.selection)
+    known = request.baseline.get(source, {})
+    selection = replace(request.selection, known=known)
+    made = _of_file if is_checkpoint(source) else _of_model
+    report, digests = made(source, request, selection, reading)
+    problems = wanted(list(unmet(report, request.expected, digests)), RULES, selection)
+    if problems:
+        findings = tuple(map(finding_of, problems))
+        first = replace(report.headline or Headline("", "", ""), tone="error", about="expectation")
+        first = replace(first, text=findings[0].message, hint=findings[0].hint, more=len(findings) - 1)
+        report = replace(report, findings=(*findings, *report.findings), headline=first)
+    if known and report.headline is not None and report.headline.tone == "fine":
+        text = report.headline.text.replace("no problem found", "no problem found that the baseline has not", 1)
+        report = replace(report, headline=replace(report.headline, text=text))
+    return Found(report, digests)
 
 
-def check_or_failure(source: str, request: CheckRequest, reading: Reading = unread) -> Report:
-    """Return the same; of a source that cannot be checked a Report with nothing but why."""
+def check_or_failure(source: str, request: CheckRequest, reading: Reading = unread) -> Found:
+    """Return the same; of a source that cannot be checked there is nothing but why."""
     try:
         return check(source, request, reading)
     except UserError as error:
-        return failed_report(source, error)
+        return Found(failed_report(source, error), {})
     except Exception as error:
         if not request.several:
             raise
         if request.debug:
             output.complain("".join(traceback.format_exception(error)).rstrip())
-        return failed_report(source, _unexpected(error))
+        return Found(failed_report(source, _unexpected(error)), {})
 
 
 def _unexpected(error: Exception) -> UserError:
@@ -89,7 +114,7 @@ def failed_report(source: str, error: UserError) -> Report:
     return Report("check", Source(kind, source), environment, errors=(failure,))
 
 
-def _of_file(source: str, request: CheckRequest, reading: Reading) -> Report:
+def _of_file(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Found:
     """Return what is unsound about a file, and about the values in it.
 
     That a damaged file cannot be read to its end is a finding like others, no failure to check it.
@@ -103,12 +128,21 @@ def _of_file(source: str, request: CheckRequest, reading: Reading) -> Report:
         checkpoint = list_checkpoint(source)
         with reading(bytes_to_read(checkpoint, request.params)) as advance:
             values, failures = measure_checkpoint(checkpoint, request.params, advance)
-        report = report_of_checkpoint(checkpoint, "check", request.params, values, selection=request.selection)
+        report = report_of_checkpoint(checkpoint, "check", request.params, values, selection=selection)
         damaged = any(fault.severity == "error" for fault in checkpoint.faults)  # what cannot be read follows from it
-        return replace(report, errors=() if damaged else failures)
+        digests: Mapping[str, TensorDigest] = {}
+        if _wants_digests(request):
+            from paraminspect.experiments.tensor_digests import digests_of_checkpoint
+
+            digests = digests_of_checkpoint(checkpoint)
+        return Found(replace(report, errors=() if damaged else failures), digests)
 
 
-def _of_model(source: str, request: CheckRequest) -> Report:
+def _wants_digests(request: CheckRequest) -> bool:
+    return request.takes_digests or request.expected.digests is not None
+
+
+def _of_model(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Found:
     from paraminspect.sources.setup import prepare
 
     options = request.options
@@ -121,11 +155,15 @@ def _of_model(source: str, request: CheckRequest) -> Report:
     from paraminspect.experiments.show import show
 
     asked = Request("check", request.params, request.layer, forward=request.forward)
-    if not request.forward:
-        return show(subject, asked, setup.rules)
-    report = grad(subject, asked, setup.rules, setup.subject)
-    if report.forward is None and report.attempts:
+    run = grad if request.forward else show
+    report = run(subject, asked, setup.rules, setup.subject)
+    if request.forward and report.forward is None and report.attempts:
         hint = "give one with --input, or --no-forward to check the values alone"
         message = f"not checked by any rule on gradients: the forward takes no input that was tried; {hint}"
         report = replace(report, errors=(*report.errors, Failure(NO_INPUT, message, source)))
-    return report
+    digests: Mapping[str, TensorDigest] = {}
+    if _wants_digests(request):
+        from paraminspect.experiments.tensor_digests import digests_of_model
+
+        digests = digests_of_model(subject, report.model.prefix if report.model else "")
+    return Found(with_findings(report, selection), digests)

@@ -10,7 +10,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -20,16 +20,18 @@ from paraminspect.experiments.check import CheckRequest, Reading, check_or_failu
 from paraminspect.isolation.issued_warnings import collected_warnings, warnings_collected
 from paraminspect.isolation.process import before_a_signal
 from paraminspect.report import Report
+from paraminspect.rules.expectation_rules import TensorDigest
 
 STDIN = "-"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Checked(NamedTuple):
-    """The Report of one source, and what was warned of while it was made."""
+    """The Report of one source, what was warned of while it was made, and the digests of its tensors if asked for."""
 
     report: Report
     warnings: tuple[str, ...] = ()
+    digests: Mapping[str, TensorDigest] = {}  # nobody changes it
 
 
 def cores() -> int:
@@ -59,8 +61,8 @@ def check_all(
 
 
 def _checked(source: str, request: CheckRequest, reading: Reading = unread) -> Checked:
-    report = check_or_failure(source, request, reading)
-    return Checked(report, tuple(collected_warnings()))
+    found = check_or_failure(source, request, reading)
+    return Checked(found.report, tuple(collected_warnings()), found.digests)
 
 
 def _in_processes(sources: Sequence[str], request: CheckRequest, jobs: int) -> Iterator[Checked]:

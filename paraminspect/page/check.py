@@ -62,7 +62,8 @@ def _first(report: Report) -> Headline:
 
 
 def _lines(found: Finding, report: Report) -> Iterator[Line]:
-    text = place_and_message(found, report) if report.checkpoint else code(found.message)
+    of_file = report.checkpoint is not None and not found.rule.startswith("PI0")
+    text = place_and_message(found, report) if of_file else code(found.message)
     yield word(found.rule), f"{word(found.severity)}: {text}"
     if found.hint:
         yield "", f"try: {code(found.hint)}"

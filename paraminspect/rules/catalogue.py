@@ -7,6 +7,7 @@ from typing import Final
 
 from paraminspect.report import Report
 from paraminspect.rules import (
+    expectation_rules,
     failed_passes,
     file_rules,
     gradient_rules,
@@ -19,6 +20,7 @@ from paraminspect.rules.rule import CheckRule, Limits, Problem
 from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 
 FAMILIES: Final = {
+    "PI0": "expectations",
     "PI1": "registration",
     "PI2": "values",
     "PI3": "gradients",
@@ -32,6 +34,7 @@ RULES: Final[Mapping[str, CheckRule]] = {
     rule.id: rule
     for rule in sorted(
         (
+            *expectation_rules.RULES,
             *registration_rules.RULES,
             *value_rules.RULES,
             *gradient_rules.RULES,

@@ -49,7 +49,7 @@ def with_findings(report: Report, selection: Selection = EVERYTHING) -> Report:
     """Return the report with what the rules find in it, and with its first line; as plain text, both."""
     found = _problems(report, selection)
     first = _first(found, report)
-    findings = tuple(_finding(one) for one in found if one.rule)
+    findings = tuple(finding_of(one) for one in found if one.rule)
     return replace(report, findings=findings, headline=replace(first, text=_bare(first.text), hint=_bare(first.hint)))
 
 
@@ -64,7 +64,8 @@ def _first(found: list[Problem], report: Report) -> Headline:
     return Headline(first.severity, first.about, first.text, first.hint, len(others))
 
 
-def _finding(problem: Problem) -> Finding:
+def finding_of(problem: Problem) -> Finding:
+    """Return what a report has of a problem, as plain text."""
     where = problem.where or next(iter(problem.names), "")
     return Finding(problem.rule, problem.severity, where, _bare(problem.text), problem.names, _bare(problem.hint))
 

@@ -16,11 +16,13 @@ class Selection:
 
     A rule that is off by default runs where `select` has its whole ID. `ignore` may name a rule for some names alone:
     ``PI201:head.*`` leaves out what PI201 says of them. `thresholds` stand in for the rules' own, by ID.
+    `known` are names by rules that a baseline has, the empty one for the model as a whole: nothing is said of them.
     """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, rule: CheckRule) -> bool:
         """Tell whether a rule is asked at all."""
@@ -32,7 +34,13 @@ class Selection:
         return not any(rule.id.startswith(prefix) for prefix in self.ignore if ":" not in prefix)
 
     def narrowed(self, problem: Problem) -> Problem | None:
-        """Return a problem without the names that are ignored, None where none is left."""
+        """Return a problem without the names that are ignored or known, None where none is left."""
+        known = self.known.get(problem.rule)
+        if known is not None:
+            left = tuple(name for name in problem.names if name not in known)
+            if not left and (problem.names or problem.where in known):
+                return None
+            problem = replace(problem, names=left)
         globs = [
             glob
             for rule, sign, glob in (one.partition(":") for one in self.ignore)

@@ -70,7 +70,7 @@ def test_rules_are_chosen_by_id_and_by_prefix_and_names_are_left_out(run: Run, n
             ["--select", "off-scheme"],
             "--select: no rule has the ID 'off-scheme', nor begins with it\n  its ID is PI206",
         ),
-        (["--ignore", "X:head.*"], "--ignore: no rule has the ID 'X', nor begins with it\n  PI1 (registration), "),
+        (["--ignore", "X:head.*"], "--ignore: no rule has the ID 'X', nor begins with it\n  PI0 (expectations), "),
         (["--ignore", "PI3:"], "--ignore: 'PI3:' has no name behind its colon\n  for example: --ignore PI3:head.*"),
         (["--select", "PI3,"], "--select: no rule is named\n"),
         (["--select", "PI3:head.*"], "--select: 'PI3:head.*' names tensors\n  select takes rules"),
@@ -208,7 +208,7 @@ def test_reports_go_from_process_to_process(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"w": torch.ones(4, 4)}, path)
     for source in ("cnn", str(path)):
-        report: Any = check(source, CheckRequest())
+        report: Any = check(source, CheckRequest()).report
         assert pickle.loads(pickle.dumps(report)).to_dict() == report.to_dict()
 
 

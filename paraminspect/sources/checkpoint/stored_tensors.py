@@ -65,7 +65,7 @@ def read_tensors(path: str) -> StoredTensors:
     found = check_weights(path)
     with ExitStack() as stack:
         files = [stack.enter_context(open_bytes(one)) for one in found.paths]
-        tensors = _read_all(found.tensors, files, path)
+        tensors = read_all(found.tensors, files, path)
     return by_place(path, found, tensors)
 
 
@@ -92,7 +92,7 @@ def _beside(inside: str, other: Mapping[str, str]) -> bool:
     return any("." not in name and not name.endswith("_extra_state") for name in rest)
 
 
-def _read_all(headers: Sequence[TensorHeader], files: Sequence[Bytes], path: str) -> list[Tensor]:
+def read_all(headers: Sequence[TensorHeader], files: Sequence[Bytes], path: str) -> list[Tensor]:
     """Make the tensors: those that lie in one storage share their memory, as they did when they were saved."""
     extents: dict[Any, tuple[int, int]] = {}
     for header in headers:
