@@ -1,13 +1,20 @@
-"""A table of 100,000 rows in every format, beyond building the report.
+"""A table of 100,000 rows in every format: beyond building the report, and as a part of the whole.
 
-python -m tests.benchmarks.tables [--rows N]
+    python -m tests.benchmarks.tables [--rows N]
+
+The whole is building a model of so many tensors, inspecting it and drawing the report, in processor time, against
+building it and three reductions of each tensor.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
+from torch import nn
+
+import paraminspect
 from paraminspect.render import render
 from paraminspect.report import Environment, Gradient, Init, Parameter, Report, Source, Totals, Values
 from paraminspect.text.escape import View
@@ -49,8 +56,40 @@ def literal(rows: int) -> Report:
     return Report("show", Source("spec", "wide"), environment, parameters=parameters, totals=total)
 
 
+def processor_time(call: Callable[[], object]) -> float:
+    """Return the least of three runs, in seconds."""
+    best = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def against_reductions(rows: int) -> None:
+    """Print the ratio of the whole for every format."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(*(nn.Linear(4, 4) for _ in range(rows // 2)))
+
+    def by_hand() -> None:
+        for parameter in build().parameters():
+            data = parameter.detach()
+            data.mean().item(), data.std().item(), data.norm().item()
+
+    base, building, net = processor_time(by_hand), processor_time(build), build()
+    inspecting = processor_time(lambda: paraminspect.inspect(net, forward=False))
+    report = paraminspect.inspect(net, forward=False)
+    print(f"\nof building and three reductions each: building {building / base:.2f}, inspect {inspecting / base:.2f}")
+    for form in ("table", "plain", "csv", "json", "markdown"):
+        view = View(width=120 if form == "table" else None)
+        drawing = processor_time(lambda form=form, view=view: sum(map(len, render(report, form, view))))
+        whole = (building + inspecting + drawing) / base
+        print(f"{form:<18}{drawing / base:6.2f}  all of it {whole:6.2f} x  (at most 2)")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
     report = literal(rows)
@@ -62,6 +101,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         limit = f"  (at most {bound:g} s for 100,000)" if bound else ""
         print(f"{name:<18}{seconds:6.2f} s  {size / 1e6:8.1f} MB  {rows / seconds:12,.0f} rows/s{limit}")
+    against_reductions(rows)
 
 
 if __name__ == "__main__":
