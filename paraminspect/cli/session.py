@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs: help and usage errors need none
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def finish(
     )
     output.emit(render(report, chosen.value, view))
     say_beside(report, notes.quiet)
-    if not (report.errors or notes.quiet) and chosen is Format.table and report.source.kind != "checkpoint":
+    if not notes.quiet and chosen is Format.table:
         _suggest(report, not printing.no_color)
     return FAILED if report.errors else DONE
 
@@ -133,10 +134,16 @@ def say_beside(report: Report, quiet: bool) -> None:
 
 
 def _suggest(report: Report, colour: bool) -> None:
-    """Say below a page which commands go on from it, with the same SOURCE."""
+    """Say below a page which commands go on from it, with the same SOURCE, and which stops on what it shows."""
     from paraminspect.rules.wording import typed
 
-    lines = {typed(command, report): what for command, what in _NEXT.get(report.command, {}).items()}
+    lines: dict[str, str] = {}
+    if not report.errors and report.source.kind != "checkpoint":
+        lines = {typed(command, report): what for command, what in _NEXT.get(report.command, {}).items()}
+    rules = dict.fromkeys(one.rule for one in report.findings if one.severity != "note")
+    if rules:
+        source = shlex.quote(report.source.label)
+        lines[f"paraminspect check {source} --select {','.join(rules)}"] = "exit code 1 on this, in a script"
     width = max(map(len, lines), default=0)
     for line, what in lines.items():
         output.suggest(f"{line:<{width}}  {what}", colour)

@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import re
+import shlex
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
 from safetensors.torch import save_file
 
+from paraminspect import output
 from paraminspect.render import render_reports
 from paraminspect.report import Environment, Failure, Finding, Report, Source
 from paraminspect.text.escape import View
@@ -255,3 +257,16 @@ def test_settings_that_are_wrong_are_named_by_file_and_key(
     assert (ran.code, ran.out) == (2, "") and ran.err.startswith(f"error: {error}")
     assert run("check", "mlp", "--config", "paraminspect.toml").err == ran.err
     assert run("check", "mlp", "--config", "none.toml").err.startswith("error: --config none.toml: no such file\n")
+
+
+def test_a_page_with_a_fault_says_which_check_stops_on_it(run: Run, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(output, "suggest", lambda text, colour: said.append(text))
+    torch.save({"w": torch.full((2, 2), torch.nan)}, "odd name.pt")
+    for source in (net, "odd name.pt"):
+        run("show", source, *(["--stats"] if source.endswith("pt") else []))
+        line = next(text for text in said if " check " in text).partition("  ")[0]
+        assert run(*shlex.split(line)[1:]).code == 1
+        said.clear()
+    run("show", "mlp")
+    assert [text for text in said if " check " in text] == []

@@ -244,8 +244,8 @@ def test_what_a_page_says_to_type_next_is_for_the_same_source(
     for command in ("show", "grad", "summary"):
         said += re.findall(r"try: (paraminspect \w+ \S+)", run(command, "net.yaml").out)
     typed = {" ".join(line.split()[1:3]) for line in said}
-    assert typed == {"grad net.yaml", "compare net.yaml", "summary net.yaml", "show net.yaml"}
-    assert all(run(*line.split()).code == 0 for line in typed)
+    assert typed == {"grad net.yaml", "compare net.yaml", "summary net.yaml", "show net.yaml", "check net.yaml"}
+    assert all(run(*line.split()).code == line.startswith("check") for line in typed)
     listed = NET.replace("self.lin =", "self.lins = [nn.Linear(3, 3)]\n        self.lin =")
     Path("model.py").write_text(listed.replace("self.lin(x)", "self.lins[0](self.lin(x))"), encoding="utf-8")
     forgets = "problem: lins is not in model.parameters(): no optimizer will train it"
