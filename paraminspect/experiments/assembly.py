@@ -17,6 +17,7 @@ from paraminspect import __version__
 from paraminspect.analysis.inventory import Inventory, TensorEntry, count
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value, uses_of
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
+from paraminspect.experiments.facts_for_rules import facts_for_rules
 from paraminspect.experiments.looking import modes_of
 from paraminspect.experiments.measured import Measured, Start
 from paraminspect.experiments.parameter_rows import rows_of
@@ -52,6 +53,8 @@ def report_of(
     """
     scope = measured.scope
     rows, verdicts = rows_of(measured, passes, request)
+    if request.command == "check":
+        verdicts = (*verdicts, *facts_for_rules(scope.inventory.of_kind("parameter"), passes))
     totals = count(scope.inventory)
     _check_sum(measured, totals.parameters if request.params else _numel(rows))
     rows = in_order(rows, request.sort, request.top)

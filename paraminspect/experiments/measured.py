@@ -13,6 +13,7 @@ from paraminspect.analysis.inventory import Inventory, TensorEntry, counted_by_t
 from paraminspect.analysis.passes.diagnosis import diagnose
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.analysis.passes.running_modules import Companion
+from paraminspect.analysis.passes.unsaved_state import UnsavedState
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.batched import measure_all
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
@@ -302,6 +303,7 @@ def run_from(
         with contain():
             yield
 
+    state = UnsavedState(measured.scope.whole.entries if request.command == "check" else ())
     passes = run_passes(
         subject.module,
         start.batch,
@@ -315,6 +317,13 @@ def run_from(
     if tentative and passes.error is not None and passes.error.phase == "forward":
         return None
     diagnose(subject.module, start.batch, subject.loss, passes, measured.scope.whole, mode.changed(), again)
+    if passes.error is None:
+
+        def forward() -> None:
+            with again():
+                subject.module(*start.batch.args, **start.batch.kwargs)
+
+        passes.unsaved = state.names(forward)
     return passes
 
 

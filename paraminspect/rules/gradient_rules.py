@@ -28,7 +28,8 @@ RULES: Final = (
         "PI302",
         "disconnected-parameter",
         "error",
-        "A parameter that the forward reads, but that the loss does not depend on.",
+        "A parameter that the forward reads, but that the loss does not depend on. Where others get a gradient in eval "
+        "mode, as of a detector, it is a note.",
         "No gradient reaches it: something on the way cuts the graph, such as detach, argmax, round or numpy.",
         "return self.head(self.body(x).detach())",
         "Keep what leads from it to the loss differentiable.",
@@ -37,7 +38,8 @@ RULES: Final = (
         "PI303",
         "zero-gradient",
         "warning",
-        "A weight whose gradient is exactly 0, though no weight of the model is 0.",
+        "A weight whose gradient is exactly 0, though no weight of the model is 0. In eval mode, and where others of "
+        "the same list get one (a detector picks levels), it is a note; a branch that stochastic depth drops is none.",
         "What is behind it is off for the whole batch, or masked: a step does not change it.",
         "return self.head(self.body(x).clamp(max=0).relu())",
         "Look for activations or masks that are 0 everywhere, or another --loss: random.",
@@ -51,6 +53,16 @@ RULES: Final = (
         "return (x - x.mean()).sqrt()",
         "Look at the first module that returned such a value; torch.autograd.set_detect_anomaly(True) names the "
         "operation.",
+    ),
+    CheckRule(
+        "PI305",
+        "bias-left-frozen",
+        "note",
+        "A layer whose weight trains while its bias is frozen.",
+        "A mask of names that should have frozen all of it, or none, missed one. Frozen weights beside biases that "
+        "train, adapters (LoRA), norms and positions are common, and are not found.",
+        "layer.bias.requires_grad_(False)",
+        "layer.requires_grad_(True), or bias=False.",
     ),
     CheckRule(
         "PI306",
@@ -155,12 +167,14 @@ def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Rep
     where = "" if cause is None else code(cause.module) or "the model itself"
     why = f"it is lost at {code(cause.op)} in {where}: {code(cause.reason)}" if cause else ""
     hint = "keep what leads to the loss differentiable there" if cause else "another --loss"
+    in_part = everything is None and report.environment.mode in ("eval", "mixed")
+    severity, hint = ("note", "--train, where that is meant for inference") if in_part else ("error", hint)
 
     def say(names: Sequence[str]) -> str:
         who = _without_gradient(names, everything is not None and len(names) == len(those), report)
         return f"{who}: {why or 'the loss does not depend on what reads them'}"
 
-    return Problem("PI302", "error", "disconnected", tuple(those), say, hint)
+    return Problem("PI302", severity, "disconnected", tuple(those), say, hint)
 
 
 def _without_gradient(names: Sequence[str], everything: bool, report: Report) -> str:
@@ -231,25 +245,66 @@ def nothing_trains(report: Report, _: Limits) -> Iterator[Problem]:
         yield of_model("PI307", "note", "frozen", text)
 
 
+def frozen_beside_trained(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield biases that are frozen beside a weight that trains; not those of norms, of which some do without."""
+    rows = [row for row in report.parameters if row.kind == "parameter" and "Norm" not in row.module_type]
+    train = {row.module for row in rows if row.requires_grad and row.name.rpartition(".")[2] == "weight"}
+    frozen = [row for row in rows if not row.requires_grad and row.name.rpartition(".")[2] == "bias"]
+    names = tuple(row.name for row in frozen if row.module in train)
+    if names:
+        yield Problem("PI305", "note", "frozen", names, _bias_frozen, "requires_grad_(True), or bias=False")
+
+
+def _bias_frozen(names: Sequence[str]) -> str:
+    are, its = by_number(len(names), "is", "are"), by_number(len(names), "its weight trains", "their weights train")
+    return f"{names_of(names)} {are} frozen, though {its}"
+
+
 # --- gradients of 0 ----------------------------------------------------------------------------------------------
 
 
 def zeros(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield weights whose gradient is exactly 0, but for what a weight of 0 explains, then that only rounding is left.
 
-    A bias, a gain or a row may well get none; a layer begun as 0 stops the gradient of what is before it.
+    A bias, a gain or a row may well get none; a layer begun as 0 stops the gradient of what is before it. A stochastic
+    depth that has dropped a branch for the whole batch explains it. In eval mode, and where others of the same list get
+    a gradient (a detector picks levels, a router experts), it is a note.
     """
     weights = weights_with_gradient(report)
     exact = tuple(row.name for row in weights if row.gradient and in_a_word(row.gradient) == "zero")
     begun_as_zero = any(map(is_zero, (row for row in report.parameters if row.kind == "parameter")))
-    if exact and not begun_as_zero:
+    if exact and not begun_as_zero and not _drops_branches(report):
         hint = "look for activations or masks that are 0 everywhere, or --loss random"
 
         def say(names: Sequence[str]) -> str:
             return f"the gradient of {modules_of(names, report)} is exactly 0"
 
-        yield Problem("PI303", "warning", "zero", exact, say, hint)
+        picked, rest = _beside(exact, weights)
+        eval_mode = report.environment.mode in ("eval", "mixed")
+        if rest:
+            yield Problem("PI303", "note" if eval_mode else "warning", "zero", tuple(rest), say, hint)
+        if picked:
+            yield Problem("PI303", "note", "zero", tuple(picked), say, hint)
     elif weights and is_whole(report) and all(row.gradient and in_a_word(row.gradient) == ROUNDING for row in weights):
         text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
         hint = "--loss random (the sum of a softmax or of a LayerNorm is constant)"
         yield of_model("PI306", "note", "zero", text, hint)
+
+
+def _drops_branches(report: Report) -> bool:
+    """Tell whether a module that drops branches at random has dropped one: what it returned is 0 throughout."""
+    layers = (layer for layer in report.layers if isinstance(layer, Layer))
+    return any("drop" in layer.type.lower() or "stochastic" in layer.type.lower() for layer in layers if _is_off(layer))
+
+
+def _is_off(layer: Layer) -> bool:
+    return layer.out.rms == 0
+
+
+def _beside(exact: Sequence[str], weights: Sequence[Parameter]) -> tuple[list[str], list[str]]:
+    """Tell those that others of the same list get a gradient beside from the rest."""
+    reached = {alike for row in weights if row.name not in exact for alike in _alike(row.name)}
+    found: tuple[list[str], list[str]] = ([], [])
+    for name in exact:
+        found[reached.isdisjoint(_alike(name))].append(name)
+    return found

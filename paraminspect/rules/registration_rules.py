@@ -40,6 +40,26 @@ RULES: Final = (
         "self.scales = [nn.Parameter(torch.ones(8)) for _ in range(4)]",
         "self.scales = nn.ParameterList(nn.Parameter(torch.ones(8)) for _ in range(4))",
     ),
+    CheckRule(
+        "PI104",
+        "unsaved-state",
+        "warning",
+        "A non-persistent buffer that a forward in train mode goes on changing, as an average or a count does.",
+        "state_dict does not have it: a model that is loaded again starts from another state than it was saved in. "
+        "A table that each forward computes anew is none.",
+        "register_buffer('mean', torch.zeros(8), persistent=False), and self.mean.lerp_(x.mean(0), 0.1) in forward",
+        "register_buffer(..., persistent=True).",
+    ),
+    CheckRule(
+        "PI105",
+        "without-values",
+        "error",
+        "A parameter without values, on the meta device or lazy, in a model whose others have values.",
+        "Nothing loaded or initialised it. What is on the meta device because it is loaded for each forward, and lazy "
+        "parameters before a forward, are not found.",
+        "model = Net().to('meta'); model.load_state_dict(half_of_it, strict=False, assign=True)",
+        "Load or initialise it, or run one forward where it is lazy.",
+    ),
 )
 
 
@@ -63,6 +83,40 @@ def forgotten(report: Report, _: Limits) -> Iterator[Problem]:
 def _in_no_optimizer(names: Sequence[str]) -> str:
     are, them = by_number(len(names), "is", "are"), by_number(len(names), "it", "them")
     return f"{names_of(names)} {are} not in model.parameters(): no optimizer will train {them}"
+
+
+def unsaved(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield buffers that are state, and that state_dict does not have."""
+    names = tuple(one.where or "" for one in report.verdicts if one.about == "state" and one.verdict == "not saved")
+    if names:
+        yield Problem("PI104", "warning", "unsaved", names, _not_saved, "register_buffer(..., persistent=True)")
+
+
+def _not_saved(names: Sequence[str]) -> str:
+    change, them = by_number(len(names), "changes", "change"), by_number(len(names), "it", "them")
+    return f"{names_of(names)} {change} with every forward, but state_dict does not save {them}"
+
+
+def without_values(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield parameters that hold no values beside others that do; not what a forward that ran read all the same."""
+    rows = [row for row in report.parameters if row.kind == "parameter"]
+    ran = report.forward is not None and not (report.forward.error and report.forward.error.phase == "forward")
+    empty = [row for row in rows if (row.device == "meta" and not (ran and _was_read(row))) or (ran and _is_lazy(row))]
+    if empty and any(row.device != "meta" and not _is_lazy(row) for row in rows):
+        names = tuple(row.name for row in empty)
+        yield Problem("PI105", "error", "uninitialised", names, _no_values, "load or initialise what is missing")
+
+
+def _was_read(row: Parameter) -> bool:
+    return row.gradient is not None and row.gradient.status not in ("unused", "not-run")
+
+
+def _is_lazy(row: Parameter) -> bool:
+    return row.numel is None
+
+
+def _no_values(names: Sequence[str]) -> str:
+    return f"{names_of(names)} {by_number(len(names), 'holds', 'hold')} no values, though other parameters do"
 
 
 def _rule_of(row: Parameter) -> str:

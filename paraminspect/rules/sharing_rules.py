@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.report import Report, Sharing
-from paraminspect.rules.rule import CheckRule, Limits, Problem
+from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold
 from paraminspect.rules.wording import names_of
 from paraminspect.text.escape import code
+from paraminspect.text.numbers import figure
 
 RULES: Final = (
     CheckRule(
@@ -56,6 +57,28 @@ RULES: Final = (
         "A tie that is a copy, as after deepcopy or to_empty, trains apart.",
         "head.weight = nn.Parameter(emb.weight.clone())",
         "head.weight = emb.weight, where a tie is meant.",
+    ),
+    CheckRule(
+        "PI406",
+        "batchnorm-of-two",
+        "warning",
+        "One BatchNorm that is called several times in a forward in train mode, on inputs with other statistics.",
+        "Its running mean and variance are a mixture that fits none of the uses: eval mode computes something else "
+        "than train mode did.",
+        "self.norm(self.a(x)) + self.norm(100 * self.b(x))",
+        "A BatchNorm for each use, or a norm without running statistics.",
+        Threshold(4.0, "the factor between the variances of two inputs from which on they are told apart"),
+    ),
+    CheckRule(
+        "PI407",
+        "tie-to-mind",
+        "note",
+        "A Parameter that modules in different parts of the model share.",
+        "FSDP that wraps the parts one by one, pipeline stages, torch.distributed.checkpoint and safetensors part such "
+        "a tie, or keep one name of it.",
+        "head.weight = emb.weight",
+        "Wrap both in one FSDP unit; tie again after loading; safetensors.torch.save_model.",
+        on=False,
     ),
 )
 
@@ -116,3 +139,35 @@ def copies(report: Report, _: Limits) -> Iterator[Problem]:
 
 def _a_copy(names: Sequence[str]) -> str:
     return f"{names_of(names)} have the same values but are different Parameters: a copy, no tie"
+
+
+def norms_of_two(report: Report, limits: Limits) -> Iterator[Problem]:
+    """Yield BatchNorms that normalise inputs of different statistics in one forward."""
+    factors = {
+        one.where or "": one.measured or 0.0
+        for one in report.verdicts
+        if one.about == "batchnorm" and (one.measured or 0.0) >= limits["PI406"]
+    }
+    if factors:
+
+        def say(names: Sequence[str]) -> str:
+            factor = figure(max(factors[name] for name in names), 2)
+            return (
+                f"{names_of(names)} is called on inputs whose variances differ by {factor} ×: "
+                "running statistics fit none of them"
+            )
+
+        yield Problem("PI406", "warning", "batchnorm", tuple(factors), say, "a BatchNorm for each use")
+
+
+def ties_to_mind(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield the Parameters that modules in different parts of the model share."""
+    for shared in report.sharing:
+        parts = {name.partition(".")[0] for name in shared.names}
+        if shared.kind == "same-parameter" and not shared.same_module and len(parts) > 1:
+            hint = "wrap both in one FSDP unit; tie again after loading"
+            yield Problem("PI407", "note", "tie", tuple(shared.names), _one_parameter, hint)
+
+
+def _one_parameter(names: Sequence[str]) -> str:
+    return f"{names_of(names)} are one Parameter in different parts: FSDP units and savers may part them"

@@ -61,6 +61,17 @@ RULES: Final = (
         Threshold(0.95, "the share of elements from which a layer passes nothing on that is worth the name", most=1.0),
     ),
     CheckRule(
+        "PI505",
+        "deeper-than-scale",
+        "warning",
+        "More layers than the depth over which theory lets one input be told from another.",
+        "Signals forget their input as exp(-depth/xi): what is deeper than some 6 xi_c does not train (Schoenholz et "
+        "al. 2017, figure 5).",
+        "sixty layers of nn.Linear and nn.Tanh with weights of variance 1.3/fan_in",
+        "paraminspect theory finds the critical line, where xi_c is infinite; or add norms or skip connections.",
+        Threshold(6.0, "how many depth scales deep a network may be"),
+    ),
+    CheckRule(
         "PI506",
         "broken-signal",
         "error",
@@ -89,6 +100,22 @@ def signal(report: Report, _: Limits) -> Iterator[Problem]:
         if those:
             hint = _ALIVE if verdict == "dead" else _steadier(report)
             yield of_model(_RULE_OF[verdict], "error", verdict, _of_courses(verdict, those, report), hint)
+
+
+def too_deep(report: Report, limits: Limits) -> Iterator[Problem]:
+    """Yield that a network is deeper than its depth scale, where theory has it all and no course tells already."""
+    found = report.signal
+    if found is None or found.xi_c is None or found.xi_c <= 0:
+        return
+    if any(one.verdict in ("nonfinite", "dead", "vanishing", "exploding") for one in (found.forward, found.backward)):
+        return
+    depth = max((layer.depth or 0 for layer in found.layers), default=0)
+    if depth > limits["PI505"] * found.xi_c:
+        text = (
+            f"{depth:,} layers are more than {figure(limits['PI505'])} times the depth scale "
+            f"{figure(found.xi_c, 2)} over which inputs are told apart"
+        )
+        yield of_model("PI505", "warning", "depth", text, _steadier(report))
 
 
 _FEW, _FAR = 5, 1e5  # layers that make a trend; how far gradients of healthy nets never come from end to end
@@ -146,11 +173,11 @@ def units(report: Report, limits: Limits) -> Iterator[Problem]:
     The gates of a side path (squeeze and excitation) are often all off or all flat at first, and learn.
     """
     layers = report.signal.layers if report.signal else ()
-    same = {layer.module: layer for layer in layers if layer.symmetric}
+    same = {layer.module: layer.symmetric or 0 for layer in layers if layer.symmetric}
     if same:
 
         def copies(names: Sequence[str]) -> str:
-            count = sum(same[name].symmetric or 0 for name in names)
+            count = sum(same[name] for name in names)
             who = f"{plural(count, 'unit')} in {names_of(names)}"
             return f"{who} have the weights of another unit, and will learn the same"
 

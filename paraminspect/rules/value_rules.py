@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -9,7 +10,7 @@ from paraminspect.report import Parameter, Report, Verdict
 from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold, of_model
 from paraminspect.rules.wording import by_number, is_whole, names_of
 from paraminspect.text.escape import code, word
-from paraminspect.text.numbers import figure, plural
+from paraminspect.text.numbers import figure, percent, plural
 
 RULES: Final = (
     CheckRule(
@@ -40,6 +41,16 @@ RULES: Final = (
         "Initialise the weights at random.",
     ),
     CheckRule(
+        "PI204",
+        "constant-weight",
+        "warning",
+        "A trained weight of a layer that mixes inputs, or of an embedding, whose elements are all one number, not 0.",
+        "Its units start as copies of one another: they differ only as far as what follows tells them apart. Gains of "
+        "norms, depthwise filters and zeros, as of a branch that starts at nothing, are not found.",
+        "nn.init.constant_(layer.weight, 0.1)",
+        "Initialise it at random.",
+    ),
+    CheckRule(
         "PI206",
         "off-scheme",
         "warning",
@@ -48,6 +59,38 @@ RULES: Final = (
         "nn.init.normal_(w, std=0.01); w.data.mul_(10)",
         "Look at what runs after the initialisation; paraminspect init shows before and after.",
         Threshold(1.0, "how many tolerances a figure may be off, of those that the size of the tensor allows", 1.0),
+    ),
+    CheckRule(
+        "PI207",
+        "subnormal-values",
+        "warning",
+        "A parameter with many subnormal elements: smaller than the smallest number that its dtype holds with all of "
+        "its digits (float32: 1.2e-38, float16: 6.1e-5).",
+        "They have fewer digits the smaller they are, and a CPU computes with them many times slower.",
+        "nn.init.normal_(layer.half().weight, std=1e-5)",
+        "A wider dtype, larger values; torch.set_flush_denormal(True) where they are leftovers of weight decay.",
+        Threshold(0.1, "the share of the elements from which on it is found"),
+    ),
+    CheckRule(
+        "PI208",
+        "mixed-dtypes",
+        "warning",
+        "A weight and a bias of one module in two dtypes, or a few float64 parameters in a model of narrower ones.",
+        "An operation on two dtypes fails, or goes on in the wider: one float64 tensor turns all that follows into "
+        "float64. Norms in float32 beside bfloat16 and quantised weights are not found.",
+        "self.scale = nn.Parameter(torch.from_numpy(np.ones(8)))",
+        "model.to(dtype), or torch.from_numpy(...).float().",
+    ),
+    CheckRule(
+        "PI209",
+        "too-large-for-half",
+        "note",
+        "A tensor with values that are infinite in float16, whose largest number is 65,504.",
+        "model.half() turns them into inf, without an error.",
+        "self.register_buffer('mask', torch.full((8, 8), -1e9))",
+        "Keep it in float32 or bfloat16, or use torch.finfo(dtype).min for a mask.",
+        Threshold(65504.0, "the largest magnitude that the narrower dtype holds"),
+        on=False,
     ),
 )
 
@@ -114,6 +157,107 @@ def is_zero(row: Parameter) -> bool:
     """Tell whether a weight, not a bias, holds nothing but 0."""
     is_bias = "bias" in row.name.rpartition(".")[2]
     return not is_bias and row.values is not None and row.numel is not None and 0 < row.numel == row.values.zeros
+
+
+# --- constants -------------------------------------------------------------------------------------------------
+
+_MIXES = re.compile(r"Linear|Conv|Embedding|Bilinear|RNN|LSTM|GRU|MultiheadAttention")
+_WEIGHT = re.compile(r"weight|in_proj_weight|weight_[ih]h_l\d+(_reverse)?")
+
+
+def constants(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield weights that are one number throughout; of units that get one gradient too, PI205 tells."""
+    told = {layer.parameter for layer in (report.signal.layers if report.signal else ()) if layer.symmetric}
+    rows = [row for row in report.parameters if row.requires_grad and _is_constant(row) and row.name not in told]
+    if rows:
+        number = {row.name: figure(row.values.max) for row in rows if row.values}
+
+        def say(names: Sequence[str]) -> str:
+            are = by_number(len(names), "is", "are")
+            return f"{names_of(names)} {are} {number[names[0]]} throughout: every unit starts as a copy of the others"
+
+        names = tuple(row.name for row in rows)
+        yield Problem("PI204", "warning", "symmetric", names, say, "initialise the weights at random")
+
+
+def _is_constant(row: Parameter) -> bool:
+    """Tell whether units of a layer that mixes inputs are alike for their weights are one number.
+
+    Not a row of one unit or of one input, as a depthwise convolution has: its units see different inputs.
+    """
+    known = row.values
+    if row.kind not in ("parameter", "unregistered") or known is None or known.min is None or known.nan or known.inf:
+        return False
+    mixes = len(row.shape) > 1 and row.shape[0] > 1 and row.shape[1] > 1 and _MIXES.search(row.module_type)
+    return bool(mixes and _WEIGHT.fullmatch(row.name.rpartition(".")[2]) and known.min == known.max != 0)
+
+
+# --- dtypes ----------------------------------------------------------------------------------------------------
+
+_WIDTHS: Final = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+def subnormals(report: Report, limits: Limits) -> Iterator[Problem]:
+    """Yield parameters of which many elements are subnormal; where none is larger, it is memory, as PI202 says."""
+    memory = {name for name, _ in of_no_weights(report)}
+    share = {
+        one.where or "": one.measured or 0.0
+        for one in report.verdicts
+        if one.figure == "subnormals" and (one.measured or 0.0) >= limits["PI207"] and one.where not in memory
+    }
+    if share:
+
+        def say(names: Sequence[str]) -> str:
+            more = "" if len(names) == 1 else f", and many in {plural(len(names) - 1, 'more tensor')}"
+            return f"{percent(share[names[0]])} of {code(names[0])} is subnormal, of few digits and slow{more}"
+
+        hint = "a wider dtype, or torch.set_flush_denormal(True)"
+        yield Problem("PI207", "warning", "subnormal", tuple(share), say, hint)
+
+
+def dtypes(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield weights and biases that differ in dtype, then the float64 parameters of a model of narrower ones."""
+    rows = [row for row in report.parameters if row.kind == "parameter" and row.dtype in _WIDTHS]
+    weights = {row.module: row for row in rows if row.name.rpartition(".")[2] == "weight"}
+    apart = []
+    for row in rows:
+        weight = weights.get(row.module)
+        if weight and row.name.rpartition(".")[2] == "bias" and row.dtype != weight.dtype:
+            apart.append((weight, row))
+    if apart:
+        words = {weight.name: f"{weight.dtype}, its bias {bias.dtype}" for weight, bias in apart}
+
+        def say(names: Sequence[str]) -> str:
+            more = "" if len(names) == 1 else f"; so {plural(len(names) - 1, 'more module')}"
+            return f"{code(names[0])} is {words[names[0]]}{more}"
+
+        yield Problem("PI208", "warning", "dtype", tuple(words), say, "model.to(dtype)")
+    wide = [row for row in rows if row.dtype == "float64"]
+    if wide and 2 * len(wide) < len(rows):
+        others = ", ".join(sorted({row.dtype for row in rows} - {"float64"}))
+
+        def doubles(names: Sequence[str]) -> str:
+            return f"{names_of(names)} {by_number(len(names), 'is', 'are')} float64 in a model of {others}"
+
+        yield Problem("PI208", "warning", "dtype", tuple(row.name for row in wide), doubles, "model.to(dtype)")
+
+
+def overflow(report: Report, limits: Limits) -> Iterator[Problem]:
+    """Yield tensors with finite values that float16 does not hold."""
+    largest: dict[str, float] = {}
+    for row in report.parameters:
+        known = row.values
+        if known is not None and row.dtype in _WIDTHS and known.min is not None and known.max is not None:
+            most = max(-known.min, known.max)
+            if most > limits["PI209"]:
+                largest[row.name] = most
+    if largest:
+
+        def say(names: Sequence[str]) -> str:
+            hold = by_number(len(names), "holds", "hold")
+            return f"{names_of(names)} {hold} up to {figure(max(largest[name] for name in names))}: inf in float16"
+
+        yield Problem("PI209", "note", "overflow", tuple(largest), say, "keep them in float32 or bfloat16")
 
 
 # --- against the scheme ------------------------------------------------------------------------------------------

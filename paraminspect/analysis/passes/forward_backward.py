@@ -48,6 +48,8 @@ class ForwardBackward:
     but 0 through: values are written over in place, rounded, drawn; `kept` that another backward can run through it,
     where a weight of zeros may explain gradients of 0. A diagnosis adds the `causes` of missing gradients,
     by the parameter's id, the leaves that are `unregistered`, `notes`, and by their ids the parameters `behind_zero`.
+    `norms` has for each BatchNorm that was called several times how far the statistics of its inputs are apart, see
+    `SharedNorms`; `unsaved` are the names of buffers that are state and that no state_dict has.
     """
 
     output: Any = None
@@ -66,6 +68,8 @@ class ForwardBackward:
     unregistered: tuple[TensorEntry, ...] = ()
     behind_zero: frozenset[int] = frozenset()
     rounding: Rounding = field(default_factory=Rounding)
+    norms: dict[str, float] = field(default_factory=dict)
+    unsaved: tuple[str, ...] = ()
     nodes: list[Any] = field(default_factory=list)  # last: see Watch.nodes
 
     def layers(self) -> tuple[Layer, ...]:
@@ -98,6 +102,7 @@ def run_passes(
     rounding = Rounding()
     ledger = Ledger(_parameters(modules), follow, watch, rounding)
     passes = ForwardBackward(ledger=ledger, calls=watch.calls, rounding=rounding, nodes=watch.nodes)
+    passes.norms = watch.norms.factors
     enter(phase := "forward")
     start = torch._C._autograd._get_sequence_nr()
     try:

@@ -15,6 +15,7 @@ from torch.nn.modules import module as module_hooks
 from torch.utils.checkpoint import _StopRecomputationError
 
 from paraminspect.analysis.passes.measuring_queues import FiguresQueue, RmsQueue
+from paraminspect.analysis.passes.shared_norms import SharedNorms
 from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch
@@ -174,6 +175,7 @@ class Watch(Running):
         self.gathering = False
         self.calls: list[LayerCall] = []
         self.queue = FiguresQueue()
+        self.norms = SharedNorms()
         self._gradients = RmsQueue()
         self._calls_of: dict[int, list[LayerCall]] = {}
         self._leaves: list[tuple[Tensor, Any]] = []
@@ -203,6 +205,7 @@ class Watch(Running):
                 leaf._backward_hooks = None
         self._leaves.clear()
         self._calls_of.clear()
+        self.norms.let_go()
         self.forget()
 
     def flush(self) -> None:
@@ -226,6 +229,7 @@ class Watch(Running):
         call = LayerCall(running.name, type(running.module).__name__)
         calls = self._calls_of.setdefault(id(running.module), [])
         if not self.gathering:
+            self.norms.note(running.name, running.module, running.args)
             self.calls.append(call)
             calls.append(call)
         if found is not None:

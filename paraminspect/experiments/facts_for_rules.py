@@ -1,0 +1,47 @@
+"""What rules ask of a model that no row of the report tells: measured for `check` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from paraminspect.analysis.inventory import TensorEntry
+from paraminspect.analysis.passes.forward_backward import ForwardBackward
+from paraminspect.report import Verdict
+
+_SAMPLE: Final = 2**16
+"""Elements that tell a share well enough: within a hundredth, at worst."""
+
+_WITH_SUBNORMALS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def facts_for_rules(parameters: Iterable[TensorEntry], passes: ForwardBackward | None) -> Iterator[Verdict]:
+    """Yield a verdict for each parameter with subnormal elements, each buffer that is state and is not saved, and each
+    BatchNorm that normalises several inputs.
+
+    `measured` is the share of the elements, of an evenly spaced sample of a large tensor, and the factor between the
+    inputs' variances.
+    """
+    for entry in parameters:
+        if share := _subnormal_share(entry):
+            yield Verdict("values", "subnormal", share, where=entry.name, figure="subnormals")
+    if passes is not None:
+        for name in passes.unsaved:
+            yield Verdict("state", "not saved", None, where=name)
+        for name, factor in passes.norms.items():
+            yield Verdict("batchnorm", "shared", factor, where=name, figure="factor")
+
+
+def _subnormal_share(entry: TensorEntry) -> float:
+    tensor = entry.tensor
+    if entry.lazy or not entry.numel or tensor.is_meta or tensor.dtype not in _WITH_SUBNORMALS:
+        return 0.0
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+            return 0.0
+        sizes = tensor.detach().flatten()[:: max(tensor.numel() // _SAMPLE, 1)].abs()
+        small = (sizes < torch.finfo(tensor.dtype).tiny) & (sizes > 0)
+        return int(torch.count_nonzero(small)) / sizes.numel()
