@@ -148,7 +148,7 @@ def check(
     model: nn.Module,
     inputs: Any = None,
     *,
-    loss: str | Callable[[Any], Any] = "sum",
+    loss: str | Callable[[Any], Any] = "random",
     seed: int = 0,
     select: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
@@ -161,7 +161,8 @@ def check(
 
     `select` and `ignore` are IDs of rules or prefixes of them (``PI3``), in `ignore` also of some names alone
     (``PI201:head.*``); without them every rule is asked that is on. `thresholds` stand in for the rules' own, by ID.
-    Without `forward` nothing is run, and nothing is said of gradients. The other arguments are those of `inspect`.
+    Without `forward` nothing is run, and nothing is said of gradients. `loss` is ``random`` here: a sum tells nothing
+    of a model that ends in a softmax or a LayerNorm. The other arguments are those of `inspect`.
 
     The model is afterwards as it was. A forward that raises does not raise here: it is in `errors`. Raises UserError
     for an argument that is wrong.

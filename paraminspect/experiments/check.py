@@ -22,6 +22,9 @@ from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 from paraminspect.sources.checkpoint_name import is_checkpoint
 
 NO_INPUT = "no-input"
+LOSS = "random"
+"""The loss of a model that says none itself: a sum would be blind to whatever ends in a softmax or a LayerNorm."""
+
 _FOR_CODE = ("arg",)
 
 Reading = Callable[[int], AbstractContextManager[Callable[[int], None]]]
@@ -148,6 +151,8 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
     options = request.options
     if request.several and not is_reference(source):
         options = {name: value for name, value in options.items() if name not in _FOR_CODE}
+    if is_reference(source) and options.get("loss") is None:
+        options = {**options, "loss": LOSS}
     setup = prepare(source, backward=request.forward, **options)
     subject = setup.subject()
     from paraminspect.experiments.grad import grad

@@ -65,11 +65,11 @@ RULES: Final = (
         "deeper-than-scale",
         "warning",
         "More layers than the depth over which theory lets one input be told from another.",
-        "Signals forget their input as exp(-depth/xi): what is deeper than some 6 xi_c does not train (Schoenholz et "
-        "al. 2017, figure 5).",
-        "sixty layers of nn.Linear and nn.Tanh with weights of variance 1.3/fan_in",
+        "How alike two signals are forgets their inputs as exp(-depth/xi_c) (Schoenholz et al. 2017): behind 16 xi_c "
+        "what is left of that is below the rounding of float32.",
+        "three hundred layers of nn.Linear and nn.Tanh with weights of variance 1.1/fan_in",
         "paraminspect theory finds the critical line, where xi_c is infinite; or add norms or skip connections.",
-        Threshold(6.0, "how many depth scales deep a network may be"),
+        Threshold(16.0, "how many depth scales deep a network may be: -ln of float32's rounding is 16"),
     ),
     CheckRule(
         "PI506",
@@ -103,11 +103,9 @@ def signal(report: Report, _: Limits) -> Iterator[Problem]:
 
 
 def too_deep(report: Report, limits: Limits) -> Iterator[Problem]:
-    """Yield that a network is deeper than its depth scale, where theory has it all and no course tells already."""
+    """Yield that a network is deeper than its depth scale, where theory has it all: why signals vanish or explode."""
     found = report.signal
     if found is None or found.xi_c is None or found.xi_c <= 0:
-        return
-    if any(one.verdict in ("nonfinite", "dead", "vanishing", "exploding") for one in (found.forward, found.backward)):
         return
     depth = max((layer.depth or 0 for layer in found.layers), default=0)
     if depth > limits["PI505"] * found.xi_c:

@@ -1,0 +1,174 @@
+"""Each rule finds the model that is broken on purpose, and none finds anything in models that are fine."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import paraminspect
+from paraminspect.errors import UserError
+from paraminspect.experiments.check import CheckRequest, check
+from paraminspect.report import Checkpoint, Environment, Fault, Report, Source, Verdict
+from paraminspect.rules.catalogue import RULES
+from paraminspect.rules.file_rules import findings_of
+from paraminspect.rules.headline import with_findings
+from paraminspect.rules.rule import SEVERITIES
+from paraminspect.rules.rule_selection import Selection
+from tests.rules.broken_models import BROKEN_MODELS, Branches, input_of
+from tests.zoo import HEALTHY
+
+BROKEN_ON_PURPOSE = {"hidden": ["PI102", "PI101"], "bare": ["PI301"], "with gradients": ["PI305"], "frozen": ["PI307"]}
+"""Models of the zoo that are there for what is wrong with them, or half frozen."""
+
+
+def found(module: nn.Module, inputs: Any, **options: Any) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about hooks and complex numbers
+        return [finding.rule for finding in paraminspect.check(module, inputs, **options).findings]
+
+
+@pytest.mark.parametrize("rule", BROKEN_MODELS)
+def test_a_rule_finds_what_it_is_about(rule: str) -> None:
+    torch.manual_seed(0)
+    module = BROKEN_MODELS[rule]()
+    options: dict[str, Any] = {"loss": "sum"} if rule == "PI306" else {}
+    if not RULES[rule].on:
+        assert rule not in found(module, input_of(module), **options)
+        options["select"] = rule
+    assert rule in found(module, input_of(module), **options)
+
+
+def test_every_rule_on_models_has_a_broken_one() -> None:
+    assert sorted([*BROKEN_MODELS, "PI206"]) == [rule for rule in RULES if not rule.startswith("PI6")]
+
+
+def test_values_off_their_scheme() -> None:
+    off = Verdict("scheme", "std off", 0.5, 0.01, 0.001, "w", "std")
+    report = Report("show", Source("module", "m"), Environment("", "", "", "cpu", "", 0), verdicts=(off,))
+    assert [one.rule for one in with_findings(report).findings] == ["PI206"]
+    assert not with_findings(report, Selection(thresholds={"PI206": 1000.0})).findings
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_found_in_what_is_fine(name: str) -> None:
+    torch.manual_seed(0)
+    specimen = HEALTHY[name]()
+    keywords = {"left": specimen.args[0], **specimen.kwargs} if specimen.kwargs else specimen.args
+    assert found(specimen.module, keywords) == BROKEN_ON_PURPOSE.get(name, [])
+
+
+def _with(**buffers: torch.Tensor) -> nn.Module:
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        self.table = x.detach()[0] * 2  # a cache: the same from the same input
+        return self.layer(x) + self.table.sum()
+
+    module = Branches(run, layer=nn.Linear(8, 2))
+    for name, buffer in buffers.items():
+        module.register_buffer(name, buffer, persistent=False)
+    return module
+
+
+def _norms_in_float32() -> nn.Module:
+    """A norm in float32 inside a bfloat16 net, as they are kept for their sums."""
+    module = Branches(lambda self, x: self.norm(self.a(x.bfloat16()).float()), a=nn.Linear(8, 8), norm=nn.LayerNorm(8))
+    module.a.bfloat16()
+    return module
+
+
+def _biases_alone() -> nn.Module:
+    module = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    for layer in (module[0], module[2]):
+        layer.weight.requires_grad_(False)  # type: ignore[union-attr,operator]
+    return module
+
+
+def _adapter() -> nn.Module:
+    """LoRA: a frozen layer, and two thin ones beside it of which the second starts at 0."""
+    module = Branches(
+        lambda self, x: self.base(x) + self.up(self.down(x)),
+        base=nn.Linear(8, 8).requires_grad_(False),
+        down=nn.Linear(8, 2, bias=False),
+        up=nn.Linear(2, 8, bias=False),
+    )
+    nn.init.zeros_(module.up.weight)
+    return module
+
+
+def _siamese() -> nn.Module:
+    return Branches(
+        lambda self, x: self.norm(self.a(x)) - self.norm(self.a(x.flip(1))), norm=nn.BatchNorm1d(4), a=nn.Linear(8, 4)
+    )
+
+
+def _blur() -> nn.Module:
+    conv = nn.Conv2d(4, 4, 3, groups=4)
+    nn.init.constant_(conv.weight, 1 / 9)
+    return nn.Sequential(nn.Unflatten(1, (1, 2, 4)), nn.Conv2d(1, 4, 1), nn.Upsample(size=(4, 4)), conv)
+
+
+FINE = {
+    "a cache in a buffer": lambda: _with(table=torch.zeros(8)),
+    "norms in float32": _norms_in_float32,
+    "biases alone": _biases_alone,
+    "an adapter": _adapter,
+    "a siamese BatchNorm": _siamese,
+    "a depthwise average": _blur,
+    "residual branches that start at 0": lambda: Branches(
+        lambda self, x: self.head(x + self.branch(x)),
+        branch=nn.Sequential(nn.Linear(8, 8), nn.GELU(), _zeroed(nn.Linear(8, 8))),
+        head=nn.Linear(8, 2),
+    ),
+    "an image gain of ones": lambda: nn.Sequential(
+        nn.Linear(8, 32), nn.Unflatten(1, (2, 4, 4)), nn.LayerNorm((2, 4, 4))
+    ),
+}
+
+
+def _zeroed(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
+@pytest.mark.parametrize("name", FINE)
+@pytest.mark.parametrize("train", [True, False])
+def test_what_is_meant_is_no_finding(name: str, train: bool) -> None:
+    torch.manual_seed(0)
+    assert found(FINE[name]().train(train), torch.randn(16, 8)) == []
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def test_every_fault_of_a_file_is_a_rule() -> None:
+    """Also those that the readers name: a word that is no rule's would be told as another."""
+    rules = [rule for rule in RULES.values() if rule.id.startswith("PI6")]
+    faults = [Fault(rule.name, rule.severity, "f", rule.finds) for rule in rules]
+    findings = findings_of(Checkpoint("safetensors", "f", (), (), (), faults=tuple(faults)))
+    assert [finding.rule for finding in findings] == [rule.id for rule in rules]
+    assert all(finding.names == ("f",) and finding.severity in SEVERITIES for finding in findings)
+    names = {rule.name for rule in rules}
+    readers = Path(paraminspect.__file__).parent.joinpath("sources", "checkpoint").glob("*.py")
+    told = {word for file in readers for word in re.findall(r'Fault\(\s*"([a-z-]+)"', file.read_text(encoding="utf-8"))}
+    assert len(told) > 20 and told <= names
+
+
+def test_a_damaged_file_is_a_finding_and_what_is_none_is_an_error(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    whole, cut, other = (tmp_path / f"{name}.safetensors" for name in ("whole", "cut", "other"))
+    save_file({"w": torch.full((4, 4), torch.nan), "z": torch.zeros(4, 4)}, whole)
+    cut.write_bytes(whole.read_bytes()[:-80])
+    other.write_bytes(b"hello")
+    report = check(str(whole), CheckRequest())
+    assert [(one.rule, one.names) for one in report.findings] == [("PI633", ("w",))]
+    report = check(str(cut), CheckRequest(Selection(ignore=("PI633",))))
+    assert [(one.rule, bool(one.hint)) for one in report.findings] == [("PI601", True)]
+    assert report.errors == ()
+    with pytest.raises(UserError, match="too short"):
+        check(str(other), CheckRequest())
