@@ -39,7 +39,7 @@ def check(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Models in Python, specs, checkpoints: one or several. Default: mlp.",
             autocompletion=completion.sources,
             rich_help_panel="Model",

@@ -86,7 +86,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         "What an activation does to a signal through depth.",
         ("theory gelu", "theory tanh --sigma-w2 1.5 --depth 20"),
     ),
-    "schema": Entry("The JSON Schema of a spec or of the report.", ("schema spec > spec.schema.json", "schema report")),
+    "schema": Entry(
+        "The JSON Schema of a spec, of the report, of other JSON.", ("schema spec > spec.schema.json", "schema report")
+    ),
     "help": Entry("The manual: specs, schemes, gradients, sharing, scripts.", ("help", "help gradients")),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,23 +17,45 @@ class Which(StrEnum):
 
     spec = "spec"
     report = "report"
+    reports = "reports"
+    finding = "finding"
+    baseline = "baseline"
+    rules = "rules"
+    schemes = "schemes"
+    theory = "theory"
 
 
 def schema(
-    which: Annotated[Which, typer.Argument(metavar="spec|report", help="Which contract.")],
+    which: Annotated[
+        Which,
+        typer.Argument(
+            metavar="NAME",
+            help="spec, report; reports (check of several), finding (a line of check -f jsonl), baseline; rules, "
+            "schemes, theory.",
+        ),
+    ],
     debug: Debug = False,
 ) -> int:
-    """Print the JSON Schema of a spec (for an editor's completion) or of the JSON report (for a script)."""
+    """Print the JSON Schema of a spec (for an editor), of the JSON report or of other JSON (for a script)."""
     from paraminspect.render.json import dumps
 
-    if which is Which.spec:
+    output.emit([dumps(schema_of(which.value))])
+    return DONE
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of a name."""
+    if name == "spec":
         from paraminspect.init.schemes.registry import SCHEMES
         from paraminspect.spec.spec_schema import spec_schema
 
         arguments = {name: tuple(argument.name for argument in scheme.arguments) for name, scheme in SCHEMES.items()}
-        output.emit([dumps(spec_schema(arguments))])
-    else:
-        from paraminspect.report.report_schema import report_schema
+        return spec_schema(arguments)
+    if name in ("report", "reports"):
+        from paraminspect.report.report_schema import report_schema, reports_schema
 
-        output.emit([dumps(report_schema())])
-    return DONE
+        return report_schema() if name == "report" else reports_schema()
+    from paraminspect.page import object_schemas
+
+    found: dict[str, Any] = getattr(object_schemas, f"{name}_schema")()
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from paraminspect.report import SCHEMA, VERSION, Report
+from paraminspect.report import SCHEMA, SCHEMA_OF_SEVERAL, VERSION, Report
 
 
 def report_schema() -> dict[str, Any]:
@@ -26,4 +26,23 @@ def report_schema() -> dict[str, Any]:
         "title": "paraminspect report, version 1",
         "properties": {**envelope, **schema["properties"]},
         "required": [*envelope, *schema["required"]],
+    }
+
+
+def reports_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the document that ``check --json`` prints of several sources."""
+    report = report_schema()
+    parts = report.pop("$defs")
+    dialect = report.pop("$schema")
+    return {
+        "$schema": dialect,
+        "title": "paraminspect reports, version 1",
+        "type": "object",
+        "properties": {
+            "schema": {"const": SCHEMA_OF_SEVERAL},
+            "version": {"const": VERSION},
+            "reports": {"type": "array", "items": {"$ref": "#/$defs/Report"}},
+        },
+        "required": ["schema", "version", "reports"],
+        "$defs": {**parts, "Report": report},
     }

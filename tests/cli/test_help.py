@@ -70,7 +70,7 @@ ROOT = f"""\
   rules    The rules of check: what each finds, and why.
   schemes  The initialisation schemes, with formulas.
   theory   What an activation does to a signal through depth.
-  schema   The JSON Schema of a spec or of the report.
+  schema   The JSON Schema of a spec, of the report, of other JSON.
   help     The manual: specs, schemes, gradients, sharing, scripts.
 
 Options:
@@ -325,7 +325,7 @@ COMPLETED = {
     "show te": ["textbook"],
     "compare --scheme de": ["default"],
     "init --lo": [],
-    "schema ": ["spec", "report"],
+    "schema ": ["spec", "report", "reports", "finding", "baseline", "rules", "schemes", "theory"],
     "help si": ["signal"],
     "help sh": ["sharing", "show", "share", "shape", "shared"],
     "theory ge": ["gelu"],
