@@ -16,8 +16,8 @@ from paraminspect.cli.session import DONE
 from paraminspect.errors import UserError, did_you_mean
 
 TOPICS: Final = (
-    *("spec", "modules", "summary", "memory", "init", "gradients", "signal", "sharing", "files", "python", "scripts"),
-    "words",
+    *("spec", "modules", "summary", "memory", "init", "gradients", "signal", "sharing", "files", "rules", "python"),
+    *("scripts", "words"),
 )
 """The pages under paraminspect/help/, in the order in which a reader needs them."""
 

@@ -160,6 +160,7 @@ gradients  what reaches each parameter, and through which use
 signal     does it survive its way through the layers?
 sharing    who is one object with whom, and what that does
 files      what is in a checkpoint, is it sound, what an optimizer keeps
+rules      what check looks for, why it matters, what to do
 python     the same from Python
 scripts    formats, exit codes, the JSON report
 words      what the words on the screen mean

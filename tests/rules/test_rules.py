@@ -45,7 +45,7 @@ def test_a_rule_finds_what_it_is_about(rule: str) -> None:
 
 
 def test_every_rule_on_models_has_a_broken_one() -> None:
-    assert sorted([*BROKEN_MODELS, "PI206"]) == [rule for rule in RULES if not rule.startswith("PI6")]
+    assert sorted([*BROKEN_MODELS, "PI206"]) == [rule for rule in RULES if rule[:3] not in ("PI0", "PI6")]
 
 
 def test_values_off_their_scheme() -> None:
