@@ -54,7 +54,7 @@ def report_of(
     scope = measured.scope
     rows, verdicts = rows_of(measured, passes, request)
     if request.command == "check":
-        verdicts = (*verdicts, *facts_for_rules(scope.inventory.of_kind("parameter"), passes))
+        verdicts = (*verdicts, *facts_for_rules(scope.inventory, rows, passes))
     totals = count(scope.inventory)
     _check_sum(measured, totals.parameters if request.params else _numel(rows))
     rows = in_order(rows, request.sort, request.top)

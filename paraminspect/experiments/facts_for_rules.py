@@ -8,9 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.inventory import TensorEntry
+from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.analysis.passes.forward_backward import ForwardBackward
-from paraminspect.report import Verdict
+from paraminspect.modules.code_names import may_be_read
+from paraminspect.report import Parameter, Verdict
 
 _SAMPLE: Final = 2**16
 """Elements that tell a share well enough: within a hundredth, at worst."""
@@ -18,17 +19,23 @@ _SAMPLE: Final = 2**16
 _WITH_SUBNORMALS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def facts_for_rules(parameters: Iterable[TensorEntry], passes: ForwardBackward | None) -> Iterator[Verdict]:
-    """Yield a verdict for each parameter with subnormal elements, each buffer that is state and is not saved, and each
-    BatchNorm that normalises several inputs.
+def facts_for_rules(
+    inventory: Inventory, rows: Iterable[Parameter], passes: ForwardBackward | None
+) -> Iterator[Verdict]:
+    """Yield a verdict for each parameter with subnormal elements, each that was not read though code names it, each
+    buffer that is state and is not saved, and each BatchNorm that normalises several inputs.
 
     `measured` is the share of the elements, of an evenly spaced sample of a large tensor, and the factor between the
     inputs' variances.
     """
-    for entry in parameters:
+    for entry in inventory.of_kind("parameter"):
         if share := _subnormal_share(entry):
             yield Verdict("values", "subnormal", share, where=entry.name, figure="subnormals")
     if passes is not None:
+        for row in rows:
+            unused = row.gradient is not None and row.gradient.status == "unused"
+            if unused and may_be_read(row.name, inventory.modules):
+                yield Verdict("reach", "not in this run", None, where=row.name)
         for name in passes.unsaved:
             yield Verdict("state", "not saved", None, where=name)
         for name, factor in passes.norms.items():

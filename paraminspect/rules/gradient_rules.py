@@ -18,8 +18,8 @@ RULES: Final = (
         "PI301",
         "unused-parameter",
         "warning",
-        "A parameter that the forward never reads. In eval mode, and where others of the same list were read instead "
-        "(a router, LayerDrop), it is a note.",
+        "A parameter that the forward never reads. In eval mode, where others of the same list were read instead (a "
+        "router, LayerDrop), and where the class names it in its code, as for another input, it is a note.",
         "Its grad stays None, the optimizer skips it, and DistributedDataParallel waits for it for ever.",
         "self.extra = nn.Linear(8, 8), and no self.extra(x) in forward",
         "Use it in forward, give the input that it is for, or leave it out of the model.",
@@ -150,8 +150,18 @@ def unreached(report: Report, _: Limits) -> Iterator[Problem]:
     everything = len(lost) + len(unused) if is_whole(report) and len(lost) + len(unused) == len(rows) else None
     if lost:
         yield _disconnected(lost, everything, report)
-    if unread:
-        yield _unused(unread, everything, report)
+    elsewhere = {verdict.where for verdict in report.verdicts if verdict.about == "reach"}
+    never = [name for name in unread if name not in elsewhere]
+    if never:
+        yield _unused(never, everything, report)
+    if other := [name for name in unread if name in elsewhere]:
+        hint = "give the input that it is for, or --train"
+
+        def not_here(names: Sequence[str]) -> str:
+            them = by_number(len(names), "it", "them")
+            return f"no gradient reaches {modules_of(names, report)}: this forward does not read {them}, its code may"
+
+        yield Problem("PI301", "note", "unused", tuple(other), not_here, hint)
     if skipped:
         hint = "where a router or LayerDrop picks, that is meant; else use every one in forward"
 

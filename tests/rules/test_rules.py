@@ -142,6 +142,25 @@ def test_what_is_meant_is_no_finding(name: str, train: bool) -> None:
     assert found(FINE[name]().train(train), torch.randn(16, 8)) == []
 
 
+class ForAnotherInput(nn.Module):
+    """A part that the forward reads with an input that this run does not give, beside one that no code reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.masked, self.forgotten = nn.Linear(8, 2), nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        return self.layer(x) if mask is None else self.masked(x * mask)
+
+
+def test_what_another_input_reads_is_a_note() -> None:
+    findings = paraminspect.check(ForAnotherInput(), torch.randn(16, 8)).findings
+    assert [(one.severity, one.names) for one in findings] == [
+        ("warning", ("forgotten.weight", "forgotten.bias")),
+        ("note", ("masked.weight", "masked.bias")),
+    ]
+
+
 # --- files -----------------------------------------------------------------------------------------------------
 
 
