@@ -26,7 +26,8 @@ def may_be_read(name: str, modules: Mapping[str, nn.Module]) -> bool:
         owner = modules.get(".".join(parts[:depth]))
         if owner is None or type(owner).__module__.startswith("torch.nn."):
             continue
-        if part not in names_in(type(owner)):
+        kind: Any = type(owner)
+        if part not in names_in(kind):
             return False
         told = True
     return told

@@ -184,9 +184,9 @@ def test_a_damaged_file_is_a_finding_and_what_is_none_is_an_error(tmp_path: Path
     save_file({"w": torch.full((4, 4), torch.nan), "z": torch.zeros(4, 4)}, whole)
     cut.write_bytes(whole.read_bytes()[:-80])
     other.write_bytes(b"hello")
-    report = check(str(whole), CheckRequest())
+    report = check(str(whole), CheckRequest()).report
     assert [(one.rule, one.names) for one in report.findings] == [("PI633", ("w",))]
-    report = check(str(cut), CheckRequest(Selection(ignore=("PI633",))))
+    report = check(str(cut), CheckRequest(Selection(ignore=("PI633",)))).report
     assert [(one.rule, bool(one.hint)) for one in report.findings] == [("PI601", True)]
     assert report.errors == ()
     with pytest.raises(UserError, match="too short"):
