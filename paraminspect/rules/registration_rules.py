@@ -44,7 +44,8 @@ RULES: Final = (
         "PI104",
         "unsaved-state",
         "warning",
-        "A non-persistent buffer that a forward in train mode goes on changing, as an average or a count does.",
+        "A non-persistent buffer, or a plain tensor, that a forward in train mode goes on changing in place, as an "
+        "average or a count does.",
         "state_dict does not have it: a model that is loaded again starts from another state than it was saved in. "
         "A table that each forward computes anew is none.",
         "register_buffer('mean', torch.zeros(8), persistent=False), and self.mean.lerp_(x.mean(0), 0.1) in forward",

@@ -142,6 +142,19 @@ def test_what_is_meant_is_no_finding(name: str, train: bool) -> None:
     assert found(FINE[name]().train(train), torch.randn(16, 8)) == []
 
 
+def test_a_plain_tensor_that_is_written_to_is_state_that_is_not_saved() -> None:
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        self.seen += len(x)
+        self.hidden = self.hidden + x.detach().mean(0)  # handed on to the next call: meant
+        return self.layer(x) + self.hidden[:2]
+
+    module = Branches(run, layer=nn.Linear(8, 2), seen=torch.zeros(()), hidden=torch.zeros(8))
+    findings = paraminspect.check(module, torch.randn(16, 8)).findings
+    assert [(one.rule, one.names) for one in findings] == [("PI104", ("seen",))]
+    assert float(module.seen) == 0  # type: ignore[arg-type]
+    assert found(module.eval(), torch.randn(16, 8)) == []
+
+
 class ForAnotherInput(nn.Module):
     """A part that the forward reads with an input that this run does not give, beside one that no code reads."""
 

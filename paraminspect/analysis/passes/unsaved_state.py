@@ -1,4 +1,4 @@
-"""Non-persistent buffers that a forward goes on changing: state that no state_dict has."""
+"""Non-persistent buffers and plain tensors that a forward goes on changing: state that no state_dict has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST: Final = 2**20
 
 
 class UnsavedState:
-    """Watch the non-persistent buffers of modules in train mode, beside the forward that is run anyway.
+    """Watch what is not saved of modules in train mode, beside the forward that is run anyway.
 
     A change alone tells nothing: a cache is filled by the first forward. State is what the same forward on the same
     input changes again, and that forward is run only where something has changed.
@@ -28,7 +28,7 @@ class UnsavedState:
         self._before = self._now()
 
     def names(self, again: Callable[[], object]) -> tuple[str, ...]:
-        """Return the names of the buffers that change each time; `again` runs the same forward another time."""
+        """Return the names of what changes each time; `again` runs the same forward another time."""
         once = self._now()
         suspects = [name for name in once if _differs(once[name], self._before.get(name))]
         if not suspects:
@@ -47,7 +47,8 @@ class UnsavedState:
 
 
 def _may_be_state(entry: TensorEntry) -> bool:
-    if entry.kind != "buffer" or entry.persistent or entry.lazy or not 0 < (entry.numel or 0) <= _MOST:
+    kept = entry.kind not in ("buffer", "constant") or entry.persistent
+    if kept or entry.lazy or not 0 < (entry.numel or 0) <= _MOST:
         return False
     tensor = entry.tensor
     plain = type(tensor) in (Tensor, torch.nn.Buffer) and tensor.layout is torch.strided
@@ -55,9 +56,15 @@ def _may_be_state(entry: TensorEntry) -> bool:
 
 
 def _held(entry: TensorEntry) -> Tensor | None:
-    """Return the buffer that goes by the name now: a forward may have put another in its place."""
-    buffers = attributes_of(entry.owner).get("_buffers", {}) if entry.owner is not None else {}
-    now = buffers.get(entry.name.rpartition(".")[2])
+    """Return what goes by the name now: a forward may have put another buffer in its place.
+
+    A plain attribute must be the same tensor still: one that is set anew is handed from one call to the next, as the
+    hidden state of a recurrent network is.
+    """
+    own, leaf = attributes_of(entry.owner) if entry.owner is not None else {}, entry.name.rpartition(".")[2]
+    if entry.kind == "constant":
+        return entry.tensor if own.get(leaf) is entry.tensor else None
+    now = own.get("_buffers", {}).get(leaf)
     return now if isinstance(now, Tensor) else None
 
 
