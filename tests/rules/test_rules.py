@@ -155,6 +155,45 @@ def test_a_plain_tensor_that_is_written_to_is_state_that_is_not_saved() -> None:
     assert found(module.eval(), torch.randn(16, 8)) == []
 
 
+class DropPath(nn.Module):
+    """Stochastic depth that has dropped the branch of every sample."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0
+
+
+def _picked_from(train: bool) -> nn.Module:
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.levels[0](x) + 100, self.levels[1](x)]).amax(0)
+
+    return Branches(run, levels=nn.ModuleList([nn.Linear(8, 2), nn.Linear(8, 2)])).train(train)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (BROKEN_MODELS["PI302"]().eval(), [("PI302", "note")]),  # a detector ends in what has no gradient
+        (BROKEN_MODELS["PI303"]().eval(), [("PI303", "note")]),
+        (BROKEN_MODELS["PI301"]().eval(), [("PI301", "note")]),
+        (_picked_from(train=True), [("PI303", "note")]),
+        (
+            Branches(
+                lambda self, x: self.head(x + self.drop(self.a(x))),
+                drop=DropPath(),
+                a=nn.Linear(8, 8),
+                head=nn.Linear(8, 2),
+            ),
+            [],
+        ),
+    ],
+)
+def test_what_inference_or_chance_explains_is_a_note_at_most(
+    module: nn.Module, expected: list[tuple[str, str]]
+) -> None:
+    findings = paraminspect.check(module, torch.randn(16, 8)).findings
+    assert [(one.rule, one.severity) for one in findings] == expected
+
+
 class ForAnotherInput(nn.Module):
     """A part that the forward reads with an input that this run does not give, beside one that no code reads."""
 
