@@ -2,15 +2,15 @@
 
     python -m tests.benchmarks.check [--rounds N] [--mib M]
 
-CPU seconds (user and system) for what one process does, wall seconds for what several share; medians in turn. The files
-are written into a temporary folder, and are in the page cache when they are read.
+CPU seconds (user and system) for what one process does, with one thread, as waiting ones spin; the least of the rounds,
+as other work on the machine only adds to them. Wall seconds for what several processes share, medians. The files are
+written into a temporary folder, and are in the page cache when they are read.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,7 +28,8 @@ MODELS = ("mlp", "cnn", "deep-relu", "transformer")
 def cpu_seconds(*words: str) -> float:
     """Return the CPU seconds of a process, and of those it starts and waits for."""
     before = os.times()
-    done = subprocess.run([*TOOL, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*TOOL, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(f"{words} ended with {done.returncode}")
     after = os.times()
@@ -43,7 +44,7 @@ def pair(name: str, base: tuple[str, ...], other: tuple[str, ...], rounds: int, 
             seconds = cpu_seconds(*words)
             if round_:
                 times[words].append(seconds)
-    one, two = (statistics.median(times[words]) for words in (base, other))
+    one, two = (min(times[words]) for words in (base, other))
     print(f"{name:<44}{one:8.3f} s {two:8.3f} s  {two / one:6.2f} x  (at most {bound:g})")
 
 
