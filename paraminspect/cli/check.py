@@ -132,7 +132,8 @@ def _write(files: _Files, sources: Sequence[str], every: Sequence[Checked], note
 
     texts = []
     if files.digests is not None:
-        count = plural(len(every[0].digests), "tensor")
+        unknown = sum(one.digest is None for one in every[0].digests.values())
+        count = plural(len(every[0].digests), "tensor") + (f", {unknown:,} of them unknown," if unknown else "")
         texts.append((files.digests, "".join(digests_as_text(every[0].digests)), f"the digests of {count}"))
     if files.baseline is not None:
         reports = [one.report for one in every]
@@ -222,5 +223,6 @@ def _say_beside(one: Checked, written: Written, notes: Notes, several: bool) -> 
 
 
 def _placed(where: str, report: Report) -> str:
-    name = report.source.path or report.source.name
-    return where if where.startswith((name, report.source.name)) else ": ".join(filter(None, (name, where)))
+    label = report.source.label
+    known = (label, report.source.path or label)
+    return where if where.startswith(known) else ": ".join(filter(None, (label, where)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ LOSS = "random"
 """The loss of a model that says none itself: a sum would be blind to whatever ends in a softmax or a LayerNorm."""
 
 _FOR_CODE = ("arg",)
+_NO_FORWARD = "no forward: "
 
 Reading = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given how many bytes a file has, returns where it is to be told how many were read more."""
@@ -114,7 +116,9 @@ def failed_report(source: str, error: UserError) -> Report:
     environment = Environment(__version__, None, platform.python_version(), "", "", None)
     message = "; ".join(filter(None, (error.message, error.hint)))
     failure = Failure(error.code, message, error.where)
-    return Report("check", Source(kind, source), environment, errors=(failure,))
+    file = source.rpartition(":")[0] if kind == "module" else source
+    path = file if kind == "checkpoint" or os.path.isfile(file) else None  # noqa: PTH113  # Path raises where it is too long
+    return Report("check", Source(kind, source, path), environment, errors=(failure,))
 
 
 def _of_file(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Found:
@@ -162,13 +166,22 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
     asked = Request("check", request.params, request.layer, forward=request.forward)
     run = grad if request.forward else show
     report = run(subject, asked, setup.rules, setup.subject)
-    if request.forward and report.forward is None and report.attempts:
-        hint = "give one with --input, or --no-forward to check the values alone"
-        message = f"not checked by any rule on gradients: the forward takes no input that was tried; {hint}"
-        report = replace(report, errors=(*report.errors, Failure(NO_INPUT, message, source)))
+    if request.forward and report.forward is None:
+        report = _without_input(report, source)
     digests: Mapping[str, TensorDigest] = {}
     if _wants_digests(request):
         from paraminspect.experiments.tensor_digests import digests_of_model
 
         digests = digests_of_model(subject, report.model.prefix if report.model else "")
     return Found(with_findings(report, selection), digests)
+
+
+def _without_input(report: Report, source: str) -> Report:
+    """Return the report with a failure: what nothing was run of cannot be called sound."""
+    told = [note for note in report.notes if note.startswith(_NO_FORWARD)]
+    why = told[0].removeprefix(_NO_FORWARD) if told else "the forward takes no input that was tried"
+    hint = "" if "--input" in why else "give one with --input, or "
+    message = f"not checked by any rule on gradients: {why}; {hint or 'or '}--no-forward checks the values alone"
+    failure = Failure(NO_INPUT, message, source)
+    notes = tuple(note for note in report.notes if note not in told)
+    return replace(report, errors=(*report.errors, failure), notes=notes)

@@ -105,7 +105,7 @@ def _counts(report: Report, expected: Expectations) -> Iterator[Problem]:
     count = f"{plural(totals.parameters, 'parameter')}{unknown}"
     if expected.total is not None and (totals.parameters != expected.total or unknown):
         more = totals.parameters - expected.total
-        differs = f": {abs(more):,} {'more' if more > 0 else 'fewer'}" if more else ""
+        differs = f": {abs(more):,} {'more' if more > 0 else 'fewer'}" if more and not unknown else ""
         yield _whole("PI001", f"there are {count}, not the {expected.total:,} that are expected{differs}")
     if expected.max_parameters is not None and (totals.parameters > expected.max_parameters or unknown):
         yield _whole("PI002", f"there are {count}; at most {expected.max_parameters:,} are allowed")
@@ -119,7 +119,7 @@ def _whole(rule: str, text: str) -> Problem:
     return of_model(rule, "error", "expectation", text, _HINTS[rule])
 
 
-_HINTS: Final = {rule.id: rule.remedy.removesuffix(".") for rule in RULES}
+_HINTS: Final = {rule.id: f"{rule.remedy[0].lower()}{rule.remedy[1:].removesuffix('.')}" for rule in RULES}
 
 
 def _names(report: Report) -> dict[str, int]:

@@ -133,6 +133,19 @@ def test_several_sources_are_one_document_whatever_the_number_of_jobs(run: Run, 
     assert reports == one.report["reports"]
 
 
+def test_what_nothing_could_be_run_of_is_not_called_sound(run: Run, net: str) -> None:
+    """A lazy layer takes any size: what it is to be given cannot be known."""
+    Path("lazy.py").write_text(BROKEN.replace("Linear(4, 3)", "LazyLinear(3)"), encoding="utf-8")
+    ran = run("check", "lazy.py:Net", "--ignore", "PI301")
+    why = "forward(x) needs 1 input; pass --input x=SHAPE; or --no-forward checks the values alone"
+    assert (ran.code, ran.err) == (2, f"error: lazy.py:Net: not checked by any rule on gradients: {why}\n")
+    assert run("check", "lazy.py:Net", "--ignore", "PI301", "--no-forward").code == 0
+    assert run("check", "lazy.py:Net", "--ignore", "PI301", "--input", "2,4").code == 0
+    Path("raises.py").write_text("def raises():\n    raise RuntimeError('no')\n", encoding="utf-8")
+    failed = run("check", "raises.py:raises", "--json").report
+    assert failed["source"] == {"kind": "module", "name": "raises.py:raises", "path": "raises.py"}
+
+
 def test_a_damaged_file_is_a_finding_and_no_file_a_failure(run: Run, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     save_file({"w": torch.ones(4, 4)}, whole)
