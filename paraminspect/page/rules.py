@@ -56,7 +56,7 @@ def explanation(rule: CheckRule, view: View) -> Page:
 
 # --- the page of the manual ------------------------------------------------------------------------------------
 
-_FOLD, _HANG = 79, " " * 9
+_FOLD, _HANG = 77, " " * 9
 
 _MANUAL = """# rules: what check looks for, why it matters, what to do
 

@@ -24,7 +24,7 @@ class SharedNorms:
 
     def note(self, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Note the input of a call; of a module that is no BatchNorm, or does not keep statistics, nothing."""
-        if not isinstance(module, _BatchNorm) or not (module.training and module.track_running_stats):
+        if not issubclass(type(module), _BatchNorm) or not (module.training and module.track_running_stats):
             return
         given = args[0] if args else None
         if not isinstance(given, Tensor) or not given.requires_grad or given.dim() < 2 or given.is_meta:
