@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Chunk, Fault, Part, Shape, TensorHeader
@@ -20,6 +20,9 @@ from paraminspect.sources.checkpoint.shard_index import in_folder
 from paraminspect.sources.checkpoint.torch_zip import read_zip
 from paraminspect.text.numbers import plural
 
+_MOST_FIELDS: Final = 64
+_MOST_CHUNKS: Final = 4_000_000
+_MOST_COMPARED: Final = 1_000_000
 _ROOM: Final = "torch.distributed.checkpoint"
 _KNOWN: Final = {
     *(f"pathlib.{name}" for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath", "Path")),
@@ -54,6 +57,7 @@ class _ItemPlace(NamedTuple):
     path: str
     start: int
     length: int
+    is_packed: bool = False
 
 
 def read_distributed(folder: str, names: list[str]) -> Checkpoint:
@@ -78,9 +82,14 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
     numbers = {name: number for number, name in enumerate(files)}
     tensors: list[TensorHeader] = []
     objects: dict[str, dict[Shape | None, _ItemPlace]] = {}
+    left = _MOST_CHUNKS
     for name, described in _items(state.get("state_dict_metadata")):
         kind = str(described.function) if isinstance(described, Called) else ""
         if kind.endswith("TensorStorageMetadata"):
+            left -= _count(described)
+            if left < 0:
+                message = f"has more than {_MOST_CHUNKS:,} chunks of tensors: they are not read"
+                raise UserError(message, where=folder, code="bad-pickle")
             tensors.append(_tensor(name, described, places.get(name, {}), numbers, lengths, faults))
         else:
             objects[name] = places.get(name, {})
@@ -161,7 +170,7 @@ def _state(path: str) -> tuple[dict[str, Any], int]:
 def _fields(value: Any) -> dict[str, Any]:
     """Return the attributes that a dataclass would be given."""
     state = value.state if isinstance(value, Called) else None
-    if not isinstance(state, PickledDict):
+    if not isinstance(state, PickledDict) or len(state.pairs) > _MOST_FIELDS:
         return {}
     return {key: item for key, item in state.pairs if isinstance(key, str)}
 
@@ -176,9 +185,22 @@ def _sizes(value: Any) -> Shape | None:
     """Read a torch.Size."""
     if isinstance(value, Called) and isinstance(value.args, tuple) and len(value.args) == 1:
         value = value.args[0]
-    if isinstance(value, (tuple, list)) and all(type(size) is int and 0 <= size < 2**63 for size in value):
-        return tuple(value)
-    return None
+    if not isinstance(value, (tuple, list)) or len(value) > _MOST_FIELDS:
+        return None
+    return tuple(value) if all(type(size) is int and 0 <= size < 2**63 for size in value) else None
+
+
+def _is_size(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _chunks(fields: dict[str, Any]) -> list[Any] | tuple[Any, ...]:
+    found = fields.get("chunks")
+    return found if isinstance(found, (list, tuple)) else ()
+
+
+def _count(described: Any) -> int:
+    return 1 + len(_chunks(_fields(described)))
 
 
 def _places(value: Any) -> dict[str, dict[Shape | None, _ItemPlace]]:
@@ -188,8 +210,9 @@ def _places(value: Any) -> dict[str, dict[Shape | None, _ItemPlace]]:
         index, place = _fields(key), _fields(item)
         name, path = index.get("fqn"), place.get("relative_path")
         start, length = place.get("offset"), place.get("length")
-        if isinstance(name, str) and isinstance(path, str) and type(start) is int and type(length) is int:
-            found.setdefault(name, {})[_sizes(index.get("offset"))] = _ItemPlace(path, start, length)
+        if isinstance(name, str) and isinstance(path, str) and _is_size(start) and _is_size(length):
+            packed = bool(place.get("transform_descriptors"))
+            found.setdefault(name, {})[_sizes(index.get("offset"))] = _ItemPlace(path, start, length, packed)
     return found
 
 
@@ -239,8 +262,8 @@ def _tensor(
         faults.append(Fault("bad-entry", "error", name, "its entry has no size"))
         return TensorHeader(name, dtype, (), None, why="its entry has no size")
     pieces: list[Chunk] = []
-    lacking = ""
-    for chunk in fields.get("chunks") or ():
+    lacking = packed = ""
+    for chunk in _chunks(fields):
         offsets, sizes = _sizes(_fields(chunk).get("offsets")), _sizes(_fields(chunk).get("sizes"))
         if offsets is None or sizes is None or not len(offsets) == len(sizes) == len(shape):
             lacking = "a chunk of it has no offsets and sizes that fit its shape"
@@ -253,15 +276,25 @@ def _tensor(
         if length is None or place.start + place.length > length:
             lacking = f"{place.path} is missing or ends before its chunk at {list(offsets)}"
             continue
+        needed = math.prod(sizes) * (bits or 0) // 8
+        if place.is_packed:
+            packed = "it is stored compressed: its values are not read"
+        elif needed > place.length:
+            lacking = f"its chunk at {list(offsets)} needs {needed:,} bytes and has {place.length:,}"
+            continue
         pieces.append(Chunk(offsets, sizes, numbers[place.path], place.start, place.length))
     if lacking:
         faults.append(Fault("missing-tensor", "error", name, lacking))
     elif not _tile(shape, pieces):
         lacking = f"its {plural(len(pieces), 'chunk')} do not tile its shape {shape}"
         faults.append(Fault("hole", "error", name, lacking))
+    elif packed:
+        faults.append(Fault("no-values", "warning", name, packed))
     kept = None if bits is None else math.prod(shape) * bits // 8
     first = pieces[0].file if pieces else None
-    return TensorHeader(name, dtype, shape, kept, first, storage=name, held=kept, why=lacking, pieces=tuple(pieces))
+    return TensorHeader(
+        name, dtype, shape, kept, first, storage=name, held=kept, why=lacking or packed, pieces=tuple(pieces)
+    )
 
 
 def _dtype(properties: Any) -> str:
@@ -278,9 +311,29 @@ def _tile(shape: Shape, pieces: list[Chunk]) -> bool:
             return False
     if sum(math.prod(piece.shape) for piece in pieces) != math.prod(shape):
         return False
-    return len(pieces) > 10_000 or not any(
-        _overlap(one, other) for place, one in enumerate(pieces) for other in pieces[:place]
-    )
+    return not shape or not _any_overlap([piece for piece in pieces if math.prod(piece.shape)], len(shape))
+
+
+def _any_overlap(pieces: list[Chunk], dimensions: int) -> bool:
+    """Tell whether two blocks overlap: each is held against those that begin before it ends, along one dimension.
+
+    The dimension is that in which they begin at the most places. The comparisons are bounded, so that a grid of 10,000
+    by 10,000 blocks is taken as it is.
+    """
+    along = max(range(dimensions), key=lambda axis: len({piece.offsets[axis] for piece in pieces}))
+    pieces = sorted(pieces, key=lambda piece: piece.offsets[along])
+    left = _MOST_COMPARED
+    for place, one in enumerate(pieces):
+        end = one.offsets[along] + one.shape[along]
+        for later in range(place + 1, len(pieces)):
+            if pieces[later].offsets[along] >= end:
+                break
+            left -= 1
+            if _overlap(one, pieces[later]):
+                return True
+            if left < 0:
+                return False
+    return False
 
 
 def _overlap(one: Chunk, other: Chunk) -> bool:

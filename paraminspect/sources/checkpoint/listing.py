@@ -20,7 +20,6 @@ from paraminspect.sources.checkpoint.shard_index import (
     safe_shards,
 )
 from paraminspect.sources.checkpoint.torch_legacy import MAGIC, read_legacy
-from paraminspect.sources.checkpoint.torch_objects import plain_versions
 from paraminspect.sources.checkpoint.torch_zip import Contents, read_zip
 
 TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
@@ -119,7 +118,6 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents)
     ties = {kept: first for kept, first in metadata.items() if first in {one.name for one in listed.tensors}}
     rest = {key: value for key, value in metadata.items() if key not in ties}
     tensors, faults = tuple(listed.tensors), tuple(listed.faults)
-    versions = {inside: plain_versions(state) for inside, state in listed.objects.versions.items()}
     return Checkpoint(
         name,
         without_secrets(path),
@@ -130,7 +128,7 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents)
         other,
         ties,
         faults,
-        versions=versions,
+        versions=listed.objects.versions,
         optimizers=tuple(listed.objects.optimizers),
     )
 

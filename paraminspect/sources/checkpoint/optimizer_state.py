@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from typing import Final
 
 from paraminspect.report import (
@@ -21,6 +22,7 @@ _WORDS: Final = ("exp_avg", "momentum_buffer", "square_avg", "sum", "exp_avg_sq"
 _BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 _FORMS: Final = {"float32": "<f", "float64": "<d", "int64": "<q", "int32": "<i"}
 _MOST_STEPS: Final = 50_000
+_MOST_COMPARED: Final = 20_000_000
 _MOST_ZIPS: Final = 2_000
 
 
@@ -31,7 +33,10 @@ def optimizers_of(checkpoint: Checkpoint) -> tuple[OptimizerContents, ...]:
     known = {one.path: one for one in checkpoint.optimizers}
     for path in _paths(checkpoint.tensors):
         known.setdefault(path, OptimizerGroups(path, ()))
-    return tuple(found for one in known.values() if (found := _contents(one, checkpoint, tuple(known))).parameters)
+    most = max(_MOST_COMPARED // (len(checkpoint.tensors) + 1), 1)
+    known = dict(islice(known.items(), most))
+    trees = _trees(checkpoint.tensors, tuple(known)) if known else {}
+    return tuple(found for one in known.values() if (found := _contents(one, checkpoint, trees)).parameters)
 
 
 def _paths(tensors: Iterable[TensorHeader]) -> Iterator[str]:
@@ -42,14 +47,14 @@ def _paths(tensors: Iterable[TensorHeader]) -> Iterator[str]:
             yield before
 
 
-def _contents(groups: OptimizerGroups, checkpoint: Checkpoint, paths: Sequence[str]) -> OptimizerContents:
+def _contents(groups: OptimizerGroups, checkpoint: Checkpoint, trees: Mapping[str, _Tree]) -> OptimizerContents:
     below = f"{groups.path}.state." if groups.path else "state."
     kept: dict[str, dict[str, TensorHeader]] = {}
     for tensor in checkpoint.tensors:
         if tensor.name.startswith(below):
             key, word = _split(tensor.name.removeprefix(below))
             kept.setdefault(key, {})[word] = tensor
-    names = _names(groups, kept, _trees(checkpoint.tensors, paths))
+    names = _names(groups, kept, trees)
     steps = _steps(checkpoint, below, kept)
     states = tuple(
         StateOfParameter(
@@ -102,6 +107,8 @@ def _names(
     every = [str(number) for group in groups.groups for number in group]
     by_number = dict(zip(every, groups.names, strict=True)) if len(groups.names) == len(every) else {}
     for prefix, tree in trees.items():
+        if len(tree) < len(kept):  # each has a name of its own
+            continue
         known = {name for name, _ in tree}
         called = {key: f"{prefix}.{by_number.get(key, key)}" for key in dict.fromkeys([*every, *kept])}
         if called and set(called.values()) <= known:
@@ -110,13 +117,16 @@ def _names(
     if not orders:
         numbers = sorted(int(key) for key in kept if key.isdecimal())
         orders = [list(map(str, numbers))] if numbers == list(range(len(numbers))) else []
+    count = sum(map(len, orders))
     for tree in trees.values():
+        if len(tree) < count or len(tree) * len(orders) > _MOST_COMPARED:
+            continue
         found: dict[str, str] = {}
         for order in orders:
             shapes = [_shape(kept.get(key, {})) for key in order]
             names = _only_fit(shapes, tree)
             found |= dict(zip(order, names or (), strict=False))
-        if found and len(found) == sum(map(len, orders)) == len(set(found.values())):
+        if found and len(found) == count == len(set(found.values())):
             return found
     return {}
 

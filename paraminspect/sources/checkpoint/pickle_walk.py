@@ -14,8 +14,11 @@ from typing import Any, Final, NamedTuple
 LONGEST: Final = 512_000_000
 """How many bytes of a pickle are read."""
 
-_MOST_STEPS: Final = 100_000_000
+_ROOM: Final = 3 * 2**30
+"""About how many bytes the values of a pickle may take: those of a million tensors take 2 GiB."""
+
 _DEEPEST: Final = 100
+_LONGEST_NAME: Final = 1000
 
 
 class BadPickle(Exception):
@@ -94,18 +97,20 @@ class _Machine:
 
     def run(self) -> Walked:
         data, size = self.data, len(self.data)
-        for _ in range(_MOST_STEPS):
+        room = _ROOM
+        while room > 0:
             if self.at >= size:
                 raise BadPickle("it breaks off", self.at)
             code = data[self.at]
             self.at += 1
+            room -= _COSTS[code]
             if code == 0x2E:  # STOP
                 return Walked(self.stack.pop(), tuple(self.named), self.at)
             step = _STEPS[code]
             if step is None:
                 raise BadPickle(f"byte 0x{code:02x} is no opcode", self.at - 1)
             step(self)
-        raise BadPickle("it has too many opcodes", self.at)
+        raise BadPickle(f"its values would take more than {_ROOM:,} bytes", self.at)
 
     # What the opcodes have in common.
 
@@ -144,6 +149,8 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise BadPickle("a global has no name", self.at)
+        if len(module) + len(name) > _LONGEST_NAME:  # each tensor has its own, in what is said of it
+            raise BadPickle(f"a global has a name of more than {_LONGEST_NAME:,} characters", self.at)
         found = Global(module, name)
         self.named[found] = None
         self.push(found)
@@ -316,3 +323,8 @@ _NAMED_STEPS: Final[dict[bytes, _Step]] = {
 }
 
 _STEPS: Final[list[_Step | None]] = [_NAMED_STEPS.get(bytes([code])) for code in range(256)]
+
+# About how many bytes an opcode takes that makes something: an entry of the memo, a tuple, a list, a dict, a record.
+_DEAR: Final = {b"pqr\x94": 100, b"t\x85\x86\x87]l\x8f\x91": 72, b"}d": 136, b"Roi\x81\x92c\x93": 220}
+
+_COSTS: Final = [next((cost for codes, cost in _DEAR.items() if code in codes), 24) for code in range(256)]

@@ -17,7 +17,7 @@ from paraminspect.text.numbers import plural
 LIMIT: Final = 100_000_000
 """The longest header, in bytes, that the reference reader accepts."""
 
-_MOST: Final = 512_000_000
+_MOST: Final = 256_000_000
 """The longest header, in bytes, that is read here."""
 
 

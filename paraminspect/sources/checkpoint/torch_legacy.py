@@ -8,7 +8,7 @@ from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
-from paraminspect.sources.checkpoint.torch_objects import TorchObjects, is_contiguous, torch_objects
+from paraminspect.sources.checkpoint.torch_objects import TorchObjects, brief, is_contiguous, torch_objects
 from paraminspect.sources.checkpoint.torch_zip import Contents
 
 MAGIC: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -67,7 +67,7 @@ def _pickles(file: Bytes) -> tuple[TorchObjects, list[str], int]:
         if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
             raise UserError("its list of storages makes no sense", where=file.name, code="bad-pickle")
         objects = torch_objects(walked[3].value, walked[3].globals, file.name)
-        return objects, [str(key) for key in keys], at
+        return objects, [key[:1000] if isinstance(key, str) else brief(key) for key in keys], at
 
 
 def _storages(file: Bytes, keys: list[str], at: int, objects: TorchObjects) -> tuple[dict[str, int], list[Fault]]:

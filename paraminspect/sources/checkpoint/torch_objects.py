@@ -6,7 +6,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from paraminspect.report import Fault, OptimizerGroups, TensorHeader
 from paraminspect.sources.checkpoint.element_types import STORAGES, TORCH_BITS
@@ -16,6 +17,11 @@ _DEEPEST: Final = 64
 _MOST: Final = 4_000_000
 _MOST_OTHER: Final = 100_000
 _MOST_PLACES: Final = 100
+_LONG: Final = 200
+_MOST_TEXT: Final = 2**26
+_MOST_FAULTS: Final = 1_000
+_MOST_PARAMS: Final = 4_000_000
+_MOST_WORDS: Final = 64
 _LARGEST: Final = 2**63
 
 _DICTS: Final = {"collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict"}
@@ -33,6 +39,8 @@ _PLAIN: Final = {
     "collections.Counter",
 }
 _REBUILD: Final = "torch._utils._rebuild_"
+
+_Versions: TypeAlias = OrderedDict[str, dict[str, int]]
 
 
 class StorageRef(NamedTuple):
@@ -90,7 +98,7 @@ class TorchObjects:
     other: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, _Versions] = field(default_factory=dict)
     optimizers: list[OptimizerGroups] = field(default_factory=list)
 
 
@@ -98,10 +106,13 @@ def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str =
     """Sort out what the pickle of a checkpoint holds; `where` is the file, `path` where in a checkpoint it stands."""
     found = TorchObjects()
     _Sorter(found).visit(value, path, 0, "" if not path else None)
-    for one in named:
-        if not _expected(one):
-            message = f"its pickle names {one}, which torch.load(weights_only=True) refuses unless it is allowed"
-            found.faults.append(Fault("unsafe-global", "warning", where, message))
+    refused = [one for one in named if not _expected(one)]
+    for one in refused[:_MOST_FAULTS]:
+        message = f"its pickle names {one}, which torch.load(weights_only=True) refuses unless it is allowed"
+        found.faults.append(Fault("unsafe-global", "warning", where, message))
+    if len(refused) > _MOST_FAULTS:
+        message = f"its pickle names {len(refused) - _MOST_FAULTS:,} more that torch.load(weights_only=True) refuses"
+        found.faults.append(Fault("unsafe-global", "warning", where, message))
     return found
 
 
@@ -133,18 +144,24 @@ class _Sorter:
     """Walk through what the pickle holds, once along every path, in bounded depth and number."""
 
     def __init__(self, found: TorchObjects) -> None:
-        self.found, self.steps = found, 0
+        self.found, self.steps, self.text = found, 0, 0
         self.visits: dict[int, int] = {}
+        self.read_versions: dict[int, _Versions] = {}  # by the id of what stands in the pickle, perhaps many times
 
     def visit(self, value: Any, path: str, depth: int, inside: str | None) -> None:
         self.steps += 1
-        tensor = _tensor(value, path) if depth <= _DEEPEST and self.steps <= _MOST else None
+        self.text += max(len(path) - _LONG, 0)  # a long key stands in the path of each of its values
+        is_listed = depth <= _DEEPEST and self.steps <= _MOST and self.text <= _MOST_TEXT
+        tensor = _tensor(value, path) if is_listed else None
         if tensor is not None:
             self.found.tensors.append(tensor._replace(inside=inside))
             return
         if self.is_too_much(value, depth):
             if not any(fault.code == "too-deep" for fault in self.found.faults):
-                limits = f"{_DEEPEST} levels, {_MOST_OTHER:,} values beside tensors, or one in {_MOST_PLACES} places"
+                limits = (
+                    f"{_DEEPEST} levels, {_MOST_OTHER:,} values beside tensors, one in {_MOST_PLACES} places, "
+                    f"or names of more than {_LONG} characters, {_MOST_TEXT:,} in all"
+                )
                 message = f"holds more than {limits}; the rest is not listed"
                 self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
             return
@@ -153,20 +170,30 @@ class _Sorter:
             self.found.optimizers.append(_optimizer(path, dict(children)["param_groups"]))
         here = path if inside is not None and _is_named(value) else None
         if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
-            self.found.versions[here] = value.state
+            self.found.versions[here] = self.versions(value.state)
         for key, child in children:
             self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
         if not children and path:
             self.found.other[path] = brief(value)
 
+    def versions(self, state: PickledDict) -> _Versions:
+        """Return the ``_metadata`` of a state_dict: what each module says of the version it was saved by."""
+        kept = next((value for key, value in state.pairs[:_MOST_WORDS] if key == "_metadata"), None)
+        if id(kept) not in self.read_versions:
+            self.read_versions[id(kept)] = _versions(kept)
+        return self.read_versions[id(kept)]
+
     def is_too_much(self, value: Any, depth: int) -> bool:
         """Count where a container stands: lists of two of a list of two of … are few, and have a billion paths."""
-        if depth > _DEEPEST or self.steps > _MOST or len(self.found.other) > _MOST_OTHER:
+        if depth > _DEEPEST or len(self.found.other) > _MOST_OTHER:
             return True
-        if not isinstance(value, (list, PickledDict, Called)):
-            return False
-        times = self.visits[id(value)] = self.visits.get(id(value), 0) + 1
-        return times > _MOST_PLACES
+        if isinstance(value, (list, tuple, PickledDict, Called)):
+            times = self.visits[id(value)] = self.visits.get(id(value), 0) + 1
+            if times > 1:  # whoever looks for tensors in it reads all of it again
+                self.steps += len(value.pairs if isinstance(value, (PickledDict, Called)) else value)
+            if times > _MOST_PLACES and not isinstance(value, tuple):
+                return True
+        return self.steps > _MOST or self.text > _MOST_TEXT
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
@@ -174,7 +201,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS):
         for key, child in value.pairs:
             if isinstance(key, (str, int)):
-                yield str(key), child
+                yield key if type(key) is str else brief(key), child
     elif isinstance(value, (list, tuple)) and not isinstance(value, (Global, Persistent)):
         if any(isinstance(child, (Called, PickledDict, list, tuple)) for child in value):
             for number, child in enumerate(value):
@@ -193,21 +220,30 @@ def _optimizer(path: str, groups: Any) -> OptimizerGroups:
     """Return the numbers, and the names if it has them, of the parameters in ``param_groups``."""
     numbers: list[tuple[int, ...]] = []
     names: list[str] = []
+    left = _MOST_PARAMS  # over all groups: they may be one group many times
     for group in groups if isinstance(groups, list) else ():
-        fields = dict(_children(group))
+        fields = dict(islice(_children(group), _MOST_WORDS))
         params, words = fields.get("params"), fields.get("param_names")
-        numbers.append(tuple(one for one in params if type(one) is int) if isinstance(params, list) else ())
+        left -= _MOST_WORDS + sum(len(one) for one in (params, words) if isinstance(one, list))
+        if left < 0:
+            return OptimizerGroups(path, ())
+        numbers.append(tuple(_small(one) for one in params if type(one) is int) if isinstance(params, list) else ())
         names += [one for one in words if isinstance(one, str)] if isinstance(words, list) else []
     return OptimizerGroups(path, tuple(numbers), tuple(names))
 
 
-def plain_versions(state: PickledDict) -> OrderedDict[str, dict[str, int]]:
-    """Return the ``_metadata`` of a state_dict: what each module, by its path, says of the version it was saved by."""
-    found: OrderedDict[str, dict[str, int]] = OrderedDict()
-    kept = next((value for key, value in state.pairs if key == "_metadata"), None)
+def _small(number: int) -> int:
+    """Return a number, -1 for one of more digits than Python writes out."""
+    return number if -_LARGEST < number < _LARGEST else -1
+
+
+def _versions(kept: Any) -> _Versions:
+    """Return what is in such ``_metadata``: the numbers, by the path of the module."""
+    found: _Versions = OrderedDict()
     for path, words in kept.pairs if isinstance(kept, (PickledDict, Called)) else ():
         if isinstance(path, str) and isinstance(words, PickledDict):
-            found[path] = {key: value for key, value in words.pairs if isinstance(key, str) and type(value) is int}
+            pairs = words.pairs[:_MOST_WORDS]
+            found[path] = {key: value for key, value in pairs if isinstance(key, str) and type(value) is int}
     return found
 
 
@@ -218,7 +254,7 @@ def brief(value: Any) -> str:
     if value is None or isinstance(value, (bool, float)):
         return repr(value)
     if isinstance(value, int):
-        return repr(value) if abs(value) < 10**30 else "a very large integer"
+        return repr(value) if -(10**30) < value < 10**30 else "a very large integer"
     if isinstance(value, (list, tuple)) and not isinstance(value, (Global, Persistent)):
         if len(value) <= 8 and all(item is None or isinstance(item, (bool, int, float, str)) for item in value):
             return "[" + ", ".join(brief(item) for item in value) + "]"
@@ -256,9 +292,9 @@ def _tensor(value: Any, path: str) -> StoredTensor | None:
         if name == "torch._utils._rebuild_qtensor":
             return _strided(path, *args[:4])
         if name.startswith(_REBUILD):
-            shape = next((_sizes(arg) for arg in args if _are_sizes(arg)), ())
+            shape = next((_sizes(arg) for arg in args[:_MOST_WORDS] if _are_sizes(arg)), ())
             return StoredTensor(path, "unknown", shape, (), 0, None, False, f"{name} is not read here")
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, RecursionError):
         return StoredTensor(path, "unknown", (), (), 0, None, False, f"its {name} makes no sense")
     return None
 
@@ -277,7 +313,7 @@ def _storage(value: Any) -> StorageRef:
     """Read ``('storage', class, key, device, number of elements)``, the persistent id of a storage."""
     if not isinstance(value, Persistent) or not isinstance(value.id, tuple) or value.id[0] != "storage":
         raise TypeError
-    _, kind, key, device, numel, *_ = value.id
+    _, kind, key, device, numel = value.id[:5]
     if not isinstance(kind, Global) or type(numel) is not int or not 0 <= numel < _LARGEST:
         raise TypeError
     dtype = STORAGES.get(kind.name, (kind.name.removesuffix("Storage").lower(), 0))[0]
@@ -287,7 +323,7 @@ def _storage(value: Any) -> StorageRef:
 def _word(value: Any) -> str:
     if not isinstance(value, (str, int)):
         raise TypeError
-    return str(value)[:1000]
+    return value[:1000] if isinstance(value, str) else brief(value)
 
 
 def _dtype(value: Any) -> str:
@@ -297,13 +333,15 @@ def _dtype(value: Any) -> str:
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and all(type(size) is int and 0 <= size < _LARGEST for size in value)
+    if not isinstance(value, (tuple, list)) or len(value) > _MOST_WORDS:
+        return False
+    return all(type(size) is int and 0 <= size < _LARGEST for size in value)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
     if isinstance(value, Called) and str(value.function) == "torch.Size" and isinstance(value.args, tuple):
         value = value.args[0]
-    if not _are_sizes(value) or len(value) > 64:
+    if not _are_sizes(value):
         raise ValueError
     return tuple(value)
 

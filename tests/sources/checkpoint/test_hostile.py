@@ -28,6 +28,7 @@ from paraminspect.experiments.checkpoint_sharing import sharing_of
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.render import render
 from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.torch_legacy import MAGIC
 from paraminspect.text.escape import View
 
 KINDS = ("safetensors", "zip", "legacy", "index", "metadata", "distcp")
@@ -144,6 +145,22 @@ def test_any_opcodes_in_a_pickle_end_in_one_message(tmp_path: Path, codes: list[
     look(str(tmp_path / "x.pt"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_atheris_makes_up_ends_in_one_message_or_in_findings(
+    whole: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    pytest.importorskip("atheris", reason="atheris is not installed: pip install atheris")
+    seeds = [tmp_path / "found", tmp_path / "seeds"]
+    for folder in seeds:
+        folder.mkdir()
+    (seeds[1] / "seed").write_bytes(whole[kind].read_bytes())
+    options = ["-max_total_time=20", f"-artifact_prefix={tmp_path}/"]
+    command = [sys.executable, "-m", "tests.sources.checkpoint.fuzz_readers", kind, *map(str, seeds), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+
+
 # --- what takes time or memory -------------------------------------------------------------------------------------
 
 
@@ -188,6 +205,20 @@ def doubling(levels: int) -> bytes:
     return data + b"."
 
 
+MANY: int = 100_000
+
+
+def long_key() -> bytes:
+    """Return a dict of a long key with many values in it: each of them has the key in its path."""
+    values = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(MANY // 2))
+    return b"\x80\x02}X" + struct.pack("<I", 10 * MANY) + b"a" * 10 * MANY + b"}(" + values + b"us."
+
+
+def huge_key() -> bytes:
+    """Return a dict of a key of more digits than Python writes out."""
+    return b"\x80\x02}\x8b" + struct.pack("<i", 5_000) + b"\x7f" * 5_000 + b"Ns."
+
+
 HOSTILE: dict[str, Callable[[Path], None]] = {
     "a_billion.pt": lambda path: zipped(path, doubling(60)),
     "deep_lists.pt": lambda path: zipped(path, deep(b"(", b"l", 200_000)),
@@ -201,6 +232,15 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "far.pt": lambda path: zipped(path, tensor_pickle((2,), (1,), 2**62), {"data/0": bytes(16)}),
     "lying.pt": lambda path: zipped(path, tensor_pickle((250,), (1,), 0, 250), {"data/0": bytes(16)}),
     "bomb.pt": lambda path: zipped(path, b"\x80\x02" + b"N0" * 5_000_000 + b"N.", compression=zipfile.ZIP_DEFLATED),
+    "shared_tuple.pt": lambda path: zipped(
+        path, b"\x80\x02(" + b"K\x01" * MANY + b"tq\x000(" + b"h\x00" * MANY + b"l."
+    ),
+    "long_key.pt": lambda path: zipped(path, long_key()),
+    "huge_key.pth": lambda path: path.write_bytes(MAGIC + b"\x80\x02N." * 2 + huge_key() + b"\x80\x02].") and None,
+    "many_names.pt": lambda path: zipped(path, b"\x80\x02" + b"".join(b"ca\n%d\n" % at for at in range(MANY)) + b"."),
+    "nested.pt": lambda path: zipped(
+        path, b"\x80\x02" + b"ctorch._utils\n_rebuild_parameter\n" * 5_000 + b"N" + b"\x85R" * 5_000 + b"."
+    ),
     "names.safetensors": lambda path: path.write_bytes(struct.pack("<Q", 2**63 - 1) + b"{" * 100) and None,
     "deep.safetensors": lambda path: (
         path.write_bytes(struct.pack("<Q", 400_000) + b"[" * 200_000 + b"]" * 200_000) and None
@@ -235,6 +275,17 @@ def test_what_would_take_all_time_or_memory_takes_little(tmp_path: Path) -> None
     for name, status, resident in ends:
         assert int(status) >> 8 in (0, 2) and not int(status) & 127, name
         assert int(resident) < 900_000, name
+
+
+def test_chunks_that_are_no_list_are_none(tmp_path: Path) -> None:
+    room = b"ctorch.distributed.checkpoint.metadata\n"
+    tensor = room + b"TensorStorageMetadata\n)R}(S'size'\n(K\x02tS'chunks'\nccollections\nOrderedDict\n)Rub"
+    (tmp_path / ".metadata").write_bytes(
+        b"\x80\x02" + room + b"Metadata\n)R}(S'state_dict_metadata'\n}S'w'\n" + tensor + b"sub."
+    )
+    found = list_checkpoint(str(tmp_path))
+    assert [(one.name, one.shape) for one in found.tensors] == [("w", (2,))]
+    assert [(fault.code, fault.where) for fault in found.faults] == [("hole", "w")]
 
 
 @pytest.mark.parametrize(
