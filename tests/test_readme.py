@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import shlex
@@ -148,8 +149,31 @@ def test_a_transcript(path: Path, match: re.Match[str], home: Path, monkeypatch:
     now = transcript(match["body"], home, match["what"])
     if ACCEPT:
         accept(path, match[0], match[0].replace(match["body"], now))
-    else:
+    elif not alike(match["body"], now):
         assert match["body"] == now
+
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.])")
+_CANCELLED = 1e-5
+
+
+def alike(written: str, now: str) -> bool:
+    """Tell whether two outputs are the same, but for digits that come from the rounding of float32.
+
+    Another processor adds in another order: the last digit that is printed may differ, and more of one that is what is
+    left of numbers that cancel.
+    """
+    if NUMBER.sub("#", written) != NUMBER.sub("#", now):
+        return False
+    pairs = zip(map(float, NUMBER.findall(written)), map(float, NUMBER.findall(now)), strict=True)
+    return all(math.isclose(a, b, rel_tol=5e-2 if abs(a) < _CANCELLED else 5e-4) for a, b in pairs)
+
+
+def test_what_is_alike() -> None:
+    assert alike("mean 4.142e-07 of 20", "mean 4.143e-07 of 20")
+    assert not alike("mean 4.142 of 20", "mean 4.152 of 20")
+    assert not alike("20 rows, 1 tensor", "21 rows, 1 tensor")
+    assert not alike("a.1 1.0", "a.2 1.0")
 
 
 def test_a_transcript_is_taken_apart_as_a_shell_would() -> None:

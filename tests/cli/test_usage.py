@@ -40,11 +40,12 @@ USAGE = {
     ),
     "show --seed 1e3": ("error: show: Invalid value for '--seed': '1e3' is not a whole number\n" + SEE.format("show")),
     "edit --add one": "error: edit: Invalid value for '--add': 'one' is not a number\n" + SEE.format("edit"),
-    "schema": "error: schema: Missing argument 'spec|report'. Choose from: spec, report\n"
+    "schema": "error: schema: Missing argument 'NAME'. Choose from: spec, report, reports, finding, baseline, "
+    "rules, schemes, theory\n"
     "  for example: paraminspect schema spec > spec.schema.json\n",
     "schema sepc": (
-        "error: schema: Invalid value for 'spec|report': 'sepc' is not one of spec, report. Did you mean 'spec'?\n"
-        + SEE.format("schema")
+        "error: schema: Invalid value for 'NAME': 'sepc' is not one of spec, report, reports, finding, baseline, rules, "
+        "schemes, theory. Did you mean 'spec'?\n" + SEE.format("schema")
     ),
     "shwo": "error: there is no command 'shwo'\n  did you mean: paraminspect show\n",
     "zzzz": "error: there is no command 'zzzz'\n" + ANY,
