@@ -167,7 +167,17 @@ def _findings(report: Report, most: int | None) -> Iterator[Line]:
 def _beside(other: Mapping[str, str], most: int | None) -> Iterable[str]:
     """Return the values beside the tensors, those at the top first: epoch comes before a hyper-parameter."""
     ranked = sorted(other.items(), key=lambda one: one[0].count("."))
-    return _first([f"{code(key)} = {code(value)}" for key, value in ranked], most, "in --json")
+    texts = [f"{code(key)} = {code(value)}" for key, value in ranked if not _is_of_torch(key, value)]
+    hidden = len(ranked) - len(texts)
+    return _first(texts, most, "in --json") + (
+        [f"{plural(hidden, 'empty slot')} of modules, as hooks"] if hidden else []
+    )
+
+
+def _is_of_torch(key: str, value: str) -> bool:
+    """Tell whether a value is what every pickled module has, and has nothing in: its hooks, its empty dicts."""
+    is_empty = value in ("None", "an empty dict") or value.startswith(("collections.", "__builtin__.", "builtins."))
+    return is_empty and key.rpartition(".")[2].startswith("_")
 
 
 def _amount(portion: Portion) -> str:

@@ -132,7 +132,7 @@ def prepare(
     found = find(source)
     if isinstance(found, CheckpointPath):
         message = "a checkpoint holds tensors, and no network that could be run"
-        hint = f"show reads it; to run it name its model: path/file.py:NAME --weights {source}"
+        hint = f"show, share and diff read it; to run it name its model: path/file.py:NAME --weights {source}"
         raise UserError(message, where=source, hint=hint, code="unsupported-source")
     _check_seed(seed)
     _check_loss(loss)

@@ -13,6 +13,16 @@ from paraminspect.spec.text import near
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HEAD = 2**17
+_PACKAGES = {
+    "http": ("aiohttp", "paraminspect[http]"),
+    "https": ("aiohttp", "paraminspect[http]"),
+    "s3": ("s3fs", "paraminspect[s3]"),
+    "hf": ("huggingface_hub", "paraminspect[hf]"),
+    "gs": ("gcsfs", "gcsfs"),
+    "gcs": ("gcsfs", "gcsfs"),
+    "abfs": ("adlfs", "adlfs"),
+    "az": ("adlfs", "adlfs"),
+}
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -174,11 +184,19 @@ def file_system(url: str) -> tuple[Any, str]:
         try:
             return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
         except ImportError as error:
-            raise _error(f"needs a package: {error}", without_secrets(url), code="missing-package") from None
+            raise _missing(protocol, error, without_secrets(url)) from None
         except ValueError as error:
             known = "https, s3, gs, hf, memory and others"
             message = f"no file system is known for {protocol}://: {error}"
             raise _error(message, without_secrets(url), f"known with their packages: {known}") from None
+
+
+def _missing(protocol: str, error: ImportError, name: str) -> UserError:
+    package, extra = _PACKAGES.get(protocol, ("", ""))
+    if not package:
+        return _error(f"needs a package: {error}", name, code="missing-package")
+    message = f"{protocol}:// needs the package {package}, which cannot be imported"
+    return _error(message, name, f"pip install '{extra}'", code="missing-package")
 
 
 def without_secrets(url: str) -> str:

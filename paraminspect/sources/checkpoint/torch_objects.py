@@ -190,7 +190,7 @@ class _Sorter:
         if isinstance(value, (list, tuple, PickledDict, Called)):
             times = self.visits[id(value)] = self.visits.get(id(value), 0) + 1
             if times > 1:  # whoever looks for tensors in it reads all of it again
-                self.steps += len(value.pairs if isinstance(value, (PickledDict, Called)) else value)
+                self.steps += len(value if isinstance(value, (list, tuple)) else _pairs(value))
             if times > _MOST_PLACES and not isinstance(value, tuple):
                 return True
         return self.steps > _MOST or self.text > _MOST_TEXT
@@ -199,7 +199,7 @@ class _Sorter:
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what is in a dict, a list or an object, by name."""
     if isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS):
-        for key, child in value.pairs:
+        for key, child in _pairs(value):
             if isinstance(key, (str, int)):
                 yield key if type(key) is str else brief(key), child
     elif isinstance(value, (list, tuple)) and not isinstance(value, (Global, Persistent)):
@@ -210,10 +210,17 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _children(value.state)
 
 
+def _pairs(value: PickledDict | Called) -> list[tuple[Any, Any]]:
+    """Return the keys and values of a dict; Python 2 wrote ``OrderedDict([[key, value], …])``, as a call of a list."""
+    args = value.args if isinstance(value, Called) and str(value.function) in _DICTS else ()
+    given = args[0] if isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], list) else []
+    return [(one[0], one[1]) for one in given if type(one) in (list, tuple) and len(one) == 2] + value.pairs
+
+
 def _is_named(value: Any) -> bool:
     """Tell whether a value is a mapping with texts for keys: an optimizer's state has numbers."""
     is_dict = isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS)
-    return is_dict and all(isinstance(key, str) for key, _ in value.pairs)
+    return is_dict and all(isinstance(key, str) for key, _ in _pairs(value))
 
 
 def _optimizer(path: str, groups: Any) -> OptimizerGroups:

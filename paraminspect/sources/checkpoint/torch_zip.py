@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from typing import Final, NamedTuple
 
 from paraminspect.errors import UserError
@@ -108,7 +109,15 @@ def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes) -> byte
     if info.file_size > LONGEST or info.file_size > 100 * max(info.compress_size, 1):
         message = f"its {info.filename!r} unpacks from {info.compress_size:,} to {info.file_size:,} bytes: not read"
         raise UserError(message, where=file.name, code="zip-bomb")
-    return archive.read(info)
+    if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        message = f"its {info.filename!r} is encrypted, or compressed as torch.save never does"
+        raise UserError(message, where=file.name, code="unsupported-source")
+    try:
+        return archive.read(info)
+    except zlib.error as error:
+        raise UserError(
+            f"its {info.filename!r} cannot be unpacked: {error}", where=file.name, code="truncated"
+        ) from None
 
 
 def _foreign(infos: list[zipfile.ZipInfo], file: Bytes) -> UserError:

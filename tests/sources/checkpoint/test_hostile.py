@@ -277,6 +277,20 @@ def test_what_would_take_all_time_or_memory_takes_little(tmp_path: Path) -> None
         assert int(resident) < 900_000, name
 
 
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    zipped(tmp_path / "x.pt", b"\x80\x02}.")
+    data = bytearray((tmp_path / "x.pt").read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "x.pt").write_bytes(data)
+    with pytest.raises(UserError, match="is encrypted"):
+        list_checkpoint(str(tmp_path / "x.pt"))
+
+
+def test_a_dict_as_python_2_wrote_it(tmp_path: Path) -> None:
+    zipped(tmp_path / "x.pt", b"\x80\x02ccollections\nOrderedDict\n](X\x01\0\0\0aK\x01la\x85R.")
+    assert list_checkpoint(str(tmp_path / "x.pt")).other == {"a": "1"}
+
+
 def test_chunks_that_are_no_list_are_none(tmp_path: Path) -> None:
     room = b"ctorch.distributed.checkpoint.metadata\n"
     tensor = room + b"TensorStorageMetadata\n)R}(S'size'\n(K\x02tS'chunks'\nccollections\nOrderedDict\n)Rub"
