@@ -72,16 +72,8 @@ def test_a_model_that_is_wrong_fails_its_test(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
-CONFIG = """\
-repos:
-  - repo: local
-    hooks:
-      - id: paraminspect
-        name: paraminspect check
-        entry: paraminspect check
-        language: system
-        files: \\.safetensors$
-"""
+PAGE = (ROOT / "paraminspect" / "help" / "scripts.md").read_text(encoding="utf-8")
+CONFIG = PAGE.partition("<!-- hook -->\n```yaml\n")[2].partition("```")[0]
 
 
 def test_a_commit_of_a_broken_file_is_stopped(tmp_path: Path) -> None:

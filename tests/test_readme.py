@@ -202,7 +202,14 @@ def test_quoted_files_are_the_files() -> None:
 def test_the_shell_script_reads_the_json(home: Path) -> None:
     needs("jq")
     (script,) = [match["body"] for path, match in BLOCKS if match["language"] == "bash" and path.name == "README.md"]
-    assert re.fullmatch(r"19 parameters, loss 0\.97396\d*\n", in_bash(script, home))
+    *pages, last = in_bash(script, home).splitlines()
+    assert re.fullmatch(r"19 parameters, loss 0\.97396\d*", last)
+    assert sum(line.startswith("no problem found") for line in pages) == 2
+
+
+def test_the_step_of_a_job_passes(home: Path) -> None:
+    (step,) = re.findall(r"^- run: (.*)$", TEXTS[ROOT / "README.md"], re.MULTILINE)
+    assert in_bash(step, home) == ""
 
 
 def test_the_python_does_what_it_says() -> None:
