@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -291,6 +293,32 @@ def test_bash_takes_the_script_and_completes(tool: Tool, tmp_path: Path) -> None
         "2 fc.weight",
         f"{len(NAMES)} {min(NAMES)}",
     ]
+
+
+ZSH = """
+compdef() { }
+_arguments() { print -r -- "$@" }
+source ./script
+for line in "show tr" "sh"; do words=(paraminspect ${=line}); CURRENT=$#words; _paraminspect_completion; done
+"""
+FISH = "source ./script; complete -C 'paraminspect show tr'; complete -C 'paraminspect sh'"
+
+
+@pytest.mark.parametrize(("shell", "bare", "code"), [("fish", "--no-config", FISH), ("zsh", "-f", ZSH)])
+def test_zsh_and_fish_complete(shell: str, bare: str, code: str, run: Run, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed on this machine")
+    own = tmp_path / "paraminspect"
+    own.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m paraminspect "$@"\n', encoding="utf-8")
+    own.chmod(0o755)
+    (tmp_path / "script").write_text(run("--show-completion", shell).out, encoding="utf-8")
+    env = environment(PYTHONPATH=str(ROOT_FOLDER), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    ran = subprocess.run(
+        [shell, bare, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "transformer" in ran.stdout
+    assert all(word in ran.stdout for word in ("show", "share", "The whole picture"))
 
 
 def test_the_names_of_a_spec_are_those_of_its_module(run: Run) -> None:
