@@ -220,6 +220,7 @@ def llama(layers):
 """
 
 
+@pytest.mark.slow
 def test_seventy_billion_parameters_from_the_shell(run: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "big.py").write_text(LLAMA_70B, encoding="utf-8")
     source = f"{tmp_path}/big.py:llama"

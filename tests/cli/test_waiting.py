@@ -23,11 +23,12 @@ from torch import nn
 
 
 class Slow(nn.Linear):
-    def __init__(self):
+    def __init__(self, seconds=1.7):
         super().__init__(3, 1)
+        self.seconds = seconds
 
     def forward(self, x):
-        time.sleep(1.7)
+        time.sleep(self.seconds)
         return super().forward(x)
 """
 DRAWN = re.compile(r"\r\x1b\[K[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] ([a-z ]+), (\d+) s")
@@ -74,7 +75,7 @@ def screens(tmp_path: Path) -> dict[str, Screen]:
     show = ("show", "model.py:Slow", "--no-color")
     return {
         "terminal": start(tmp_path, *show),
-        "interrupted": start(tmp_path, *show),
+        "interrupted": start(tmp_path, *show, "--arg", "seconds=60"),  # however late the signal comes
         "piped": start(tmp_path, *show, piped=True),
         "quiet": start(tmp_path, *show, "-q"),
         "short": start(tmp_path, "code", "mlp", "--no-such"),

@@ -106,7 +106,8 @@ def _memory(net: nn.Module, given: Tensor, **options) -> StepMemory:
     return found.memory
 
 
-@pytest.mark.parametrize("name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in [*NETS][1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NETS])
 def test_a_real_step_in_a_fresh_process_takes_as_much(name: str) -> None:
     net, given, optimizer = NETS[name]()
     found = _memory(net, given, loss=lambda output: output.square().mean(), optimizer=optimizer.__name__)
