@@ -76,6 +76,7 @@ PAGE = (ROOT / "paraminspect" / "help" / "scripts.md").read_text(encoding="utf-8
 CONFIG = PAGE.partition("<!-- hook -->\n```yaml\n")[2].partition("```")[0]
 
 
+@pytest.mark.slow
 def test_a_commit_of_a_broken_file_is_stopped(tmp_path: Path) -> None:
     """The manifest is what a repository names that takes the hook from here; the tried one needs no new environment."""
     pytest.importorskip("pre_commit", reason="pre-commit is not installed")

@@ -61,7 +61,7 @@ def by_mpmath(function, q: float, breakpoints: tuple) -> float:
     return float(mpmath.quad(lambda z: function(z) * mpmath.npdf(z / root) / root, edges, method="gauss-legendre"))
 
 
-@pytest.mark.parametrize("q", [1e-3, 0.3, 1.0, 12.0])
+@pytest.mark.parametrize("q", [1e-3, 1.0, 12.0])
 @pytest.mark.parametrize("name", EXACT)
 def test_moments_against_mpmath(name: str, q: float) -> None:
     phi, points = EXACT[name]
@@ -134,8 +134,8 @@ def one_given_the_other(function, q: float, c: float, breakpoints: tuple) -> flo
     return float((function(root * x) * np.array(inner) * bell(x) * wx).sum())
 
 
-@pytest.mark.parametrize("c", [-0.8, 0.0, 0.5, 0.95])
-@pytest.mark.parametrize("q", [0.2, 1.0, 16.0])
+@pytest.mark.parametrize("c", [-0.8, 0.0, 0.95])
+@pytest.mark.parametrize("q", [0.2, 16.0])
 @pytest.mark.parametrize("name", ["tanh", "silu", "mish", "elu", "selu", "hardtanh", "softsign", "softplus", "relu6"])
 def test_pairs_against_one_given_the_other(name: str, q: float, c: float) -> None:
     act = theory.activation(name)
