@@ -63,6 +63,7 @@ def start(folder: Path, *words: str, piped: bool = False) -> Screen:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if piped else theirs,
         stderr=theirs,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     os.close(theirs)
     return Screen(process, ours)
