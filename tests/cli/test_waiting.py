@@ -63,14 +63,13 @@ def start(folder: Path, *words: str, piped: bool = False) -> Screen:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if piped else theirs,
         stderr=theirs,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     os.close(theirs)
     return Screen(process, ours)
 
 
 @pytest.fixture
-def screens(tmp_path: Path) -> dict[str, Screen]:
+def screens(tmp_path: Path, heard: None) -> dict[str, Screen]:
     """All at once: they mostly sleep."""
     (tmp_path / "model.py").write_text(SLOW, encoding="utf-8")
     show = ("show", "model.py:Slow", "--no-color")
