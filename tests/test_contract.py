@@ -20,6 +20,8 @@ from paraminspect.cli import app, check, session
 from paraminspect.cli.check_options import CheckFormat
 from paraminspect.cli.options import Format
 from paraminspect.cli.schema import Which, schema_of
+from paraminspect.rules.catalogue import RULES
+from paraminspect.sources.settings_file import READERS
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -41,6 +43,8 @@ def contract() -> Iterator[str]:
     for name, command in group.commands.items():  # type: ignore[attr-defined]  # it is a group
         options = [option for one in command.params if one.param_type_name == "option" for option in one.opts]
         yield from (f"option: {name} {option}" for option in options)
+    yield from (f"rule: {rule.id} {rule.name}" for rule in RULES.values())
+    yield from (f"setting: {name}" for name in READERS)
     for which in Which:
         if which is not Which.spec:
             schema = schema_of(which.value)

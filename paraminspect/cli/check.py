@@ -23,7 +23,7 @@ from paraminspect.cli.check_options import (
     selection_typed,
     settings_of,
 )
-from paraminspect.cli.options import Call, NoForward, Notes, Passes, Rules, Setting
+from paraminspect.cli.options import Call, NoForward, Notes, PartOfModel, Passes, Rules, Setting
 from paraminspect.errors import UserError
 from paraminspect.text.numbers import plural
 
@@ -47,6 +47,7 @@ def check(
     ] = None,
     *,
     call: Call,
+    part: PartOfModel,
     setting: Setting,
     passes: Passes,
     rules: Rules,
@@ -64,7 +65,7 @@ def check(
     expectations, baseline = expectations_typed(expected), baseline_typed(expected, settings)
     jobs = written.count_of_jobs()
     names = sources or [DEFAULT]
-    _check_sources(names, (call, setting, passes, rules))
+    _check_sources(names, part, (call, setting, passes, rules))
     files = _files(expected, names)
     if not sources and not notes.quiet:
         output.note(f"no SOURCE given: using the built-in spec {DEFAULT!r}")
@@ -72,6 +73,8 @@ def check(
 
     request = CheckRequest(
         selection=selection,
+        params=tuple(part.params or ()),
+        layer=part.layer,
         forward=not no_forward,
         options={**vars(call), **vars(rules), **vars(setting), **vars(passes)},
         several=len(names) > 1,
@@ -92,7 +95,7 @@ def check(
     return session.DONE if chosen.exit_zero else _found(reports, chosen.fail_on or settings.fail_on or Severity.warning)
 
 
-def _check_sources(sources: Sequence[str], groups: Iterable[Any]) -> None:
+def _check_sources(sources: Sequence[str], part: PartOfModel, groups: Iterable[Any]) -> None:
     """Refuse standard input twice, and what is for models where there are files alone."""
     from paraminspect.cli.checkpoint_source import refuse_for_checkpoints
     from paraminspect.sources.checkpoint_name import is_checkpoint
@@ -100,7 +103,7 @@ def _check_sources(sources: Sequence[str], groups: Iterable[Any]) -> None:
     if sources.count("-") > 1:
         raise UserError("standard input can be read once", where="-", hint="name it once", code="bad-option")
     if all(map(is_checkpoint, sources)):
-        refuse_for_checkpoints(groups)
+        refuse_for_checkpoints(part, groups)
 
 
 class _Files(NamedTuple):

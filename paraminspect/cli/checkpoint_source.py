@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from paraminspect import output
 from paraminspect.cli import session
-from paraminspect.cli.options import Notes, Output, Rows
+from paraminspect.cli.options import Notes, Output, PartOfModel, Rows
 from paraminspect.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def is_checkpoint(source: str | None) -> TypeGuard[str]:
 
 def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes, stats: bool) -> int:
     """List a checkpoint; with `stats` read all its tensors. The options in `unused` are for models alone."""
-    refuse_for_checkpoints(unused)
+    refuse_for_checkpoints(rows, unused)
     from paraminspect.experiments.checkpoint_report import report_of_checkpoint
     from paraminspect.isolation.process import collector_at_rest
     from paraminspect.sources.checkpoint.listing import list_checkpoint
@@ -46,7 +47,7 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
 
 def share_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Output, notes: Notes) -> int:
     """Say which tensors of a checkpoint share bytes, or hold the same. The options in `unused` are for models alone."""
-    refuse_for_checkpoints(unused)
+    refuse_for_checkpoints(rows, unused)
     from paraminspect.experiments.checkpoint_report import report_of_checkpoint
     from paraminspect.experiments.checkpoint_sharing import sharing_of
     from paraminspect.sources.checkpoint.listing import list_checkpoint
@@ -69,8 +70,12 @@ def _measured(
         return measure_checkpoint(checkpoint, params, advance)
 
 
-def refuse_for_checkpoints(groups: Iterable[Any]) -> None:
+def refuse_for_checkpoints(part: PartOfModel, groups: Iterable[Any]) -> None:
     """Raise UserError for an option that needs a network."""
+    if part.layer is not None:
+        message = "a checkpoint holds tensors by name, and no layers"
+        hint = f"choose by name: --params {shlex.quote(f'{part.layer}.*')}"
+        raise UserError(message, where="--layer", hint=hint, code="bad-option")
     for group in groups:
         for field in dataclasses.fields(group):
             if getattr(group, field.name) != field.default:

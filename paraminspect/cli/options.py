@@ -221,8 +221,8 @@ class Passes:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Which rows are shown."""
+class PartOfModel:
+    """Which part of a model is looked at."""
 
     panel: ClassVar[str] = "Rows"
     params: Annotated[
@@ -243,6 +243,12 @@ class Rows:
             autocompletion=completion.layers,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class Rows(PartOfModel):
+    """Which rows are shown."""
+
     sort: Annotated[
         Key | None,
         typer.Option("--sort", metavar="KEY", help="Largest first: numel, bytes, mean, std, rms, gradient; or name."),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraminspect import output
-from paraminspect.cli.options import Call, Format, Notes, Output, Passes, Rows, Rules, Setting
+from paraminspect.cli.options import Call, Format, Notes, Output, PartOfModel, Passes, Rows, Rules, Setting
 from paraminspect.errors import UserError
 from paraminspect.isolation.issued_warnings import collected_warnings
 from paraminspect.isolation.phases import enter
@@ -119,7 +119,7 @@ def finish(
     output.emit(render(report, chosen.value, view))
     say_beside(report, notes.quiet)
     if not notes.quiet and chosen is Format.table:
-        _suggest(report, not printing.no_color)
+        _suggest(report, rows, not printing.no_color)
     return FAILED if report.errors else DONE
 
 
@@ -133,7 +133,7 @@ def say_beside(report: Report, quiet: bool) -> None:
         output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
 
 
-def _suggest(report: Report, colour: bool) -> None:
+def _suggest(report: Report, part: PartOfModel, colour: bool) -> None:
     """Say below a page which commands go on from it, with the same SOURCE, and which stops on what it shows."""
     from paraminspect.rules.wording import typed
 
@@ -142,8 +142,10 @@ def _suggest(report: Report, colour: bool) -> None:
         lines = {typed(command, report): what for command, what in _NEXT.get(report.command, {}).items()}
     rules = dict.fromkeys(one.rule for one in report.findings if one.severity != "note")
     if rules:
-        source = shlex.quote(report.source.label)
-        lines[f"paraminspect check {source} --select {','.join(rules)}"] = "exit code 1 on this, in a script"
+        words = [word for glob in part.params or () for word in ("--params", glob)]
+        words += [] if part.layer is None else ["--layer", part.layer]
+        more = shlex.join([*words, "--select", ",".join(rules)])
+        lines[f"{typed('check', report)} {more}"] = "exit code 1 on this, in a script"
     width = max(map(len, lines), default=0)
     for line, what in lines.items():
         output.suggest(f"{line:<{width}}  {what}", colour)

@@ -121,11 +121,15 @@ class Edit:
 
 @dataclass(frozen=True)
 class Source:
-    """Say where the model came from: `kind` is ``spec``, ``module`` or ``checkpoint``."""
+    """Say where the model came from: `kind` is ``spec``, ``module`` or ``checkpoint``.
+
+    `options` made it what it is, as they were typed, a word each: ``--arg=depth=2``, ``--eval``.
+    """
 
     kind: str
     name: str
     path: str | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -18,8 +18,7 @@ RULES: Final = (
         "PI301",
         "unused-parameter",
         "warning",
-        "A parameter that the forward never reads. In eval mode, where others of the same list were read instead (a "
-        "router, LayerDrop), and where the class names it in its code, as for another input, it is a note.",
+        "A parameter that the forward never reads. Where that is often meant, it is PI308.",
         "Its grad stays None, the optimizer skips it, and DistributedDataParallel waits for it for ever.",
         "self.extra = nn.Linear(8, 8), and no self.extra(x) in forward",
         "Use it in forward, give the input that it is for, or leave it out of the model.",
@@ -29,7 +28,7 @@ RULES: Final = (
         "disconnected-parameter",
         "error",
         "A parameter that the forward reads, but that the loss does not depend on. Where others get a gradient in eval "
-        "mode, as of a detector, it is a note.",
+        "mode, as of a detector, it is PI308.",
         "No gradient reaches it: something on the way cuts the graph, such as detach, argmax, round or numpy.",
         "return self.head(self.body(x).detach())",
         "Keep what leads from it to the loss differentiable.",
@@ -39,7 +38,7 @@ RULES: Final = (
         "zero-gradient",
         "warning",
         "A weight whose gradient is exactly 0, though no weight of the model is 0. In eval mode, and where others of "
-        "the same list get one (a detector picks levels), it is a note; a branch that stochastic depth drops is none.",
+        "the same list get one (a detector picks levels), it is PI308; a branch dropped by chance is neither.",
         "What is behind it is off for the whole batch, or masked: a step does not change it.",
         "return self.head(self.body(x).clamp(max=0).relu())",
         "Look for activations or masks that are 0 everywhere, or another --loss: random.",
@@ -82,7 +81,21 @@ RULES: Final = (
         "model.requires_grad_(False)",
         "Unfreeze what is to be trained.",
     ),
+    CheckRule(
+        "PI308",
+        "not-reached-here",
+        "note",
+        "A parameter without a gradient where that is often meant: in eval mode, where others of the same list got one "
+        "instead (a router, LayerDrop, the levels of a detector), and where the class names it in its code, as for "
+        "another input.",
+        "It tells what this run did not try. Healthy networks have such parts: select the rule to see them.",
+        "if self.training: return self.body(x), self.auxiliary(x)",
+        "--train, or --input with what the part is for.",
+        on=False,
+    ),
 )
+
+_ASIDE: Final = "PI308"
 
 ROUNDING: Final = "zero (rounding)"
 BEHIND: Final = "behind a zero weight"
@@ -161,14 +174,14 @@ def unreached(report: Report, _: Limits) -> Iterator[Problem]:
             them = by_number(len(names), "it", "them")
             return f"no gradient reaches {modules_of(names, report)}: this forward does not read {them}, its code may"
 
-        yield Problem("PI301", "note", "unused", tuple(other), not_here, hint)
+        yield Problem(_ASIDE, "note", "unused", tuple(other), not_here, hint)
     if skipped:
         hint = "where a router or LayerDrop picks, that is meant; else use every one in forward"
 
         def say(names: Sequence[str]) -> str:
             return f"no gradient reached {modules_of(names, report)}: the forward read only others of the same list"
 
-        yield Problem("PI301", "note", "unused", tuple(skipped), say, hint)
+        yield Problem(_ASIDE, "note", "unused", tuple(skipped), say, hint)
 
 
 def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Report) -> Problem:
@@ -178,13 +191,14 @@ def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Rep
     why = f"it is lost at {code(cause.op)} in {where}: {code(cause.reason)}" if cause else ""
     hint = "keep what leads to the loss differentiable there" if cause else "another --loss"
     in_part = everything is None and report.environment.mode in ("eval", "mixed")
-    severity, hint = ("note", "--train, where that is meant for inference") if in_part else ("error", hint)
+    rule, severity = (_ASIDE, "note") if in_part else ("PI302", "error")
+    hint = "--train, where that is meant for inference" if in_part else hint
 
     def say(names: Sequence[str]) -> str:
         who = _without_gradient(names, everything is not None and len(names) == len(those), report)
         return f"{who}: {why or 'the loss does not depend on what reads them'}"
 
-    return Problem("PI302", severity, "disconnected", tuple(those), say, hint)
+    return Problem(rule, severity, "disconnected", tuple(those), say, hint)
 
 
 def _without_gradient(names: Sequence[str], everything: bool, report: Report) -> str:
@@ -201,7 +215,7 @@ def _unused(unread: Sequence[str], everything: int | None, report: Report) -> Pr
 
     if eval_mode:
         hint = "--train, where that is meant for training alone"
-        return Problem("PI301", "note", "unused", tuple(unread), say, hint)
+        return Problem(_ASIDE, "note", "unused", tuple(unread), say, hint)
     hint = "use it in forward, give the input that it is for, or leave it out of the model"
     many = "use them in forward, give the input that they are for, or leave them out of the model"
     return Problem("PI301", "warning", "unused", tuple(unread), say, by_number(len(unread), hint, many))
@@ -240,7 +254,7 @@ def uncalled(report: Report, _: Limits) -> Iterator[Problem]:
         names = tuple(row.module for row in rows if row.parameters)
         if names:
             hint = "where it is for training alone: --train" if report.environment.mode in ("eval", "mixed") else ""
-            yield Problem("PI301", "note", "unused", names, _never_called, hint)
+            yield Problem(_ASIDE, "note", "unused", names, _never_called, hint)
 
 
 def _never_called(names: Sequence[str]) -> str:
@@ -293,9 +307,9 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
         picked, rest = _beside(exact, weights)
         eval_mode = report.environment.mode in ("eval", "mixed")
         if rest:
-            yield Problem("PI303", "note" if eval_mode else "warning", "zero", tuple(rest), say, hint)
+            yield Problem(*((_ASIDE, "note") if eval_mode else ("PI303", "warning")), "zero", tuple(rest), say, hint)
         if picked:
-            yield Problem("PI303", "note", "zero", tuple(picked), say, hint)
+            yield Problem(_ASIDE, "note", "zero", tuple(picked), say, hint)
     elif constant:
         text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
         hint = "--loss random (the sum of a softmax or of a LayerNorm is constant)"

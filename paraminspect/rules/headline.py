@@ -13,7 +13,7 @@ from paraminspect.report import Finding, Headline, Report
 from paraminspect.rules import failed_passes, gradient_rules, registration_rules, sharing_rules, value_rules
 from paraminspect.rules.catalogue import FINDERS, Finder, problems_of
 from paraminspect.rules.rule import Problem
-from paraminspect.rules.rule_selection import EVERYTHING, Selection
+from paraminspect.rules.rule_selection import Selection
 from paraminspect.rules.trial_rules import among_trials, steadiest
 from paraminspect.text.escape import spell
 
@@ -40,12 +40,16 @@ _OF_COMMAND: dict[str, tuple[Finder, ...]] = {
 """The commands that do not look at everything."""
 
 
+OF_PAGES = Selection(also=("PI308",))
+"""What a page says of a run, and `check` only where it is asked: it stops on nothing that healthy networks have."""
+
+
 def headline(report: Report) -> Headline:
     """Return the first line, with what is from an input marked in it: a problem comes before what is only a note."""
-    return _first(_problems(report, EVERYTHING), report)
+    return _first(_problems(report, OF_PAGES), report)
 
 
-def with_findings(report: Report, selection: Selection = EVERYTHING) -> Report:
+def with_findings(report: Report, selection: Selection = OF_PAGES) -> Report:
     """Return the report with what the rules find in it, and with its first line; as plain text, both."""
     found = _problems(report, selection)
     first = _first(found, report)

@@ -17,19 +17,21 @@ class Selection:
     A rule that is off by default runs where `select` has its whole ID. `ignore` may name a rule for some names alone:
     ``PI201:head.*`` leaves out what PI201 says of them. `thresholds` stand in for the rules' own, by ID.
     `known` are names by rules that a baseline has, the empty one for the model as a whole: nothing is said of them.
+    `also` are rules that run though they are off.
     """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
     def has(self, rule: CheckRule) -> bool:
         """Tell whether a rule is asked at all."""
         wanted = [prefix for prefix in self.select if rule.id.startswith(prefix)]
         if self.select and not wanted:
             return False
-        if not (rule.on or rule.id in wanted):
+        if not (rule.on or rule.id in (*wanted, *self.also)):
             return False
         return not any(rule.id.startswith(prefix) for prefix in self.ignore if ":" not in prefix)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from paraminspect.report import Report
@@ -31,11 +32,21 @@ def _above(name: str) -> Iterator[str]:
     return (".".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
+_OF_SCHEMES = ("--scheme=", "--bias=", "--rule=", "--seed-per-parameter", "--allow-code")
+_WITHOUT_SCHEMES = ("summary", "compare")
+
+
 def typed(command: str, report: Report) -> str:
-    """Return a command line for the same SOURCE, as far as it can be typed: a spec from a file has another name."""
+    """Return a command line for the same SOURCE with its options, as far as it can be typed."""
     source = report.source
-    name = source.path or source.name if source.kind == "spec" else source.name if ":" in source.name else ""
-    return f"paraminspect {command} {name}".rstrip()
+    if source.kind == "module" and ":" not in source.name:  # an object, which has no name in a shell
+        return f"paraminspect {command}"
+    words = [command, source.label]
+    for option in source.options:
+        if not (command in _WITHOUT_SCHEMES and option.startswith(_OF_SCHEMES)):
+            name, has_value, value = option.partition("=")
+            words += [name, value] if has_value else [name]
+    return f"paraminspect {shlex.join(words)}"
 
 
 def is_whole(report: Report) -> bool:

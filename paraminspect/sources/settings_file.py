@@ -104,10 +104,10 @@ def _settings(table: Mapping[str, Any], path: Path) -> Settings:
     """Read the keys, each by its reader. Raises UserError for a key that there is not."""
     found: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in _READERS:
-            hint = did_you_mean(key.replace("_", "-"), _READERS) or f"known keys: {', '.join(_READERS)}"
+        if key not in READERS:
+            hint = did_you_mean(key.replace("_", "-"), READERS) or f"known keys: {', '.join(READERS)}"
             raise UserError(f"unknown key {key!r}", where=_line_of(key, path), hint=hint, code="unknown-setting")
-        found[key.replace("-", "_")] = _READERS[key](value, f"{_line_of(key, path)}: {key}")
+        found[key.replace("-", "_")] = READERS[key](value, f"{_line_of(key, path)}: {key}")
     if "baseline" in found:
         found["baseline"] = _shown(path.absolute().parent / found["baseline"])
     return Settings(_shown(path), **found)
@@ -157,7 +157,7 @@ def _path(value: Any, where: str) -> str:
     raise _wrong(where, "the path of a file")
 
 
-_READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
+READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "select": _ids,
     "ignore": _ids,
     "per-name-ignores": _ids_by_glob,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +47,7 @@ class Setup:
     training: bool | None = None
     strip: str = "auto"
     weights: StoredTensors | None = None
+    options: tuple[str, ...] = ()
     memories: dict[str, FoundBefore] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -56,7 +57,9 @@ class Setup:
 
     def subject(self, later: int = 0) -> Subject:
         """Build the module from the seed, or from one that is so much `later`, and load the weights that are given."""
-        subject = replace(self._built(later), training=self.training, strip=self.strip)
+        built = self._built(later)
+        source = replace(built.source, options=self.options)
+        subject = replace(built, source=source, training=self.training, strip=self.strip)
         if self.weights is None:
             return subject
         from paraminspect.sources.load_weights import with_weights
@@ -129,6 +132,11 @@ def prepare(
     The arguments are the options of those names, as they were typed; without `backward` none is going to run. Raises
     UserError for whatever the user can put right.
     """
+    options = [
+        *_words(arg=arg, weights=weights, strip_prefix=None if strip_prefix == "auto" else strip_prefix),
+        *_words(scheme=scheme, bias=bias, rule=rule, seed_per_parameter=seed_per_parameter, allow_code=allow_code),
+        *_words(seed=seed, device=device, eval=eval_mode, train=train_mode, input=input, loss=loss),
+    ]
     found = find(source)
     if isinstance(found, CheckpointPath):
         message = "a checkpoint holds tensors, and no network that could be run"
@@ -182,7 +190,18 @@ def prepare(
         training=training,
         strip=strip_prefix,
         weights=_stored(weights, found, device),
+        options=tuple(options),
     )
+
+
+def _words(**options: str | int | Sequence[str] | None) -> Iterator[str]:
+    """Yield those of the options that were typed, with their values: ``--name=value``."""
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            yield option
+        elif value is not None and value is not False:
+            yield from (f"{option}={one}" for one in ([value] if isinstance(value, str | int) else value))
 
 
 def _checked(spec: Spec, backward: bool) -> Spec:

@@ -2,11 +2,12 @@
 
 python -m tests.benchmarks.zoo [--seeds 20] [PREFIX …]
 python -m tests.benchmarks.zoo --inputs [PREFIX …]
-python -m tests.benchmarks.zoo --check [--seeds 20] [PREFIX …]
+python -m tests.benchmarks.zoo --check [--seeds 20] [--seconds 60] [PREFIX …]
 python -m tests.benchmarks.zoo --cost [PREFIX …]
 
 The third counts what the rules of `paraminspect check` find in the public models, all of which are healthy: in train and
-in eval mode, each seed a model drawn anew. A model of many parameters may have fewer seeds: what was run is printed.
+in eval mode, each seed a model drawn anew. A model and mode that
+take longer than the seconds have fewer seeds: what was run is printed.
 
 The fourth has the time of `show` and of `grad` of each, over that of building the model and of one forward and backward
 on the same input: all in one process and one thread, in CPU time, the collector at rest as it is in a command.
@@ -196,22 +197,25 @@ def inputs_table(prefixes: tuple[str, ...]) -> None:
     print(f"ran without --input: {', '.join(f'{word} {counts[word]}' for word in ('yes', 'fallback', 'no'))}")
 
 
-def checked(build: Build, seeds: int, mode: bool) -> tuple[Counter[str], dict[str, str], str]:
-    """Return how many seeds each rule finds something in, one sentence of each, and whether the passes ran."""
+def checked(build: Build, seeds: int, seconds: float, mode: bool) -> tuple[int, Counter[str], dict[str, str], str]:
+    """Return how many seeds ran, in how many each rule finds something, one sentence of each, what did not run."""
+    start = time.perf_counter()
     found: Counter[str] = Counter()
     said: dict[str, str] = {}
     ran = ""
     for seed in range(seeds):
+        if time.perf_counter() - start > seconds:
+            return seed, found, said, ran
         torch.manual_seed(seed)
         report = paraminspect.check(build().train(mode), seed=seed)
         found.update({finding.rule for finding in report.findings})
         said |= {one.rule: f"{one.severity}: {one.message}" for one in report.findings}
         if report.forward is None or report.forward.error:
             ran = report.forward.error.message if report.forward and report.forward.error else "no input found"
-    return found, said, ran
+    return seeds, found, said, ran
 
 
-def alarms_table(prefixes: tuple[str, ...], seeds: int) -> None:
+def alarms_table(prefixes: tuple[str, ...], seeds: int, seconds: float) -> None:
     """Print one line a model and mode, with what the rules found in how many seeds, then the sums."""
     total: Counter[str] = Counter()
     runs = models = 0
@@ -222,15 +226,15 @@ def alarms_table(prefixes: tuple[str, ...], seeds: int) -> None:
         for mode, word in ((True, "train"), (False, "eval")):
             start = time.perf_counter()
             try:
-                found, said, ran = checked(build, seeds, mode)
+                count, found, said, ran = checked(build, seeds, seconds, mode)
             except Exception as error:  # one model that cannot be built is no reason to measure none
                 print(f"{name:48} {word:5} FAILED {type(error).__name__}: {error}", flush=True)
                 continue
-            runs += seeds
+            runs += count
             total.update(found)
-            told = ", ".join(f"{rule} ×{count}" for rule, count in sorted(found.items())) or "nothing"
-            spent = (time.perf_counter() - start) / seeds
-            print(f"{name:48} {word:5} {told:32} of {seeds}; {spent:5.1f} s each {ran[:80]}", flush=True)
+            told = ", ".join(f"{rule} ×{times}" for rule, times in sorted(found.items())) or "nothing"
+            spent = (time.perf_counter() - start) / count
+            print(f"{name:48} {word:5} {told:32} of {count}; {spent:5.1f} s each {ran[:80]}", flush=True)
             for rule, sentence in sorted(said.items()):
                 print(f"    {rule} {sentence}", flush=True)
     told = ", ".join(f"{rule} ×{count}" for rule, count in sorted(total.items())) or "nothing"
@@ -311,6 +315,7 @@ def cost_table(prefixes: tuple[str, ...]) -> None:
 
 def main(argv: list[str]) -> None:
     seeds = int(argv[argv.index("--seeds") + 1]) if "--seeds" in argv else 20
+    seconds = float(argv[argv.index("--seconds") + 1]) if "--seconds" in argv else float("inf")
     prefixes = tuple(word for word in argv if not word.startswith("--") and not word.isdigit()) or ("",)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -318,7 +323,7 @@ def main(argv: list[str]) -> None:
         inputs_table(prefixes)
         return
     if "--check" in argv:
-        alarms_table(prefixes, seeds)
+        alarms_table(prefixes, seeds, seconds)
         return
     if "--cost" in argv:
         cost_table(prefixes)

@@ -143,7 +143,7 @@ def test_what_nothing_could_be_run_of_is_not_called_sound(run: Run, net: str) ->
     assert run("check", "lazy.py:Net", "--ignore", "PI301", "--input", "2,4").code == 0
     Path("raises.py").write_text("def raises():\n    raise RuntimeError('no')\n", encoding="utf-8")
     failed = run("check", "raises.py:raises", "--json").report
-    assert failed["source"] == {"kind": "module", "name": "raises.py:raises", "path": "raises.py"}
+    assert failed["source"] == {"kind": "module", "name": "raises.py:raises", "path": "raises.py", "options": []}
 
 
 def test_a_damaged_file_is_a_finding_and_no_file_a_failure(run: Run, tmp_path: Path) -> None:
@@ -276,8 +276,9 @@ def test_a_page_with_a_fault_says_which_check_stops_on_it(run: Run, net: str, mo
     said: list[str] = []
     monkeypatch.setattr(output, "suggest", lambda text, colour: said.append(text))
     torch.save({"w": torch.full((2, 2), torch.nan)}, "odd name.pt")
-    for source in (net, "odd name.pt"):
-        run("show", source, *(["--stats"] if source.endswith("pt") else []))
+    Path("takes.py").write_text(BROKEN.replace("__init__(self)", "__init__(self, spares)"), encoding="utf-8")
+    for source, *typed in ((net,), ("odd name.pt",), ("takes.py:Net", "--arg", "spares=1", "--layer", "spare")):
+        run("show", source, *typed, *(["--stats"] if source.endswith("pt") else []))
         line = next(text for text in said if " check " in text).partition("  ")[0]
         assert run(*shlex.split(line)[1:]).code == 1
         said.clear()

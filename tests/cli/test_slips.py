@@ -246,6 +246,17 @@ def test_what_a_page_says_to_type_next_is_for_the_same_source(
     typed = {" ".join(line.split()[1:3]) for line in said}
     assert typed == {"grad net.yaml", "compare net.yaml", "summary net.yaml", "show net.yaml", "check net.yaml"}
     assert all(run(*line.split()).code == line.startswith("check") for line in typed)
+    said.clear()
+    chosen = ["--seed", "0", "--input", "2,8:float32:normal"]
+    run("show", "net.yaml", "--scheme", "normal:std=0.01", *chosen, "--params", "*weight")
+    told = [shlex.split(line.partition("  ")[0])[1:] for line in said]
+    check = ["check", "net.yaml", "--scheme", "normal:std=0.01", *chosen, "--params", "*weight", "--select", "PI501"]
+    assert told == [
+        ["summary", "net.yaml", *chosen],
+        ["grad", "net.yaml", "--scheme", "normal:std=0.01", *chosen],
+        check,
+    ]
+    assert run(*check).code == 1
     listed = NET.replace("self.lin =", "self.lins = [nn.Linear(3, 3)]\n        self.lin =")
     Path("model.py").write_text(listed.replace("self.lin(x)", "self.lins[0](self.lin(x))"), encoding="utf-8")
     forgets = "problem: lins is not in model.parameters(): no optimizer will train it"

@@ -129,6 +129,7 @@ BROKEN_MODELS: dict[str, Callable[[], nn.Module]] = {
     "PI305": lambda: _mlp(lambda m: m[2].bias.requires_grad_(False)),
     "PI306": lambda: nn.Sequential(nn.Linear(8, 4), nn.Softmax(-1)),
     "PI307": lambda: nn.Linear(8, 2).requires_grad_(False),
+    "PI308": lambda: BROKEN_MODELS["PI301"]().eval(),
     "PI401": _half_tied,
     "PI402": _overlapping,
     "PI403": _foreign,

@@ -172,10 +172,10 @@ def _picked_from(train: bool) -> nn.Module:
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        (BROKEN_MODELS["PI302"]().eval(), [("PI302", "note")]),  # a detector ends in what has no gradient
-        (BROKEN_MODELS["PI303"]().eval(), [("PI303", "note")]),
-        (BROKEN_MODELS["PI301"]().eval(), [("PI301", "note")]),
-        (_picked_from(train=True), [("PI303", "note")]),
+        (BROKEN_MODELS["PI302"]().eval(), ["PI308"]),  # a detector ends in what has no gradient
+        (BROKEN_MODELS["PI303"]().eval(), ["PI308"]),
+        (BROKEN_MODELS["PI301"]().eval(), ["PI308"]),
+        (_picked_from(train=True), ["PI308"]),
         (
             Branches(
                 lambda self, x: self.head(x + self.drop(self.a(x))),
@@ -187,11 +187,12 @@ def _picked_from(train: bool) -> nn.Module:
         ),
     ],
 )
-def test_what_inference_or_chance_explains_is_a_note_at_most(
-    module: nn.Module, expected: list[tuple[str, str]]
+def test_what_inference_or_chance_explains_is_no_finding_unless_asked_for(
+    module: nn.Module, expected: list[str]
 ) -> None:
-    findings = paraminspect.check(module, torch.randn(16, 8)).findings
-    assert [(one.rule, one.severity) for one in findings] == expected
+    x = torch.randn(16, 8)
+    assert found(module, x) == []
+    assert [one.rule for one in paraminspect.check(module, x, select=["PI3", "PI308"]).findings] == expected
 
 
 class ForAnotherInput(nn.Module):
@@ -205,12 +206,12 @@ class ForAnotherInput(nn.Module):
         return self.layer(x) if mask is None else self.masked(x * mask)
 
 
-def test_what_another_input_reads_is_a_note() -> None:
-    findings = paraminspect.check(ForAnotherInput(), torch.randn(16, 8)).findings
-    assert [(one.severity, one.names) for one in findings] == [
-        ("warning", ("forgotten.weight", "forgotten.bias")),
-        ("note", ("masked.weight", "masked.bias")),
-    ]
+def test_what_another_input_reads_is_a_rule_of_its_own() -> None:
+    x = torch.randn(16, 8)
+    unused = ("PI301", ("forgotten.weight", "forgotten.bias"))
+    findings = paraminspect.check(ForAnotherInput(), x, select=["PI3", "PI308"]).findings
+    assert [(one.rule, one.names) for one in findings] == [unused, ("PI308", ("masked.weight", "masked.bias"))]
+    assert [(one.rule, one.names) for one in paraminspect.check(ForAnotherInput(), x).findings] == [unused]
 
 
 # --- files -----------------------------------------------------------------------------------------------------
