@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from paraminspect.page.checkpoint_problems import place_and_message
 from paraminspect.page.checkpoint_table import page_of_files
@@ -18,7 +19,8 @@ _WIDTH = 7
 
 
 def check(report: Report, view: View) -> Page:
-    """Return how much was found, then the findings, the worst first."""
+    """Return how much was found, then the findings, the worst first, under what was typed: names may be the same."""
+    report = replace(report, source=replace(report.source, name=report.source.label))
     if report.errors and report.model is None and report.checkpoint is None:
         return _not_checked(report, view)
     ranked = sorted(report.findings, key=lambda one: SEVERITIES.index(one.severity))

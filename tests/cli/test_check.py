@@ -146,6 +146,15 @@ def test_what_nothing_could_be_run_of_is_not_called_sound(run: Run, net: str) ->
     assert failed["source"] == {"kind": "module", "name": "raises.py:raises", "path": "raises.py", "options": []}
 
 
+def test_files_of_the_same_name_are_told_apart(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        save_file({"w": torch.ones(4, 4)}, f"{folder}/model.safetensors")
+    titles = re.findall(r"^(\S+): safetensors", run("check", "a", "b/model.safetensors").out, re.MULTILINE)
+    assert titles == ["a/model.safetensors", "b/model.safetensors"]
+
+
 def test_a_damaged_file_is_a_finding_and_no_file_a_failure(run: Run, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     save_file({"w": torch.ones(4, 4)}, whole)
