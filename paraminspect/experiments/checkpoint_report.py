@@ -177,16 +177,12 @@ def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[
 
 def _portions(tensors: Iterable[TensorHeader]) -> tuple[tuple[Portion, ...], tuple[Portion, ...]]:
     """Divide tensors by dtype and by the first component of their names, in the order in which these come first."""
-    both: dict[tuple[str, str], list[int]] = {}
-    for tensor in tensors:
-        key = (tensor.dtype, tensor.name.partition(".")[0])
-        portion = both.get(key)
-        if portion is None:
-            portion = both[key] = [0, 0, 0]
-        portion[0] += 1
-        portion[1] += math.prod(tensor.shape)
-        portion[2] += tensor.bytes or 0
-    dtypes, subtrees = ([(key[at], portion) for key, portion in both.items()] for at in (0, 1))
+    alike = Counter([(one.dtype, one.name.partition(".")[0], one.shape, one.bytes) for one in tensors])
+    both = [
+        ((dtype, first), (count, count * math.prod(shape), count * (held or 0)))
+        for (dtype, first, shape, held), count in alike.items()
+    ]
+    dtypes, subtrees = ([(key[at], portion) for key, portion in both] for at in (0, 1))
     return _added(dtypes), _added(subtrees)
 
 

@@ -27,7 +27,13 @@ class StateRow(NamedTuple):
 def optimizer_tables(report: Report, rows: TensorRows, view: View) -> list[tuple[str, Table[Any]]]:
     """Return for each optimizer where its tensors stand, and a table of them; nothing where not all rows are wanted."""
     found = report.checkpoint
-    if found is None or not view.fold or view.depth is not None or report.totals.shown != report.totals.parameters:
+    if (
+        found is None
+        or not found.optimizers
+        or not view.fold
+        or view.depth is not None
+        or report.totals.shown != report.totals.parameters
+    ):
         return []
     tensors = {tensor.name: tensor for tensor in rows.tensors}
     return [

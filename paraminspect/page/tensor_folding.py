@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 from paraminspect.page.several import pool_values
@@ -21,7 +22,8 @@ from paraminspect.text.numbers import plural
 
 _FEWEST_ROWS: Final = 10
 _HOLE: Final = "\0"
-_DIGITS: Final = re.compile("([0-9]+)")
+_WITHOUT_DIGITS: Final = dict.fromkeys(map(ord, "0123456789"), _HOLE)
+_NUMBERS_ALONE: Final = {number: " " for number in range(128) if not chr(number).isdecimal()}
 _NUMBER: Final = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,14})(?![0-9])")  # as bash counts: no zero leads, 64 bits
 _PLAIN: Final = re.compile(r"[\w.\0-]+")
 
@@ -130,58 +132,82 @@ def fold_names(
     alone.
     """
     also = aliases or {}
-    groups: dict[Hashable, _Members] = {}
-    for place, (template, numbers) in enumerate(_hollow(names)):
-        key: Hashable = place
-        if template and place not in also:
-            key = (template, alike(place))
-        elif template:
-            others = list(_hollow(also[place]))
-            if all(one and found == numbers for one, found in others):
-                key = ((template, *(one for one, _ in others)), alike(place))
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = []
-        group.append((numbers, place))
-    found: list[FoldedNames] = []
-    for key, members in groups.items():
-        for group in _groups(members) if isinstance(key, tuple) else [members]:
-            places = sorted([place for _, place in group])
-            if len(group) == 1:
-                at = places[0]
-                found.append(FoldedNames(code(names[at]), tuple(map(code, also.get(at, ()))), places))
-            else:
-                assert isinstance(key, tuple)
-                templates = (key[0],) if isinstance(key[0], str) else key[0]
-                sets = [
-                    braces(sorted(map(int, set(column)))) for column in zip(*(one for one, _ in group), strict=True)
-                ]
-                first, *rest = (code(_filled(template, sets)) for template in templates)
-                found.append(FoldedNames(f"{first} ×{len(group):,}", tuple(rest), places))
+    templates, numbers = _hollow(names)
+    keys: list[Hashable] = list(templates)
+    for place, others in also.items():
+        theirs, same = _hollow(others)
+        is_like = all(theirs) and all(one == numbers[place] for one in same)
+        keys[place] = (templates[place], *theirs) if is_like and templates[place] else ""
+    places_of: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        places_of.setdefault(key, []).append(place)
+    found = [FoldedNames(code(names[at]), tuple(map(code, also.get(at, ()))), [at]) for at in places_of.pop("", ())]
+    for key, every in places_of.items():
+        for places in _split(every, alike):
+            for group in _groups([(numbers[place], place) for place in places]):
+                found.append(_named(group, key if isinstance(key, tuple) else (key,), names, also))
     return sorted(found, key=lambda one: one.places[0])
 
 
-def _hollow(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each name with holes for its numbers, and these; nothing for one that has none or that bash would split."""
+def _split(places: list[int], alike: Callable[[int], Hashable]) -> Iterable[list[int]]:
+    """Divide places by what `alike` says of them."""
+    kinds = list(map(alike, places))
+    if len(set(kinds)) == 1:
+        return [places]
+    found: dict[Hashable, list[int]] = {}
+    for place, kind in zip(places, kinds, strict=True):
+        found.setdefault(kind, []).append(place)
+    return found.values()
+
+
+def _named(
+    group: _Members, templates: Sequence[str], names: Sequence[str], also: Mapping[int, Sequence[str]]
+) -> FoldedNames:
+    """Return the pattern that expands to the names of a group; one name alone as it is."""
+    places = sorted([place for _, place in group])
+    if len(group) == 1:
+        at = places[0]
+        return FoldedNames(code(names[at]), tuple(map(code, also.get(at, ()))), places)
+    columns = zip(*[numbers for numbers, _ in group], strict=True)
+    sets = [braces(sorted(map(int, set(column)))) for column in columns]
+    first, *rest = (code(_filled(template, sets)) for template in templates)
+    return FoldedNames(f"{first} ×{len(group):,}", tuple(rest), places)
+
+
+def _hollow(names: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return each name with holes for its numbers, and these; "" for one that has none or that bash would split."""
     if not names:
-        return
+        return [], []
     text = "\n".join(names)
     if _HOLE in text or text.count("\n") >= len(names):
-        yield from (("", ()) if _HOLE in name or "\n" in name else next(_hollow([name])) for name in names)
-        return
-    parts = _DIGITS.split(text)
-    if any(len(number) > 15 or (number[0] == "0" and len(number) > 1) for number in parts[1::2]):
-        parts = _NUMBER.split(text)
-    numbers = parts[1::2]
-    holes: dict[str, int] = {}
-    at = 0
-    for template in _HOLE.join(parts[::2]).split("\n"):
-        count = holes.get(template)
-        if count is None:
-            count = holes[template] = template.count(_HOLE) * (1 if _PLAIN.fullmatch(template) else -1)
-        end = at + abs(count)
-        yield (template, tuple(numbers[at:end])) if count > 0 else ("", ())
-        at = end
+        each = [("", ()) if _HOLE in name or "\n" in name else _only(_hollow([name])) for name in names]
+        return [template for template, _ in each], [numbers for _, numbers in each]
+    hollow, numbers = _without_numbers(text)
+    templates = hollow.split("\n")
+    holes = {template: template.count(_HOLE) for template in dict.fromkeys(templates)}
+    usable = {template: template if count and _PLAIN.fullmatch(template) else "" for template, count in holes.items()}
+    ends = list(accumulate(map(holes.__getitem__, templates), initial=0))
+    return list(map(usable.__getitem__, templates)), [numbers[at:end] for at, end in pairwise(ends)]
+
+
+def _without_numbers(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return a text with holes for the numbers that bash would count through, and these.
+
+    Tables of characters do in a tenth of the time what a regular expression does, where every number is such a one.
+    """
+    if text.isascii():
+        numbers = tuple(text.translate(_NUMBERS_ALONE).split())
+        if not any(len(number) > 15 or (number[0] == "0" and len(number) > 1) for number in set(numbers)):
+            text = text.translate(_WITHOUT_DIGITS)
+            while _HOLE * 2 in text:
+                text = text.replace(_HOLE * 2, _HOLE)
+            return text, numbers
+    parts = _NUMBER.split(text)
+    return _HOLE.join(parts[::2]), tuple(parts[1::2])
+
+
+def _only(found: tuple[list[str], list[tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
+    return found[0][0], found[1][0]
 
 
 def _filled(template: str, patterns: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ def _objects(
             try:
                 if place.path not in opened:
                     opened[place.path] = stack.enter_context(open_bytes(in_folder(folder, place.path)))
-                objects = read_zip(opened[place.path], 0, place.start, place.length, name).objects
+                objects = read_zip(opened[place.path], 0, place.start, place.length, name)
             except UserError as error:
                 faults.append(Fault(error.code, "warning", name, error.message))
                 continue

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Fault, Part
+from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.safetensors_file import read_header
 from paraminspect.sources.checkpoint.shard_index import (
@@ -19,8 +21,6 @@ from paraminspect.sources.checkpoint.shard_index import (
     read_shards,
     safe_shards,
 )
-from paraminspect.sources.checkpoint.torch_legacy import MAGIC, read_legacy
-from paraminspect.sources.checkpoint.torch_zip import Contents, read_zip
 
 TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
 INDEX: Final = ".index.json"
@@ -59,7 +59,7 @@ def _is_folder(source: str) -> bool:
 
 _SIGNS: Final = (
     (b"PK\x03\x04", "torch zip"),
-    (MAGIC, "torch legacy"),
+    (bytes.fromhex("80028a0a6cfc9c46f9206aa850192e"), "torch legacy"),
 )
 _OTHERS: Final = (
     (b"\x89HDF", "an HDF5 file, such as Keras writes"),
@@ -72,22 +72,31 @@ _OTHERS: Final = (
 )
 
 
-def _file(file: Bytes, number: int) -> tuple[str, Contents]:
+def _file(file: Bytes, number: int) -> tuple[str, FileContents]:
     """Return the format of one file, and what is in it."""
     first = file.read(0, min(_FIRST, file.size))
     name = _format(first, file)
     suffixes = (".safetensors",) if name == "safetensors" else TORCH_SUFFIXES
-    if name == "safetensors":
-        header = read_header(file, number)
-        contents = Contents.plain(header.tensors, header.metadata, header.faults)
-    else:
-        contents = read_zip(file, number) if name == "torch zip" else read_legacy(file, number)
+    contents = _reader(name)(file, number)
     known = (".safetensors", *TORCH_SUFFIXES)
     path = file.name.partition("?")[0]
     if path.endswith(known) and not path.endswith(suffixes):
         message = f"is a {name} file, whatever its name says: rename it to end in {suffixes[0]}"
         contents.faults.append(Fault("wrong-extension", "warning", file.name, message))
     return name, contents
+
+
+def _reader(name: str) -> Callable[[Bytes, int], FileContents]:
+    """Return the reader of a format; one that is not needed is not imported."""
+    if name == "safetensors":
+        return read_header
+    if name == "torch zip":
+        from paraminspect.sources.checkpoint.torch_zip import read_zip
+
+        return read_zip
+    from paraminspect.sources.checkpoint.torch_legacy import read_legacy
+
+    return read_legacy
 
 
 def _format(first: bytes, file: Bytes) -> str:
@@ -113,8 +122,8 @@ def _format(first: bytes, file: Bytes) -> str:
     raise UserError("is no checkpoint that is known here", where=file.name, code="unsupported-source")
 
 
-def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents) -> Checkpoint:
-    metadata, other = listed.objects.metadata, listed.objects.other
+def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: FileContents) -> Checkpoint:
+    metadata = listed.metadata
     ties = {kept: first for kept, first in metadata.items() if first in {one.name for one in listed.tensors}}
     rest = {key: value for key, value in metadata.items() if key not in ties}
     tensors, faults = tuple(listed.tensors), tuple(listed.faults)
@@ -125,11 +134,11 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents)
         tensors,
         (path,),
         rest,
-        other,
+        listed.other,
         ties,
         faults,
-        versions=listed.objects.versions,
-        optimizers=tuple(listed.objects.optimizers),
+        versions=listed.versions,
+        optimizers=listed.optimizers,
     )
 
 
@@ -138,7 +147,7 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: Contents)
 
 def _one_of_many(file: Bytes, number: int) -> Listed:
     _, contents = _file(file, number)
-    return contents.tensors, contents.objects.metadata, contents.faults
+    return contents.tensors, contents.metadata, contents.faults
 
 
 def _sharded(source: str) -> Checkpoint:

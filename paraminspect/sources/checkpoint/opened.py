@@ -6,7 +6,6 @@ import os
 import stat
 from types import TracebackType
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from paraminspect.errors import UserError
 from paraminspect.spec.text import near
@@ -203,6 +202,8 @@ def without_secrets(url: str) -> str:
     """Return a URL as it may be shown: without what signs it, and without a password."""
     if not is_remote(url):
         return url
+    from urllib.parse import urlsplit, urlunsplit
+
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", "")) + ("?…" if parts.query else "")

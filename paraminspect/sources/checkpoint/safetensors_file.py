@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
 from paraminspect.sources.checkpoint.element_types import SAFETENSORS
+from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.text.numbers import plural
 
@@ -24,24 +24,14 @@ _MOST: Final = 256_000_000
 _MOST_AS_DICTS: Final = 32_000_000
 
 
-class HeaderEntry(NamedTuple):
-    """One tensor of a header; `begin` and `end` count from the first byte behind the header."""
+_Entry = tuple[str, tuple[int, ...], int, int]
+"""The dtype, the shape, and where the bytes begin and end, counted from the first byte behind the header."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+_Placed = tuple[int, int, str, str, tuple[int, ...]]
+"""An entry with its name, in the order that sorts: begin, end, name, dtype, shape."""
 
 
-class SafetensorsHeader(NamedTuple):
-    """What one file says: its tensors in the order of their bytes, its metadata, what is unsound."""
-
-    tensors: list[TensorHeader]
-    metadata: dict[str, str]
-    faults: list[Fault]
-
-
-def read_header(file: Bytes, number: int = 0) -> SafetensorsHeader:
+def read_header(file: Bytes, number: int = 0) -> FileContents:
     """Read the header of a safetensors file, the one of `number` in its checkpoint.
 
     Raises UserError where no header can be made out; whatever is wrong with a single tensor is a fault.
@@ -52,10 +42,9 @@ def read_header(file: Bytes, number: int = 0) -> SafetensorsHeader:
     if start - 8 > LIMIT:
         message = f"a header of {start - 8:,} bytes: the safetensors library reads at most {LIMIT:,}"
         faults.append(Fault("header-too-large", "warning", file.name, message))
-    entries.sort(key=_place)
-    faults += _layout_faults(entries, file, start)
-    tensors = [_header(name, entry, number, start, file.size) for name, entry in entries]
-    return SafetensorsHeader(tensors, metadata, faults)
+    entries.sort()
+    tensors = _placed(entries, file, number, start, faults)
+    return FileContents(tensors, faults, metadata)
 
 
 # --- the JSON --------------------------------------------------------------------------------------------------
@@ -99,11 +88,9 @@ def _without_twins(raw: bytes) -> _Pairs | None:
     for name, value in found.items():
         if type(value) is not dict:
             return None
-        entry = (
-            None
-            if name == "__metadata__"
-            else _entry(value.get("dtype"), value.get("shape"), value.get("data_offsets"))
-        )
+        entry = None
+        if name != "__metadata__":
+            entry = _entry(value.get("dtype"), value.get("shape"), value.get("data_offsets"))
         pairs.append((name, entry or _Pairs(value.items())))
     return pairs
 
@@ -121,7 +108,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
     return _Pairs(pairs)
 
 
-def _entry(dtype: Any, shape: Any, offsets: Any) -> HeaderEntry | None:
+def _entry(dtype: Any, shape: Any, offsets: Any) -> _Entry | None:
     if type(dtype) is not str or type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
         return None
     begin, end = offsets
@@ -130,10 +117,10 @@ def _entry(dtype: Any, shape: Any, offsets: Any) -> HeaderEntry | None:
     for size in shape:
         if type(size) is not int or size < 0:
             return None
-    return HeaderEntry(dtype, tuple(shape), begin, end)
+    return dtype, tuple(shape), begin, end
 
 
-def _entry_of(value: Any) -> HeaderEntry | None:
+def _entry_of(value: Any) -> _Entry | None:
     """Return an entry with its fields in another order, or with more of them."""
     fields = dict(value) if isinstance(value, _Pairs) else {}
     return _entry(fields.get("dtype"), fields.get("shape"), fields.get("data_offsets"))
@@ -143,23 +130,22 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number in JSON")
 
 
-def _sorted_out(
-    pairs: list[tuple[str, Any]], name: str, faults: list[Fault]
-) -> tuple[list[tuple[str, HeaderEntry]], dict[str, str]]:
+def _sorted_out(pairs: list[tuple[str, Any]], name: str, faults: list[Fault]) -> tuple[list[_Placed], dict[str, str]]:
     """Return the tensors and the metadata; what is neither is a fault."""
-    entries: list[tuple[str, HeaderEntry]] = []
+    entries: list[_Placed] = []
     metadata: dict[str, str] = {}
     for key, value in pairs:
         if key == "__metadata__":
             metadata |= _metadata(value, name, faults)
             continue
-        entry = value if isinstance(value, HeaderEntry) else _entry_of(value)
+        entry = value if type(value) is tuple else _entry_of(value)
         if entry is None:
             faults.append(Fault("bad-entry", "error", key, "its entry has no dtype, shape and data_offsets"))
         else:
-            entries.append((key, entry))
-    if len({key for key, _ in entries}) < len(entries):
-        for key, times in Counter(key for key, _ in entries).items():
+            dtype, shape, begin, end = entry
+            entries.append((begin, end, key, dtype, shape))
+    if len({entry[2] for entry in entries}) < len(entries):
+        for key, times in Counter(entry[2] for entry in entries).items():
             if times > 1:
                 message = f"stands {times} times in the header; the safetensors library keeps the last, unsaid"
                 faults.append(Fault("duplicate-name", "error", key, message))
@@ -179,46 +165,27 @@ def _metadata(value: Any, name: str, faults: list[Fault]) -> dict[str, str]:
 # --- where the tensors lie -------------------------------------------------------------------------------------
 
 
-def _place(named: tuple[str, HeaderEntry]) -> tuple[int, int]:
-    return named[1].begin, named[1].end
-
-
-def _header(name: str, entry: HeaderEntry, number: int, start: int, size: int) -> TensorHeader:
-    dtype, shape, begin, end = entry
-    known = SAFETENSORS.get(dtype)
-    at, kept = start + begin, end - begin
-    why = "" if at + kept <= size else "the file ends before it"
-    own = (number, at, kept)
-    return TensorHeader(name, known[0] if known else dtype, shape, kept, number, at, None, own, kept, why)
-
-
-def _layout_faults(entries: list[tuple[str, HeaderEntry]], file: Bytes, start: int) -> Iterable[Fault]:
-    """Yield what is wrong with how the tensors, in order, fill the file: they must tile it."""
-    faults: list[Fault] = []
-    end = 0
+def _placed(entries: list[_Placed], file: Bytes, number: int, start: int, faults: list[Fault]) -> list[TensorHeader]:
+    """Return the tensors of sorted entries; how they do not tile the file is a fault each."""
+    tensors: list[TensorHeader] = []
+    end = complete = 0
     room = file.size - start
-    complete = 0
     first_cut = ""
-    for name, (dtype, shape, begin, stop) in entries:
-        known = SAFETENSORS.get(dtype)
-        if known is None:
-            faults.append(Fault("unknown-dtype", "warning", name, f"its dtype {dtype!r} is not known here"))
-        else:
-            bits = math.prod(shape) * known[1]
-            if bits != 8 * (stop - begin):
-                message = (
-                    f"shape {shape} of {dtype} takes {-(-bits // 8):,} bytes; its data_offsets give {stop - begin:,}"
-                )
-                faults.append(Fault("lying-size", "error", name, message))
-        if begin > end:
-            faults.append(Fault("hole", "error", name, f"{begin - end:,} bytes before it belong to no tensor"))
-        elif begin < end:
-            faults.append(Fault("overlap", "error", name, f"its first {min(end, stop) - begin:,} bytes are another's"))
+    for begin, stop, name, dtype, shape in entries:
+        named, bits = SAFETENSORS.get(dtype, (dtype, 0))
+        if bits * math.prod(shape) != 8 * (stop - begin) or not bits:
+            faults.append(_odd_size(name, dtype, shape, stop - begin))
+        if begin != end:
+            faults.append(_odd_place(name, begin, min(end, stop), end))
         end = max(end, stop)
+        why = ""
         if stop <= room:
             complete += 1
-        elif not first_cut:
-            first_cut = name
+        else:
+            why, first_cut = "the file ends before it", first_cut or name
+        kept, at = stop - begin, start + begin
+        place = (number, at, kept)
+        tensors.append(TensorHeader(name, named, shape, kept, number, at, None, place, kept, why))
     if end > room:
         message = (
             f"is cut off: {start + end:,} bytes declared, {file.size:,} found; "
@@ -228,7 +195,23 @@ def _layout_faults(entries: list[tuple[str, HeaderEntry]], file: Bytes, start: i
     elif end < room:
         message = f"has {room - end:,} bytes behind its last tensor that belong to none"
         faults.append(Fault("trailing-bytes", "error", file.name, message))
-    return faults
+    return tensors
+
+
+def _odd_size(name: str, dtype: str, shape: tuple[int, ...], kept: int) -> Fault:
+    """Return what is wrong with a tensor of an unknown dtype, or whose elements take other bytes than it has."""
+    if dtype not in SAFETENSORS:
+        return Fault("unknown-dtype", "warning", name, f"its dtype {dtype!r} is not known here")
+    needed = -(-math.prod(shape) * SAFETENSORS[dtype][1] // 8)
+    message = f"shape {shape} of {dtype} takes {needed:,} bytes; its data_offsets give {kept:,}"
+    return Fault("lying-size", "error", name, message)
+
+
+def _odd_place(name: str, begin: int, stop: int, end: int) -> Fault:
+    """Return what is wrong with a tensor that does not begin where the one before it ends."""
+    if begin > end:
+        return Fault("hole", "error", name, f"{begin - end:,} bytes before it belong to no tensor")
+    return Fault("overlap", "error", name, f"its first {stop - begin:,} bytes are another's")
 
 
 def _bad(file: Bytes, message: str, code: str) -> UserError:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,6 +138,8 @@ def read_shards(folder: str, names: list[str], list_one: Callable[[Bytes, int], 
 
     numbered = list(enumerate(names))
     if is_remote(folder) and len(names) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(_AT_ONCE, len(names))) as pool:
             found = list(pool.map(one, numbered))
     else:

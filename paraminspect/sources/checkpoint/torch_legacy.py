@@ -6,20 +6,19 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
 from paraminspect.sources.checkpoint.torch_objects import TorchObjects, brief, is_contiguous, torch_objects
-from paraminspect.sources.checkpoint.torch_zip import Contents
 
 MAGIC: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _FIRST: Final = 1 << 20
 
 
-def read_legacy(file: Bytes, number: int = 0) -> Contents:
+def read_legacy(file: Bytes, number: int = 0) -> FileContents:
     """List a file of torch.save's old format. Raises UserError where it breaks off before its storages."""
     objects, keys, data = _pickles(file)
     starts, faults = _storages(file, keys, data, objects)
-    faults = [*objects.faults, *faults]
     tensors: list[TensorHeader] = []
     for tensor in objects.tensors:
         ref, header = tensor.storage, tensor.header()
@@ -41,7 +40,7 @@ def read_legacy(file: Bytes, number: int = 0) -> Contents:
                 why=why,
             )
         tensors.append(header)
-    return Contents(tensors, objects, faults)
+    return objects.contents(tensors, faults)
 
 
 def _pickles(file: Bytes) -> tuple[TorchObjects, list[str], int]:

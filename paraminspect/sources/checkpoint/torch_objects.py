@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from paraminspect.report import Fault, OptimizerGroups, TensorHeader
 from paraminspect.sources.checkpoint.element_types import STORAGES, TORCH_BITS
+from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persistent, PickledDict
 
 _DEEPEST: Final = 64
@@ -97,9 +98,13 @@ class TorchObjects:
     tensors: list[StoredTensor] = field(default_factory=list)
     other: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
     versions: dict[str, _Versions] = field(default_factory=dict)
     optimizers: list[OptimizerGroups] = field(default_factory=list)
+
+    def contents(self, placed: list[TensorHeader], faults: list[Fault]) -> FileContents:
+        """Return what the file holds, now that its tensors are placed, and what was unsound about that."""
+        every = [*self.faults, *faults]
+        return FileContents(placed, every, {}, self.other, self.versions, tuple(self.optimizers))
 
 
 def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str = "") -> TorchObjects:

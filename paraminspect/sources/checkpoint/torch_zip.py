@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from typing import Final, NamedTuple
+from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
 from paraminspect.sources.checkpoint.torch_objects import (
     StorageRef,
     StoredTensor,
-    TorchObjects,
     is_contiguous,
     torch_objects,
 )
@@ -22,19 +22,6 @@ from paraminspect.text.numbers import plural
 
 _LOCAL: Final = 30
 """The length of a zip's local header without its name and its extra field."""
-
-
-class Contents(NamedTuple):
-    """What a file of torch.save holds."""
-
-    tensors: list[TensorHeader]
-    objects: TorchObjects
-    faults: list[Fault]
-
-    @classmethod
-    def plain(cls, tensors: list[TensorHeader], metadata: dict[str, str], faults: list[Fault]) -> Contents:
-        """Return the contents of a file that has tensors and metadata alone."""
-        return cls(tensors, TorchObjects(metadata=metadata), faults)
 
 
 class _Window(io.RawIOBase):
@@ -64,7 +51,7 @@ class _Window(io.RawIOBase):
         return count
 
 
-def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = None, path: str = "") -> Contents:
+def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = None, path: str = "") -> FileContents:
     """List a zip of torch.save, which may be a part of a file. Raises UserError where it is none.
 
     `path` is where in a checkpoint of many zips its object stands.
@@ -79,7 +66,7 @@ def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = 
         raise UserError(message, where=file.name, hint=hint, code="truncated") from None
 
 
-def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, path: str) -> Contents:
+def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, path: str) -> FileContents:
     faults: list[Fault] = []
     infos = archive.infolist()
     pickles = [one for one in infos if one.filename.rpartition("/")[2] == "data.pkl" and one.filename.count("/") <= 1]
@@ -101,7 +88,7 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, pat
     placed = _Places(records, file, number, base)
     tensors = [placed.header(tensor, faults) for tensor in objects.tensors]
     faults += placed.unused(objects.tensors)
-    return Contents(tensors, objects, [*objects.faults, *faults])
+    return objects.contents(tensors, faults)
 
 
 def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes) -> bytes:
