@@ -22,13 +22,16 @@ _WITH_SUBNORMALS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.f
 def facts_for_rules(
     inventory: Inventory, rows: Iterable[Parameter], passes: ForwardBackward | None
 ) -> Iterator[Verdict]:
-    """Yield a verdict for each parameter with subnormal elements, each that was not read though code names it, each
-    buffer that is state and is not saved, and each BatchNorm that normalises several inputs.
+    """Yield a verdict for each parameter with subnormal elements, each whose rows are all the same, each that was not
+    read though code names it, each buffer that is state and is not saved, and each BatchNorm that normalises several
+    inputs.
 
-    `measured` is the share of the elements, of an evenly spaced sample of a large tensor, and the factor between the
-    inputs' variances.
+    `measured` is the share of the elements, of an evenly spaced sample of a large tensor, the number of rows, and the
+    factor between the inputs' variances.
     """
     for entry in inventory.of_kind("parameter"):
+        if _rows_are_one(entry):
+            yield Verdict("units", "identical", float(entry.tensor.shape[0]), where=entry.name, figure="rows")
         if share := _subnormal_share(entry):
             yield Verdict("values", "subnormal", share, where=entry.name, figure="subnormals")
     if passes is not None:
@@ -40,6 +43,20 @@ def facts_for_rules(
             yield Verdict("state", "not saved", None, where=name)
         for name, factor in passes.norms.items():
             yield Verdict("batchnorm", "shared", factor, where=name, figure="factor")
+
+
+def _rows_are_one(entry: TensorEntry) -> bool:
+    """Tell whether a matrix, or what stands for one, has several rows that are all the same, and no constant."""
+    tensor = entry.tensor
+    if entry.lazy or tensor.is_meta or tensor.dim() < 2 or 1 in tensor.shape[:2] or not entry.numel:
+        return False
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+            return False
+        first = tensor[0]
+        if not torch.equal(first, tensor[1]) or bool((first == first.flatten()[0]).all()):
+            return False
+        return bool((tensor == first).all())
 
 
 def _subnormal_share(entry: TensorEntry) -> float:

@@ -64,6 +64,7 @@ FINDERS: Final[tuple[Finder, ...]] = (
     signal_rules.signal,
     signal_rules.units,
     value_rules.constants,
+    value_rules.identical_units,
     signal_rules.too_deep,
     gradient_rules.zeros,
     sharing_rules.norms_of_two,

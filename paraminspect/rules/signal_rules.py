@@ -16,8 +16,9 @@ RULES: Final = (
         "PI205",
         "identical-units",
         "error",
-        "Units of a layer that have the weights and the bias of another unit of it.",
-        "They compute the same, get the same gradient, and stay the same for ever: the layer is as wide as its "
+        "Units of a layer that have the weights and the bias of another unit of it, and get the same gradient. A layer "
+        "all of whose units begin with the same weights, whatever follows, is a warning.",
+        "They compute the same, and where nothing tells them apart stay the same for ever: the layer is as wide as its "
         "different units.",
         "nn.init.constant_(layer.weight, 0.1)",
         "Initialise the weights at random.",

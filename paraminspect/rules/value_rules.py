@@ -17,8 +17,10 @@ RULES: Final = (
         "PI201",
         "nonfinite-value",
         "error",
-        "A parameter with NaN or infinite values, or a buffer with NaN, before anything was run.",
-        "One NaN in a weight makes the whole output NaN. Infinite values in a buffer may be a mask, and are not found.",
+        "A parameter, or the running statistics of a norm, with NaN or infinite values, or a buffer with NaN, before "
+        "anything was run.",
+        "One NaN in a weight makes the whole output NaN. Infinite values in another buffer may be a mask, and are not "
+        "found.",
         "nn.init.constant_(layer.weight, float('nan'))",
         "Look at what initialised or loaded the tensor.",
     ),
@@ -101,11 +103,15 @@ def nonfinite_values(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield tensors with NaN or infinities in them before anything ran; an infinite buffer may be a mask."""
     names = []
     for row in report.parameters:
-        if row.values and (row.values.nan or (row.values.inf and row.kind not in ("buffer", "constant"))):
+        may_be_mask = row.kind in ("buffer", "constant") and row.name.rpartition(".")[2] not in _RUNNING
+        if row.values and (row.values.nan or (row.values.inf and not may_be_mask)):
             names.append(row.name)
     if names:
         hint = "look at what initialised or loaded them"
         yield Problem("PI201", "error", "nonfinite", tuple(names), _not_finite, hint)
+
+
+_RUNNING = ("running_mean", "running_var")
 
 
 def _not_finite(names: Sequence[str]) -> str:
@@ -180,6 +186,26 @@ def constants(report: Report, _: Limits) -> Iterator[Problem]:
         yield Problem("PI204", "warning", "symmetric", names, say, "initialise the weights at random")
 
 
+def identical_units(report: Report, _: Limits) -> Iterator[Problem]:
+    """Yield weights whose rows are all the same, but no constant; of units that get one gradient the signal tells."""
+    told = {layer.parameter for layer in (report.signal.layers if report.signal else ()) if layer.symmetric}
+    counts = {one.where: one.measured or 0.0 for one in report.verdicts if one.about == "units"}
+    rows = [row for row in report.parameters if row.name in counts and row.requires_grad and row.name not in told]
+    names = tuple(row.name for row in rows if _mixes(row) and "Transpose" not in row.module_type)
+    if names:
+
+        def say(names: Sequence[str]) -> str:
+            units = plural(int(sum(counts[name] for name in names)), "unit")
+            return f"all {units} of {names_of(names)} have the same weights: they begin as one"
+
+        yield Problem("PI205", "warning", "symmetric", names, say, "initialise the weights at random")
+
+
+def _mixes(row: Parameter) -> bool:
+    """Tell whether a row is the weights of a unit, of inputs that others read too."""
+    return bool(_MIXES.search(row.module_type) and _WEIGHT.fullmatch(row.name.rpartition(".")[2]))
+
+
 def _is_constant(row: Parameter) -> bool:
     """Tell whether units of a layer that mixes inputs are alike for their weights are one number.
 
@@ -188,8 +214,8 @@ def _is_constant(row: Parameter) -> bool:
     known = row.values
     if row.kind not in ("parameter", "unregistered") or known is None or known.min is None or known.nan or known.inf:
         return False
-    mixes = len(row.shape) > 1 and row.shape[0] > 1 and row.shape[1] > 1 and _MIXES.search(row.module_type)
-    return bool(mixes and _WEIGHT.fullmatch(row.name.rpartition(".")[2]) and known.min == known.max != 0)
+    several = len(row.shape) > 1 and row.shape[0] > 1 and row.shape[1] > 1
+    return several and _mixes(row) and known.min == known.max != 0
 
 
 # --- dtypes ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -140,6 +141,38 @@ def _zeroed(layer: nn.Linear) -> nn.Linear:
 def test_what_is_meant_is_no_finding(name: str, train: bool) -> None:
     torch.manual_seed(0)
     assert found(FINE[name]().train(train), torch.randn(16, 8)) == []
+
+
+def test_units_that_begin_with_the_same_weights() -> None:
+    """Not the filters of a depthwise convolution, which see different inputs; nor without a third row that is alike."""
+    layers = {
+        "same": nn.Linear(8, 3),
+        "two": nn.Linear(3, 3),
+        "depth": nn.Conv1d(3, 3, 3, groups=3),
+        "last": nn.GRU(1, 2),
+    }
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        small = self.two(self.same(x)).unsqueeze(-1).expand(-1, -1, 4)
+        output, _ = self.last(self.depth(small).mean(2)[..., :1])
+        return torch.as_tensor(output)
+
+    module = Branches(run, **layers)
+    with torch.no_grad():
+        for weight, rows in ((layers["same"].weight, 3), (layers["two"].weight, 2), (layers["depth"].weight, 3)):
+            weight[:rows] = weight[:1].clone()  # type: ignore[index, operator]
+        layers["last"].weight_hh_l0[:] = torch.tensor([0.1, 0.2])  # type: ignore[index, operator]
+    for forward in (True, False):
+        findings = paraminspect.check(module, torch.randn(16, 8), forward=forward).findings
+        assert [(one.rule, one.names) for one in findings] == [("PI205", ("same.weight", "last.weight_hh_l0"))]
+
+
+def test_infinite_running_statistics_are_no_mask() -> None:
+    norm = nn.BatchNorm1d(8).eval()
+    norm.running_var[0] = math.inf  # type: ignore[index]
+    norm.register_buffer("mask", torch.full((8,), -math.inf))
+    findings = paraminspect.check(nn.Sequential(nn.Linear(8, 8), norm), torch.randn(16, 8)).findings
+    assert [(one.rule, one.names) for one in findings] == [("PI201", ("1.running_var",))]
 
 
 def test_a_plain_tensor_that_is_written_to_is_state_that_is_not_saved() -> None:
