@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from paraminspect.cli.app import main
-from paraminspect.isolation import user_code
+from tests.cases import begin_anew
 
 # Threads wait for each other where other work takes the cores, and tensors here are too small to gain from them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,9 +45,7 @@ class Ran:
 @pytest.fixture(autouse=True)
 def _a_process_of_its_own() -> None:
     """Every test is a run of its own: nothing that earlier ones set or drew is in force."""
-    user_code.forget()
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+    begin_anew()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.cases import each
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]
@@ -208,7 +209,7 @@ def test_h_share_prints_the_identities(run: Run) -> None:
     assert "gradient  3 + 3 = 6\n" in out
 
 
-@pytest.mark.parametrize(
+@each(
     "name", ["constant", "normal", "uniform", "eye", "xavier_uniform", "xavier_normal", "kaiming_uniform", "orthogonal"]
 )
 def test_i_deprecated_names_are_scheme_names_and_never_called(

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from paraminspect.cli.help import PAGES
 from paraminspect.sources.locate import builtin_names
+from tests.cases import each
 from tests.conftest import CONFIGS, ROOT, Ran
 
 Run = Callable[..., Ran]
@@ -22,7 +23,7 @@ def test_the_folder_is_what_the_built_in_names_mean() -> None:
     assert list(builtin_names()) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_it_runs_and_is_sound(run: Run, name: str) -> None:
     ran = run("show", name, "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -32,7 +33,7 @@ def test_it_runs_and_is_sound(run: Run, name: str) -> None:
     assert found <= {("scheme", "expected"), ("ledger", "reconciles")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_the_readme_or_a_page_of_help_uses_it(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     pages = [page.read_text(encoding="utf-8") for page in PAGES.glob("*.md")]
@@ -53,7 +54,7 @@ def validators() -> Validators:
     return {name: jsonschema.Draft202012Validator(schema) for name, schema in found.items()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_it_satisfies_the_schema_of_specs(validators: Validators, name: str) -> None:
     data = YAML(typ="safe", pure=True).load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     validators["spec"].validate(data)
@@ -88,7 +89,7 @@ SOME = ("mlp", "shared", "tied")
 """The specs that every command is tried on."""
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "command"),
     [(name, command) for name in NAMES for command in COMMANDS if name in SOME or command == ("show",)],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -17,6 +17,7 @@ from paraminspect import output
 from paraminspect.errors import UserError
 from paraminspect.isolation import process
 from paraminspect.text.escape import ASCII, Glyphs
+from tests.cases import each
 from tests.cli.conftest import environment
 
 
@@ -218,7 +219,7 @@ def test_a_stderr_that_takes_nothing_is_no_crash(stream: object, monkeypatch: py
 # --- decoration ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("terminal", "env", "width", "colour"),
     [
         (False, {"COLUMNS": "40"}, None, False),

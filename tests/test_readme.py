@@ -25,6 +25,7 @@ import torch
 from paraminspect.cli.app import main
 from paraminspect.cli.commands import COMMANDS
 from paraminspect.cli.help import PAGES, TOPICS
+from tests.cases import each
 from tests.conftest import CONFIGS, ROOT
 
 ACCEPT = bool(os.environ.get("PARAMINSPECT_ACCEPT"))
@@ -246,7 +247,7 @@ def test_every_page_is_a_topic() -> None:
     assert {path.stem for path in PAGES.glob("*.md")} == set(TOPICS)
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@each("topic", TOPICS)
 def test_help_prints_a_page_without_markup_in_80_columns(topic: str) -> None:
     """What a pipe gives in a transcript may be wider."""
     lines = in_process(["help", topic], None).splitlines()

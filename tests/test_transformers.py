@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import paraminspect
+from tests.cases import each
 from tests.conftest import Ran
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # configurations only: nothing is fetched
@@ -199,7 +200,7 @@ FULL = {
 """Published sizes, from the model cards; the configurations' defaults are those models, where none is given."""
 
 
-@pytest.mark.parametrize("name", FULL)
+@each("name", FULL)
 def test_full_size_on_the_meta_device(name: str) -> None:
     cls, config, arguments, size = FULL[name]
     with torch.device("meta"):

@@ -17,6 +17,7 @@ from paraminspect.analysis.inventory import Inventory, TensorEntry, count, count
 from paraminspect.modules import hidden_weights
 from paraminspect.modules.walk import names_of_parameters
 from paraminspect.report import Totals
+from tests.cases import each
 from tests.zoo import HEALTHY
 
 
@@ -57,7 +58,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+@each("build", MODELS.values(), ids=MODELS)
 def test_the_rows_are_what_torch_registers(build):
     module = build()
     inventory = take_inventory(module)
@@ -75,7 +76,7 @@ def test_the_rows_are_what_torch_registers(build):
     assert inventory.notes == ()
 
 
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+@each("build", MODELS.values(), ids=MODELS)
 def test_the_totals_are_what_torch_counts(build):
     module = build()
     known = [p for p in module.parameters() if not nn.parameter.is_lazy(p)]
@@ -91,7 +92,7 @@ def test_the_totals_are_what_torch_counts(build):
     assert totals.unknown == sum(map(nn.parameter.is_lazy, (*module.parameters(), *module.buffers())))
 
 
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+@each("build", MODELS.values(), ids=MODELS)
 def test_names_of_groups_the_names_of_each_parameter(build):
     module = build()
     expected = {}
@@ -183,7 +184,7 @@ COMPUTED_IN_LSTM = {
 }
 
 
-@pytest.mark.parametrize(("build", "stored"), COMPUTED.values(), ids=COMPUTED)
+@each(("build", "stored"), COMPUTED.values(), ids=COMPUTED)
 def test_stored_tensors_are_rows_that_say_what_is_computed(build, stored):
     module = nn.Sequential(build())
     entries = take_inventory(module).entries
@@ -285,7 +286,7 @@ TENSORS = {
 }
 
 
-@pytest.mark.parametrize(("build", "numel", "size"), TENSORS.values(), ids=TENSORS)
+@each(("build", "numel", "size"), TENSORS.values(), ids=TENSORS)
 def test_counts_and_bytes(build, numel, size):
     module = nn.Module()
     tensor = quiet(build)

@@ -22,6 +22,7 @@ from paraminspect import output
 from paraminspect.render import render_reports
 from paraminspect.report import Environment, Failure, Finding, Report, Source
 from paraminspect.text.escape import View
+from tests.cases import each
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -64,7 +65,7 @@ def test_rules_are_chosen_by_id_and_by_prefix_and_names_are_left_out(run: Run, n
     assert run("check", net, "--ignore", "PI301:spare.*,PI3:other.*", "--json").code == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "error"),
     [
         (["--select", "PI299"], "--select: no rule has the ID 'PI299', nor begins with it\n  did you mean"),

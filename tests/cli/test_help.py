@@ -28,6 +28,7 @@ from paraminspect.spec.dtypes import DEVICES
 from paraminspect.spec.model import LOSSES
 from paraminspect.spec.spec_names import layer_paths, parameter_names
 from paraminspect.theory.activations import NAMES
+from tests.cases import each
 from tests.cli.conftest import Tool, environment
 from tests.conftest import ROOT as ROOT_FOLDER, Ran
 
@@ -187,13 +188,13 @@ def test_a_word_is_explained_in_any_spelling(run: Run) -> None:
     assert run("help", "vanishng").err == "error: TOPIC: no help on 'vanishng'\n  did you mean 'vanishing'?\n"
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in TOPICS])
+@each("command", [name for name in COMMANDS if name not in TOPICS])
 def test_the_name_of_a_command_is_a_topic_too(command: str, run: Run) -> None:
     assert run("help", command) == run(command, "--help")
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@each("columns", [80, 200])
+@each("command", ["", *COMMANDS])
 def test_help_fits(command: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     text = run(*command.split(), "--help").out
@@ -202,7 +203,7 @@ def test_help_fits(command: str, columns: int, run: Run, monkeypatch: pytest.Mon
     assert max(map(len, text.splitlines())) <= min(columns, 100)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each("command", COMMANDS)
 def test_every_command_and_every_option_has_help(command: str, run: Run) -> None:
     root = typer.main.get_command(app)
     found = root.commands[command]  # type: ignore[attr-defined]  # the root is a group

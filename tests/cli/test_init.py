@@ -20,6 +20,7 @@ from torch import nn
 
 from paraminspect import files
 from paraminspect.experiments import state_dict_file
+from tests.cases import each
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]
@@ -283,8 +284,8 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("apart", [True, False])
-@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+@each("apart", [True, False])
+@each("text", SCRIPTS.values(), ids=SCRIPTS)
 def test_the_script_gives_the_same_bits(run: Run, spec: Write, text: str, apart: bool) -> None:
     path = spec(text + ("\nseed_per_parameter: true" if apart else ""))
     flags = () if "lsuv" in text else ("--rule", "*weight=xavier_uniform", "--bias", "normal")

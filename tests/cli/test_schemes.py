@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.cases import each
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -99,7 +100,7 @@ def test_the_figures_are_those_of_torchs_draws(text: str, fill: Callable[[torch.
 EXAMPLE = "  write its sizes with commas between them, e.g. --shape 256,784\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("argv", "err"),
     [
         (

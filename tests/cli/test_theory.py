@@ -13,6 +13,7 @@ from paraminspect.page.theory import theory as page_of
 from paraminspect.render.table import draw
 from paraminspect.text.escape import ASCII, View
 from paraminspect.theory.summary import summarise
+from tests.cases import each
 from tests.cli.conftest import Tool
 from tests.conftest import Ran
 
@@ -194,8 +195,8 @@ def test_what_is_infinite_is_null(run: Run) -> None:
     assert found["propagate"][2:] == [None, None]
 
 
-@pytest.mark.parametrize("name", [name for name in theory.NAMES if name != "threshold"])
-@pytest.mark.parametrize("weight", [0.0, 0.01, 2.0, 1e6])
+@each("name", [name for name in theory.NAMES if name != "threshold"])
+@each("weight", [0.0, 0.01, 2.0, 1e6])
 def test_every_activation_has_a_page(name: str, weight: float) -> None:
     for view in (View(), View(glyphs=ASCII), View(width=80)):
         text = "".join(draw(page_of(summarise(name, sigma_w2=weight, sigma_b2=0.1, depth=12), view), view))
@@ -243,7 +244,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("line", REFUSED)
+@each("line", REFUSED)
 def test_what_is_refused(line: str, run: Run) -> None:
     ran = run(*line.split())
     assert (ran.code, ran.out, ran.err) == (2, "", REFUSED[line])

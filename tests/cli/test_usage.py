@@ -13,6 +13,7 @@ import pytest
 from paraminspect.cli import session
 from paraminspect.cli.commands import COMMANDS
 from paraminspect.report.report_schema import report_schema
+from tests.cases import each
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -113,7 +114,7 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize("line", USAGE)
+@each("line", USAGE)
 def test_a_wrong_command_line_is_one_message_and_2(line: str, run: Run) -> None:
     ran = run(*line.split())
     wanted = USAGE[line]
@@ -207,7 +208,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(line: str, run: Run) -> No
     assert ran.err.endswith("\nerror: nosuch.yaml: no such file\n")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each("command", COMMANDS)
 def test_every_command_takes_debug(command: str, run: Run) -> None:
     ran = run(command, "--debug", "--no-such-option")
     assert (ran.code, ran.out) == (2, "")
@@ -274,8 +275,8 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize(
+@each("name", HOSTILE)
+@each(
     ("option", "head"), [((), ""), (("mlp", "--loss"), "--loss: "), (("mlp", "--scheme"), ""), (("mlp", "--rule"), "")]
 )
 def test_hostile_words_are_shown_harmless(name: str, option: tuple[str, ...], head: str, run: Run) -> None:

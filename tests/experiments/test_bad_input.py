@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import each
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]
@@ -72,7 +73,7 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize(("text", "message"), SPECS.values(), ids=SPECS)
+@each(("text", "message"), SPECS.values(), ids=SPECS)
 def test_a_bad_spec(run: Run, spec: Write, text: str, message: str) -> None:
     path = spec(text)
     ran = run("show", path)

@@ -32,6 +32,7 @@ from paraminspect.report import (
 )
 from paraminspect.sources.sequential import load
 from paraminspect.spec.parse import parse_spec
+from tests.cases import each
 
 WIDTH, BATCH, DEPTH = 128, 64, 20
 
@@ -375,8 +376,8 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("what", INPUTS)
-@pytest.mark.parametrize("loss", ["sum", "cross_entropy"])
+@each("what", INPUTS)
+@each("loss", ["sum", "cross_entropy"])
 def test_a_bad_input_is_still_compared(what: str, loss: str) -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -495,7 +496,7 @@ RANKED = {
 }
 
 
-@pytest.mark.parametrize("what", RANKED)
+@each("what", RANKED)
 def test_the_steadiest_and_why(what: str) -> None:
     found, best, reason = RANKED[what]
     assert steadiest(found) == (best, reason)

@@ -8,6 +8,7 @@ from hypothesis import given, strategies
 
 from paraminspect.experiments.fits import largest_that_fits
 from paraminspect.text.byte_size import parse_bytes
+from tests.cases import each
 from tests.conftest import Ran
 
 _LINE = strategies.tuples(strategies.integers(0, 10**9), strategies.integers(1, 10**7))
@@ -31,7 +32,7 @@ def test_what_cannot_run_does_not_fit() -> None:
     assert largest_that_fits(lambda size: None if size < 2 else 100 * size, 350, 8) == 3
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "size"),
     [("80GiB", 80 * 2**30), ("24GB", 24 * 10**9), ("16e9", 16 * 10**9), ("1.5 kib", 1536), ("80G", 80 * 10**9)]
     + [(text, None) for text in ("", "0", "GiB", "-1GB", "80 GoB", "1e-9GB", "80iB", "nan", "1,5GB", "8GB8")],

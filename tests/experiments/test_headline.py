@@ -21,6 +21,7 @@ from paraminspect.page.parts import in_words
 from paraminspect.report import Report, Source
 from paraminspect.sources.examples import batch_of
 from tests.analysis.signal.networks import BROKEN, HEALTHY, input_of
+from tests.cases import each
 
 ROWS, IDS, MORE = (4, 8), "ids", (32, 64)
 
@@ -235,8 +236,8 @@ def inspected(command: str, module: nn.Module, given: Any, params: tuple[str, ..
     return show(subject, Request("show", params=params))
 
 
-@pytest.mark.parametrize("command", ["show", "grad"])
-@pytest.mark.parametrize("name", NETS)
+@each("command", ["show", "grad"])
+@each("name", NETS)
 def test_the_first_line(name: str, command: str) -> None:
     torch.manual_seed(0)
     build, given, about, text = NETS[name]

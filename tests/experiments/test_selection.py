@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from paraminspect.experiments.selection import SORTS, in_order
 from paraminspect.report import Gradient, Parameter, Values
+from tests.cases import each
 from tests.conftest import Ran
 
 
@@ -21,7 +20,7 @@ def row(name: str, numel: int | None, mean: float | None = None, rms: float | No
 ROWS = (row("b", 2, 0.5, 1.0), row("a", None), row("d", 8, -3.0, None), row("c", 2, 2.0, 7.0))
 
 
-@pytest.mark.parametrize(
+@each(
     ("sort", "names"),
     [
         (None, "badc"),

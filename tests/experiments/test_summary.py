@@ -28,6 +28,7 @@ from paraminspect.report import LayerTensor, OwnedElsewhere, Report, Source, Tre
 from paraminspect.report.report_schema import report_schema
 from paraminspect.sources.examples import batch_of
 from paraminspect.text.escape import View
+from tests.cases import each
 
 
 def rows(report: Report) -> dict[str, TreeLayer]:
@@ -176,7 +177,7 @@ TRUTH: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], int, dict[str
 }
 
 
-@pytest.mark.parametrize("name", TRUTH)
+@each("name", TRUTH)
 def test_totals_that_peers_have_wrong(name: str) -> None:
     build, make, total, counted = TRUTH[name]
     net = build()
@@ -275,7 +276,7 @@ OUTPUTS: dict[str, tuple[Callable[[Any, Tensor], Any], list[tuple[str, tuple[int
 }
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@each("name", OUTPUTS)
 def test_every_tensor_that_a_module_returns_is_named(name: str) -> None:
     act, wanted = OUTPUTS[name]
     report = paraminspect.summary(_Does(act), {"x": torch.ones(2, 4), "mask": torch.ones(2)})
@@ -400,9 +401,9 @@ def test_every_format_has_every_module_and_the_same_totals() -> None:
 _RANKED = {"parameters": "own_parameters", "macs": "own_macs", "saved": "own_saved_bytes", "bytes": "own_bytes"}
 
 
-@pytest.mark.parametrize("key", [None, *_RANKED, "name"])
-@pytest.mark.parametrize("top", [None, 1, 3, 99])
-@pytest.mark.parametrize("depth", [None, 1])
+@each("key", [None, *_RANKED, "name"])
+@each("top", [None, 1, 3, 99])
+@each("depth", [None, 1])
 def test_modules_in_order_of_what_they_have_themselves(key: str | None, top: int | None, depth: int | None) -> None:
     """The first ones are those of plain sorting, with their parameters; the totals are those of the model all the same."""
     net = nn.Sequential(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 32)), nn.Linear(32, 2), nn.LayerNorm(2))

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from paraminspect.init.apply import constructed
+from tests.cases import each
 
 
 def claimed(module):
@@ -70,7 +71,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("build", "expected"), CASES.values(), ids=CASES)
+@each(("build", "expected"), CASES.values(), ids=CASES)
 def test_only_what_the_constructor_drew_is_claimed(build, expected):
     assert claimed(build()) == pytest.approx(expected, rel=1e-12)
 

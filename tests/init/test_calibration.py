@@ -14,6 +14,7 @@ from paraminspect.init.calibration import Calibration, calibrate, scale_to_batch
 from paraminspect.init.rules import bind_rules, option_rules
 from paraminspect.init.schemes.registry import bind
 from paraminspect.modules.demo import Residual
+from tests.cases import each
 
 
 def by_hand(net, x, names, tol, max_steps):
@@ -96,8 +97,8 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("tol", [0.1, 1e-3])
-@pytest.mark.parametrize(("build", "names"), NETS.values(), ids=NETS)
+@each("tol", [0.1, 1e-3])
+@each(("build", "names"), NETS.values(), ids=NETS)
 def test_is_the_loop_by_hand(build, names, tol):
     torch.manual_seed(3)
     net, x = build(), torch.randn(64, 30)

@@ -10,6 +10,7 @@ from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.registry import bind
 from paraminspect.report import Values, Verdict
+from tests.cases import each
 
 NORMAL = expected_moments.normal(0.0, 2.0)
 
@@ -87,8 +88,8 @@ def test_a_bound_on_one_side_alone():
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize(("a", "b"), [(-0.1, 0.1), (5.0, 10.0), (-1e-3, 7.0)])
+@each("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@each(("a", "b"), [(-0.1, 0.1), (5.0, 10.0), (-1e-3, 7.0)])
 def test_torchs_uniform_keeps_its_bounds_in_every_dtype(dtype, a, b):
     torch.manual_seed(0)
     tensor = torch.empty(200_000, dtype=dtype).uniform_(a, b)
@@ -102,8 +103,8 @@ def test_nothing_is_said_of_what_is_not_known():
     assert judge("w", 100, "float32", Values(0.0, 2.0), expected_moments.UNKNOWN) == ()
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (64, 32), (64, 64), (5, 4, 3, 3)])
-@pytest.mark.parametrize("seed", range(5))
+@each("shape", [(3, 4), (64, 32), (64, 64), (5, 4, 3, 3)])
+@each("seed", range(5))
 def test_an_orthogonal_matrix_is_as_expected_and_half_of_one_is_off(shape: tuple[int, ...], seed: int) -> None:
     """Only the rms is exact: the mean varies as that of independent elements, and takes its square from the variance."""
     torch.manual_seed(seed)

@@ -19,6 +19,7 @@ from paraminspect.init.rules import BoundRule, bind_rules, option_rules
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Parameter, Report, Source, Values
 from paraminspect.sources.examples import batch_of
+from tests.cases import each
 
 
 def rules(*texts: str) -> tuple[BoundRule, ...]:
@@ -76,8 +77,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-@pytest.mark.parametrize(("build", "gates"), LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("scheme", ["orthogonal", "xavier_normal", "kaiming_uniform:mode=fan_out", "eye"])
+@each(("build", "gates"), LAYERS.values(), ids=LAYERS)
+@each("scheme", ["orthogonal", "xavier_normal", "kaiming_uniform:mode=fan_out", "eye"])
 def test_each_gate_by_itself_has_the_bits_of_a_loop_over_chunks(
     build: Callable[[], nn.Module], gates: int, scheme: str
 ) -> None:
@@ -130,7 +131,7 @@ def test_a_weight_that_is_computed_is_set_through_what_computes_it() -> None:
     torch.testing.assert_close(net.weight_hh_l0.detach(), before)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message", "hint"),
     [
         (

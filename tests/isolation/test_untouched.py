@@ -9,7 +9,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
@@ -21,6 +20,7 @@ from paraminspect.experiments.show import show
 from paraminspect.experiments.summary import summary
 from paraminspect.modules.subject import Batch, Given, Loss, Subject
 from paraminspect.report import Report, Source
+from tests.cases import each
 from tests.zoo import ZOO, Specimen
 
 
@@ -104,8 +104,8 @@ def fingerprint(specimen: Specimen) -> dict[str, Any]:
     return {"model": model, "inputs": inputs[1], **_process()}
 
 
-@pytest.mark.parametrize("command", ["show", "grad", "summary"])
-@pytest.mark.parametrize("name", ZOO)
+@each("command", ["show", "grad", "summary"])
+@each("name", ZOO)
 def test_looking_changes_nothing(name: str, command: str) -> None:
     torch.manual_seed(0)
     specimen = ZOO[name]()

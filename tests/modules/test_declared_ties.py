@@ -15,6 +15,7 @@ from paraminspect.modules.subject import Ties
 from paraminspect.render import render
 from paraminspect.report import Report
 from paraminspect.text.escape import View
+from tests.cases import each
 
 
 class Config:
@@ -97,7 +98,7 @@ CASES: dict[str, tuple[Any, Any, bool, tuple[tuple[str, ...], ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_a_declaration(name: str) -> None:
     keys, config, tied, wanted = CASES[name]
     assert declared_ties(Decoder(keys, config, tied)) == Ties(wanted, "_tied_weights_keys" if wanted else "")
@@ -178,8 +179,8 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize(("wrap", "prefix"), WRAPPED.values(), ids=WRAPPED)
-@pytest.mark.parametrize("tied", [True, False])
+@each(("wrap", "prefix"), WRAPPED.values(), ids=WRAPPED)
+@each("tied", [True, False])
 def test_a_wrapper_declares_nothing_of_what_it_wraps(wrap: Any, prefix: str, tied: bool) -> None:
     model = wrap(Language(tied))
     names = (f"{prefix}emb.weight", f"{prefix}head.weight")
@@ -239,8 +240,8 @@ TINY: dict[str, dict[str, Any]] = {
 HEADS = {"GPT2": "LMHeadModel", "Bert": "ForMaskedLM", "T5": "ForConditionalGeneration", "Llama": "ForCausalLM"}
 
 
-@pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("tied", [True, False])
+@each("name", TINY)
+@each("tied", [True, False])
 def test_models_of_transformers_mean_what_they_tie(name: str, tied: bool) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     config = getattr(transformers, f"{name}Config")(**TINY[name], tie_word_embeddings=tied)

@@ -14,6 +14,7 @@ from torch.nn.parameter import Parameter
 
 from paraminspect.analysis.inventory import count, counted_by_torch, take_inventory
 from paraminspect.modules.forgotten import MOST_VALUES
+from tests.cases import each
 
 LOST = "no optimizer sees it, state_dict lacks it"
 PLAIN = (
@@ -124,7 +125,7 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize(("build", "place", "where", "instead"), MODULES.values(), ids=MODULES)
+@each(("build", "place", "where", "instead"), MODULES.values(), ids=MODULES)
 def test_hidden_modules(build, place, where, instead):
     module = nn.Sequential(holder(it=build()))
     verb = "was" if where.startswith("set") else "is"
@@ -239,7 +240,7 @@ TENSORS = {
 }
 
 
-@pytest.mark.parametrize(("build", "expected"), TENSORS.values(), ids=TENSORS)
+@each(("build", "expected"), TENSORS.values(), ids=TENSORS)
 def test_hidden_tensors(build, expected):
     module = holder(it=build())
     assert found(module) == expected
@@ -283,7 +284,7 @@ CONSTANTS = {
 }
 
 
-@pytest.mark.parametrize("build", CONSTANTS.values(), ids=CONSTANTS)
+@each("build", CONSTANTS.values(), ids=CONSTANTS)
 def test_what_nobody_would_learn_is_a_constant(build):
     module = build()
     found = kinds(nn.Sequential(module))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from paraminspect.modules.mixing_weights import is_norm, is_of_norm, mixes_inputs
+from tests.cases import each
 
 
 def mixing(module: nn.Module) -> set[str]:
@@ -30,7 +31,7 @@ NORMS = [
 ]
 
 
-@pytest.mark.parametrize("module", NORMS, ids=repr)
+@each("module", NORMS, ids=repr)
 def test_norms_of_torch(module: nn.Module) -> None:
     assert is_norm(module)
     assert mixing(module) == set()
@@ -89,7 +90,7 @@ GAINS = {
 }
 
 
-@pytest.mark.parametrize("name", GAINS)
+@each("name", GAINS)
 def test_norms_of_other_packages(name: str) -> None:
     module = of(name, **GAINS[name])
     assert is_norm(module)
@@ -112,7 +113,7 @@ MATRICES = {
 }
 
 
-@pytest.mark.parametrize("name", MATRICES)
+@each("name", MATRICES)
 def test_weights_of_other_packages(name: str) -> None:
     module = of(name, **MATRICES[name])
     assert not is_norm(module)

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from paraminspect.modules import nested_tensors
 from paraminspect.modules.nested_tensors import tensors_in
+from tests.cases import each
 
 A, B, C = (torch.full((2,), float(n)) for n in range(3))
 Pair = namedtuple("Pair", "first second")
@@ -131,7 +132,7 @@ FOUND: dict[str, tuple[Callable[[], Any], list[Tensor]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FOUND)
+@each("name", FOUND)
 def test_the_tensors_of(name: str) -> None:
     make, wanted = FOUND[name]
     found = tensors_in(make())

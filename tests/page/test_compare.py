@@ -36,6 +36,7 @@ from paraminspect.report import (
     Trial,
 )
 from paraminspect.text.escape import ASCII, Glyphs, View, clean
+from tests.cases import each
 from tests.render.conftest import CPU, row
 from tests.render.test_promises import ANSI, HIDDEN, hostile, swap
 
@@ -156,8 +157,8 @@ def rendered(form: str, report: Report, view: View) -> str:
     return "".join(render(report, form.partition(".")[0], view))
 
 
-@pytest.mark.parametrize("form", VIEWS)
-@pytest.mark.parametrize("name", SAMPLES)
+@each("form", VIEWS)
+@each("name", SAMPLES)
 def test_the_output_is_the_golden_file(name: str, form: str, golden: Callable[[str, str], None]) -> None:
     golden(f"{name}.{form}.txt", rendered(form, SAMPLES[name](), VIEWS[form]))
 
@@ -245,7 +246,7 @@ PROFILES = {
 }
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@each("name", PROFILES)
 def test_the_bars_follow_the_rms(name: str) -> None:
     steps, bars = PROFILES[name]
     assert CourseScale(-1.0, 1.0).draw(steps, Glyphs()) == bars

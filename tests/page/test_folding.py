@@ -20,6 +20,7 @@ from paraminspect.page.signal_layers import signal_tables
 from paraminspect.report import Gradient, Init, Model, Parameter, Report, Signal, SignalLayer, SignalMoments, Values
 from paraminspect.text.braces import braces
 from paraminspect.text.escape import View
+from tests.cases import each
 from tests.render.expansion import expand
 
 PATTERNS = [
@@ -41,7 +42,7 @@ PATTERNS = [
 ]
 
 
-@pytest.mark.parametrize(("numbers", "pattern"), PATTERNS, ids=lambda one: one if isinstance(one, str) else "")
+@each(("numbers", "pattern"), PATTERNS, ids=lambda one: one if isinstance(one, str) else "")
 def test_numbers_as_bash_writes_them(numbers: tuple[int, ...], pattern: str) -> None:
     assert braces(numbers) == pattern
     assert expand(pattern) == list(map(str, numbers))
@@ -173,7 +174,7 @@ FOLDED = {
 FOLDED["the first is larger"] = (FOLDED["the first is larger"][0], ["h.0.w", "h.0.b", "h.{1..4}.w", "h.{1..4}.b"])
 
 
-@pytest.mark.parametrize(("rows", "wanted"), FOLDED.values(), ids=FOLDED)
+@each(("rows", "wanted"), FOLDED.values(), ids=FOLDED)
 def test_what_folds(rows: list[Parameter], wanted: list[str] | None) -> None:
     """None: every row is shown."""
     assert folded(rows) == ([one.name for one in rows] if wanted is None else wanted)
@@ -450,7 +451,7 @@ SHARES = [
 ]
 
 
-@pytest.mark.parametrize(("share", "wanted"), SHARES)
+@each(("share", "wanted"), SHARES)
 def test_percent(share: tuple[int | None, int | None], wanted: str) -> None:
     assert columns.percent_of(*share) == wanted
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
 from paraminspect.page import page
 from paraminspect.page.parts import Entries, Table
 from paraminspect.report import Failure, Report
 from paraminspect.text.escape import View, code, word
+from tests.cases import each
 
 PARTS = {
     "show": ["Headline", "Code", "Table", "Entries"],
@@ -25,7 +24,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@each("name", PARTS)
 def test_the_parts_of_a_page(name: str, sample_named: Callable[[str], Report]) -> None:
     report = sample_named(name)
     found = page(report, View())

@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from paraminspect.page.pictures import WIDTH, Decades, decades
 from paraminspect.text.escape import ASCII, Glyphs
+from tests.cases import each
 
 positive = st.floats(1e-300, 1e300)
 
@@ -34,7 +35,7 @@ def test_without_a_positive_number_there_is_no_scale(values: list[float | None])
     assert decades(values) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "bar", "ascii_bar"),
     [
         (1.0, "██████████", "=========="),

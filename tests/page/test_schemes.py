@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
-import pytest
-
 from paraminspect.init.schemes.registry import SCHEMES, bind
 from paraminspect.init.schemes.scheme import Scheme, parse_scheme
 from paraminspect.page import schemes
@@ -15,10 +13,11 @@ from paraminspect.render.json import dumps
 from paraminspect.render.table import draw
 from paraminspect.spec.parse import parse_spec
 from paraminspect.text.escape import ASCII, View
+from tests.cases import each
 
 Golden = Callable[[str, str], None]
 ALL = tuple(SCHEMES.values())
-EVERY = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+EVERY = each("one", ALL, ids=lambda one: one.name)
 
 
 def drawn(page: Page, view: View = View()) -> str:  # noqa: B008  # frozen

@@ -15,6 +15,7 @@ from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.render import render
 from paraminspect.report import Course, Layer, LayerGrad, LayerOut, Signal, SignalExpected, SignalLayer, SignalMoments
 from paraminspect.text.escape import ASCII, Glyphs, View
+from tests.cases import each
 from tests.render.signals import grad_signal, grad_signal_long, grad_signal_mixed, relu_net, signal_report
 
 STEADY = Course("steady", None, 1.01, 1.0, 0.9, 1.1, None, 1.4, 1.5)
@@ -43,7 +44,7 @@ def net(*layers: SignalLayer, **changes: object) -> Signal:
 THREE = (layer(1), layer(2, 0.0, 0.0), layer(3, 0.0, 0.5))
 
 
-@pytest.mark.parametrize(
+@each(
     ("course", "forward", "backward"),
     [
         (Course(), "unknown", "unknown"),
@@ -166,7 +167,7 @@ def test_of_many_texts_the_first_are_told() -> None:
     assert found["note"] == [*(f"fc{at}: note {at}" for at in range(1, 9)), "on 4 more layers"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("measured", "expected", "tolerance", "off"),
     [
         (1.0, 1.0, 0.1, False),

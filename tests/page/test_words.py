@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from paraminspect.cli.commands import COMMANDS
 from paraminspect.cli.help import PAGES, TOPICS
 from paraminspect.cli.words import glossary, meaning_of
@@ -17,6 +15,7 @@ from paraminspect.page.signal_verdicts import _LAWS, _REGIMES
 from paraminspect.report import Report
 from paraminspect.rules.gradient_rules import WORST_FIRST
 from paraminspect.text.escape import View, spell
+from tests.cases import each
 from tests.page.test_compare import SAMPLES as COMPARISONS
 from tests.render.conftest import SAMPLES
 from tests.render.trees import TREES
@@ -50,7 +49,7 @@ def is_own(text: str, report: Report) -> bool:
     return bool(text) and not re.fullmatch(r"[\d.e+-]+( +[\d.e+-]+)*", text) and text not in known
 
 
-@pytest.mark.parametrize("name", [*SAMPLES, *COMPARISONS, *ROWS_OF_MODULES])
+@each("name", [*SAMPLES, *COMPARISONS, *ROWS_OF_MODULES])
 def test_what_a_page_prints_is_explained(name: str) -> None:
     report = {**SAMPLES, **COMPARISONS, **ROWS_OF_MODULES}[name]()
     words = dict.fromkeys(map(bare, printed(report)))
@@ -71,7 +70,7 @@ def explained(word: str) -> bool:
     return word in TOPICS or word in COMMANDS or word.startswith("loss") or meaning_of(word, PAGE_OF_WORDS) is not None
 
 
-@pytest.mark.parametrize("word", [*STATUSES, *MEANING, *VERDICTS, *_LAWS, *_REGIMES, *OTHERS, *SIGNS])
+@each("word", [*STATUSES, *MEANING, *VERDICTS, *_LAWS, *_REGIMES, *OTHERS, *SIGNS])
 def test_every_status_kind_and_verdict_is_explained(word: str) -> None:
     assert explained(word)
 

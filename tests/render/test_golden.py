@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
 from paraminspect.render import render
 from paraminspect.report import Report
 from paraminspect.text.escape import ASCII, View
+from tests.cases import each
 from tests.render.trees import TREES
 
 Golden = Callable[[str, str], None]
@@ -29,29 +28,29 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("form", sorted(VIEWS))
+@each("form", sorted(VIEWS))
 def test_the_output_is_the_golden_file(sample: Sample, form: str, golden: Golden) -> None:
     name, report = sample
     view = replace(VIEWS[form], values=name in ("values", "before_backward"))
     golden(f"{name}.{form}.txt", "".join(render(report, form.partition(".")[0], view)))
 
 
-@pytest.mark.parametrize("form", sorted(VIEWS))
-@pytest.mark.parametrize("made", TREES)
+@each("form", sorted(VIEWS))
+@each("made", TREES)
 def test_the_tree_of_modules_is_the_golden_file(made: Callable[[], Report], form: str, golden: Golden) -> None:
     golden(f"{made.__name__}.{form}.txt", "".join(render(made(), form.partition(".")[0], VIEWS[form])))
 
 
-@pytest.mark.parametrize("form", ["table", "plain", "markdown"])
-@pytest.mark.parametrize("name", ["folded", "partly_folded", "folded_init", "grad_folded", "mixed"])
-@pytest.mark.parametrize("depth", [1, 2])
+@each("form", ["table", "plain", "markdown"])
+@each("name", ["folded", "partly_folded", "folded_init", "grad_folded", "mixed"])
+@each("depth", [1, 2])
 def test_the_output_at_a_depth(
     name: str, depth: int, form: str, sample_named: Callable[[str], Report], golden: Golden
 ) -> None:
     golden(f"{name}.depth{depth}.{form}.txt", "".join(render(sample_named(name), form, View(depth=depth))))
 
 
-@pytest.mark.parametrize("form", ["plain", "csv", "json", "markdown"])
+@each("form", ["plain", "csv", "json", "markdown"])
 def test_only_the_table_folds(sample: Sample, form: str) -> None:
     assert "".join(render(sample[1], form, View())) == "".join(render(sample[1], form, View(fold=False)))
 

@@ -13,6 +13,7 @@ from paraminspect.render import render
 from paraminspect.render.html import MOST_ROWS
 from paraminspect.report import Failure, Report
 from paraminspect.text.escape import View
+from tests.cases import each
 
 TAGS = {
     "div",
@@ -99,7 +100,7 @@ def test_it_is_well_formed(sample: tuple[str, Report]) -> None:
     assert {name for name, _ in found.attributes} == {"class"}
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@each("text", HOSTILE)
 def test_no_text_of_a_report_is_markup(text: str, sample_named: Callable[[str], Report]) -> None:
     report = sample_named("mixed")
     first, *rest = report.parameters

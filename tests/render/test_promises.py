@@ -23,6 +23,7 @@ from rich.cells import cell_len
 from paraminspect.render import render
 from paraminspect.report import Report
 from paraminspect.text.escape import ASCII, Glyphs, View, clean, to_ascii
+from tests.cases import each
 from tests.render.conftest import SAMPLES
 from tests.render.expansion import expand
 
@@ -115,8 +116,8 @@ def test_no_line_is_wider_than_the_terminal(report: Report, width: int, colour: 
     assert max(cell_len(ANSI.sub("", line)) for line in out.split("\n")) <= width
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 12])
-@pytest.mark.parametrize("glyphs", [Glyphs(), ASCII], ids=["unicode", "ascii"])
+@each("width", [1, 2, 5, 12])
+@each("glyphs", [Glyphs(), ASCII], ids=["unicode", "ascii"])
 def test_a_terminal_of_no_width_is_no_error(sample: Sample, width: int, glyphs: Glyphs) -> None:
     """There too, colour is all that colour adds."""
     view = View(width=width, values=True, glyphs=glyphs)
@@ -144,12 +145,12 @@ def test_only_colour_tells_a_very_wide_terminal_from_a_pipe(sample: Sample) -> N
         assert found == pipe
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "markdown", "plain"])
+@each("form", ["csv", "json", "markdown", "plain"])
 def test_the_other_formats_do_not_know_the_terminal(sample: Sample, form: str) -> None:
     assert rendered(form, sample[1], View(width=40, colour=True)) == rendered(form, sample[1], View())
 
 
-@pytest.mark.parametrize("form", HUMAN)
+@each("form", HUMAN)
 def test_no_text_is_cut_in_a_pipe(sample: Sample, form: str) -> None:
     """A long text takes the place of a short one, and nothing else changes but the room that columns need."""
     long = "n" * 400
@@ -164,7 +165,7 @@ def test_a_very_long_text_is_cut_on_a_terminal() -> None:
     assert View(width=80).text("n" * 400) == "n" * 300 + "… (400 characters)"
 
 
-@pytest.mark.parametrize("form", HUMAN)
+@each("form", HUMAN)
 def test_the_output_in_a_pipe_has_every_name(sample: Sample, form: str) -> None:
     """In a table repeated blocks are patterns, and buffers that are one line a kind have the last part of their names."""
     report = sample[1]
@@ -191,12 +192,12 @@ def counts(table: str) -> tuple[list[int], int]:
     return [number for line, number in numbers.items() if not line.startswith("total")], total
 
 
-@pytest.mark.parametrize("width", [None, 60, 80, 120, 200])
-@pytest.mark.parametrize(
+@each("width", [None, 60, 80, 120, 200])
+@each(
     "name",
     ["show", "mixed", "before_backward", "failed", "lazy_in_part", "folded", "partly_folded", "forgotten"],
 )
-@pytest.mark.parametrize("depth", [None, 1, 2])
+@each("depth", [None, 1, 2])
 def test_the_column_of_counts_adds_up_to_the_total(
     name: str, width: int | None, depth: int | None, sample_named: Callable[[str], Report]
 ) -> None:
@@ -325,8 +326,8 @@ def test_markdown_holds_no_markup_from_a_report(report: Report, text: str) -> No
     ]
 
 
-@pytest.mark.parametrize("form", HUMAN)
-@pytest.mark.parametrize("name", ["lazy", "share_lazy"])
+@each("form", HUMAN)
+@each("name", ["lazy", "share_lazy"])
 def test_unknown_is_never_0(name: str, form: str, sample_named: Callable[[str], Report]) -> None:
     """Names, versions and seed aside, nothing reads as none, and no shape as that of a single number."""
     original = sample_named(name)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from paraminspect.rules.digest_list import digests_as_text, digests_in
 from paraminspect.rules.expectation_rules import TensorDigest
+from tests.cases import each
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -114,7 +115,7 @@ def test_old_findings_pass_and_new_ones_do_not(run: Run) -> None:
     assert run("check", "mlp", "--write-baseline", "broken.json").code == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "text", "error"),
     [
         (["--baseline", "f.json"], None, "--baseline: cannot read 'f.json': no such file or directory\n"),

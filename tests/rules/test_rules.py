@@ -21,6 +21,7 @@ from paraminspect.rules.file_rules import findings_of
 from paraminspect.rules.headline import with_findings
 from paraminspect.rules.rule import SEVERITIES
 from paraminspect.rules.rule_selection import Selection
+from tests.cases import each
 from tests.rules.broken_models import BROKEN_MODELS, Branches, input_of
 from tests.zoo import HEALTHY
 
@@ -34,7 +35,7 @@ def found(module: nn.Module, inputs: Any, **options: Any) -> list[str]:
         return [finding.rule for finding in paraminspect.check(module, inputs, **options).findings]
 
 
-@pytest.mark.parametrize("rule", BROKEN_MODELS)
+@each("rule", BROKEN_MODELS)
 def test_a_rule_finds_what_it_is_about(rule: str) -> None:
     torch.manual_seed(0)
     module = BROKEN_MODELS[rule]()
@@ -56,7 +57,7 @@ def test_values_off_their_scheme() -> None:
     assert not with_findings(report, Selection(thresholds={"PI206": 1000.0})).findings
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@each("name", HEALTHY)
 def test_nothing_is_found_in_what_is_fine(name: str) -> None:
     torch.manual_seed(0)
     specimen = HEALTHY[name]()
@@ -136,8 +137,8 @@ def _zeroed(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-@pytest.mark.parametrize("name", FINE)
-@pytest.mark.parametrize("train", [True, False])
+@each("name", FINE)
+@each("train", [True, False])
 def test_what_is_meant_is_no_finding(name: str, train: bool) -> None:
     torch.manual_seed(0)
     assert found(FINE[name]().train(train), torch.randn(16, 8)) == []

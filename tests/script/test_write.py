@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.cases import each
 from tests.conftest import CONFIGS, Ran
 
 Run = Callable[..., Ran]
@@ -47,7 +48,7 @@ def assert_same(report: dict[str, Any], script: dict[str, Any]) -> None:
     assert aliases == {name for row in rows for name in (row["name"], *row["aliases"])}
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+@each("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
 def test_every_config_as_a_script(run: Run, config: str) -> None:
     source = run("code", CONFIGS / config).out
     assert "paraminspect" not in source.partition("\n")[2]
@@ -177,7 +178,7 @@ init:
 }
 
 
-@pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
+@each("text", SPECS.values(), ids=SPECS)
 def test_every_construct_as_a_script(run: Run, spec: Write, text: str) -> None:
     path = spec(text)
     assert_same(run("show", path, "--values", "--json").report, execute(run("code", path).out))
@@ -212,8 +213,8 @@ NORMED = {
 }
 
 
-@pytest.mark.parametrize("text", NORMED.values(), ids=NORMED)
-@pytest.mark.parametrize("scheme", ["kaiming_normal", "normal:std=0.02", "lsuv"])
+@each("text", NORMED.values(), ids=NORMED)
+@each("scheme", ["kaiming_normal", "normal:std=0.02", "lsuv"])
 def test_norms_are_left_alone_in_the_script_too(run: Run, spec: Write, text: str, scheme: str) -> None:
     if scheme == "lsuv" and "Lazy" in text:
         scheme = "orthogonal"

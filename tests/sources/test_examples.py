@@ -16,6 +16,7 @@ from paraminspect.modules.subject import Batch, InputFound
 from paraminspect.sources.examples import batch_of, doubt, example_maker
 from paraminspect.sources.given_input import input_maker
 from paraminspect.spec.inputs import parse_input
+from tests.cases import each
 
 
 class Wants(nn.Module):
@@ -76,7 +77,7 @@ BROUGHT: dict[str, tuple[dict[str, Any], Callable[..., Any], list[tuple[str | No
 }
 
 
-@pytest.mark.parametrize("name", BROUGHT)
+@each("name", BROUGHT)
 def test_what_a_module_brings_along(name: str) -> None:
     attributes, forward, wanted, origin = BROUGHT[name]
     batch = made(Wants(forward, **attributes))
@@ -166,7 +167,7 @@ GUESSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], torch.dtype]]
 }
 
 
-@pytest.mark.parametrize("name", GUESSED)
+@each("name", GUESSED)
 def test_a_guess_that_runs(name: str) -> None:
     build, shape, dtype = GUESSED[name]
     module = build()
@@ -229,7 +230,7 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", UNKNOWN)
+@each("name", UNKNOWN)
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning", "ignore:Initializing zero-element:UserWarning")
 def test_what_to_pass(name: str) -> None:
     build, wanted = UNKNOWN[name]
@@ -312,7 +313,7 @@ GIVEN: dict[str, tuple[Any, list[tuple[str | None, type]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@each("name", GIVEN)
 def test_what_is_given_from_python(name: str) -> None:
     value, wanted = GIVEN[name]
     batch = batch_of(value)

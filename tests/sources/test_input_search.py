@@ -18,6 +18,7 @@ from torch.nn.functional import max_pool2d
 import paraminspect
 from paraminspect.modules.subject import InputFound
 from paraminspect.sources.examples import example_maker
+from tests.cases import each
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -180,7 +181,7 @@ def outline(value: Any) -> Any:
     return [tuple(item.shape) for item in value] if isinstance(value[0], Tensor) else None
 
 
-@pytest.mark.parametrize("name", FOUND)
+@each("name", FOUND)
 def test_what_is_found_runs(name: str) -> None:
     build, wanted, origin = FOUND[name]
     module = build()

@@ -10,6 +10,7 @@ from paraminspect.spec.arguments import Bound, bind, unknown_layer
 from paraminspect.spec.signatures import LAYERS
 from paraminspect.spec.syntax import parse
 from paraminspect.spec.tree import Mark, Node, Scalar, Sequence, plain
+from tests.cases import each
 
 MARK = Mark("s", 1, 1)
 ENCODER = "{TransformerEncoderLayer: [4, 2]}"
@@ -28,7 +29,7 @@ def bound(layer: str, text: str) -> Bound:
     return bind(layer, node, f"layers[2].{layer}", nested=nested, where="s:1:1")
 
 
-@pytest.mark.parametrize(
+@each(
     ("layer", "text", "args", "kwargs"),
     [
         ("ReLU", "", (), {}),
@@ -104,7 +105,7 @@ DEVICES = "known: cpu, cuda, mps, xpu, meta, and cuda:0 for one of several"
 SIZE = "must be an integer of at least 1"
 
 
-@pytest.mark.parametrize(
+@each(
     ("layer", "text", "column", "message", "hint"),
     [
         (
@@ -257,7 +258,7 @@ def test_wrong_arguments_are_refused(layer: str, text: str, column: int, message
 OTHER = "a layer is a class of torch.nn, such as Linear, ReLU or Conv2d"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "hint"),
     [
         ("linear", "did you mean 'Linear'?"),

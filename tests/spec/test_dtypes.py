@@ -5,9 +5,10 @@ import torch
 
 from paraminspect.errors import UserError
 from paraminspect.spec.dtypes import DEVICES, DTYPES, FLOATING, check_device
+from tests.cases import each
 
 
-@pytest.mark.parametrize("name", sorted(DTYPES))
+@each("name", sorted(DTYPES))
 def test_item_sizes_are_those_of_torch(name: str) -> None:
     assert DTYPES[name] == getattr(torch, name).itemsize
 
@@ -17,19 +18,19 @@ def test_devices_are_devices_of_torch(name: str) -> None:
     assert torch.device(name).type == name
 
 
-@pytest.mark.parametrize("name", DTYPES)
+@each("name", DTYPES)
 def test_floating_dtypes_are_those_that_can_have_gradients(name: str) -> None:
     dtype = getattr(torch, name)
     assert (name in FLOATING) == (dtype.is_floating_point or dtype.is_complex)
 
 
-@pytest.mark.parametrize("text", [*DEVICES, "cuda:0", "cuda:7", "cuda:10", "mps:0", "xpu:1"])
+@each("text", [*DEVICES, "cuda:0", "cuda:7", "cuda:10", "mps:0", "xpu:1"])
 def test_a_device_may_have_a_number(text: str) -> None:
     assert check_device(text, "--device") == text
     assert str(torch.device(text)) == text
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

@@ -7,6 +7,7 @@ import pytest
 from paraminspect.errors import UserError
 from paraminspect.spec.inputs import parse_input
 from paraminspect.spec.model import Input
+from tests.cases import each
 
 GOOD = [
     ("2,4", Input((2, 4))),
@@ -22,7 +23,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "wanted"), GOOD)
+@each(("text", "wanted"), GOOD)
 def test_forms(text: str, wanted: Input) -> None:
     found = parse_input(text)
     assert (found.shape, found.sample, found.dtype, found.name) == (
@@ -59,7 +60,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), BAD)
+@each(("text", "message"), BAD)
 def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_input(text)

@@ -9,6 +9,7 @@ from torch import nn
 from paraminspect.errors import UserError
 from paraminspect.spec.model import GroupItem, Input, LayerItem, Ref, Repeat, Rule, Tie, numbered, resolve_references
 from paraminspect.spec.parse import parse_spec
+from tests.cases import each
 
 
 def test_a_whole_spec() -> None:
@@ -170,7 +171,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), WRONG)
+@each(("text", "message"), WRONG)
 def test_what_a_spec_cannot_say(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_spec(text, "s.yaml")
@@ -203,7 +204,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), NAMES)
+@each(("text", "message"), NAMES)
 def test_names_and_references(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve_references(parse_spec(text, "s.yaml"))

@@ -9,6 +9,7 @@ from paraminspect.errors import UserError
 from paraminspect.sources.sequential import build
 from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.resize import with_depth, with_width
+from tests.cases import each
 
 WIDER = {
     "the first and the last width stay": (
@@ -69,7 +70,7 @@ WIDER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", WIDER)
+@each("what", WIDER)
 def test_every_hidden_width_is_the_one_asked_for(what: str) -> None:
     layers, shapes = WIDER[what]
     net = build(with_width(parse_spec(f"layers: {layers}", "s.yaml"), 8))

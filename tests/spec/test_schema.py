@@ -13,6 +13,7 @@ from paraminspect.spec.parse import parse_spec
 from paraminspect.spec.spec_schema import spec_schema
 from paraminspect.spec.syntax import parse
 from paraminspect.spec.tree import plain
+from tests.cases import each
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("item", ACCEPTED)
+@each("item", ACCEPTED)
 def test_arguments_of_both(item: str, validator: jsonschema.Draft202012Validator) -> None:
     text = f"layers: [{{{item}}}]"
     assert not refuses(text)
     assert [error.message for error in validator.iter_errors(data(text))] == []
 
 
-@pytest.mark.parametrize("item", REFUSED)
+@each("item", REFUSED)
 def test_arguments_of_neither(item: str, validator: jsonschema.Draft202012Validator) -> None:
     text = f"layers: [{{{item}}}]"
     assert refuses(text)
@@ -99,7 +100,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("line", WORDS)
+@each("line", WORDS)
 def test_the_same_words_and_numbers(line: str, validator: jsonschema.Draft202012Validator) -> None:
     text = f"layers: [ReLU]\n{line}"
     assert refuses(text) != validator.is_valid(data(text))

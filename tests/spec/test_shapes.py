@@ -16,6 +16,7 @@ from paraminspect.errors import UserError
 from paraminspect.spec.model import LayerItem
 from paraminspect.spec.shapes import MAX_TENSORS, buffer_shapes, parameter_shapes
 from paraminspect.spec.signatures import LAYERS, MISSING, Param, resolve, signature
+from tests.cases import each
 
 BUILT = sorted(name for name in LAYERS if hasattr(nn, name))
 
@@ -110,7 +111,7 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs"), CASES)
+@each(("name", "args", "kwargs"), CASES)
 def test_shapes_are_those_torch_builds(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     assert computed_shapes(name, args, kwargs) == built_shapes(build(name, args, kwargs))
 
@@ -174,7 +175,7 @@ def test_shapes_of_any_call_that_torch_accepts(call: tuple[str, dict[str, Any]])
         assert computed == built_shapes(module)
 
 
-@pytest.mark.parametrize("name", BUILT)
+@each("name", BUILT)
 def test_every_class_is_built_from_what_the_table_requires(name: str) -> None:
     least = {"size": 4, "sizes": 4, "optional_sizes": 4, "int": 1, "ints": 1, "float": 1.0, "count": 2}
     least |= {"[int]": (2, 3), "[size]": (1, 3), "layer": ENCODER if "Encoder" in name else DECODER}

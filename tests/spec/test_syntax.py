@@ -10,6 +10,7 @@ from hypothesis import example, given, settings, strategies as st
 from paraminspect.errors import UserError
 from paraminspect.spec.syntax import guess_syntax, parse
 from paraminspect.spec.tree import Mapping, Mark, Node, Scalar, Sequence, kind_of, plain
+from tests.cases import each
 
 SPEC = """\
 name: mlp   # a comment
@@ -57,7 +58,7 @@ def test_places_count_lines_and_columns_from_one(text: str, syntax: Any) -> None
     assert str(entry.key_mark) == ("x:1:1" if syntax == "yaml" else "x:1:2")
 
 
-@pytest.mark.parametrize(
+@each(
     ("scalar", "value"),
     [
         ("", None),
@@ -125,7 +126,7 @@ def test_json(text: str, value: Any) -> None:
     assert plain(parse(text, "s", "json")) == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "text", "syntax"),
     [
         ("x.json", "a: 1", "json"),
@@ -143,7 +144,7 @@ def test_the_syntax_is_guessed_by_name_then_by_beginning(name: str, text: str, s
     assert guess_syntax(name, text) == syntax
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "words"),
     [
         ("[1]", "a list"),
@@ -176,7 +177,7 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
 LADDER = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 80))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("", EMPTY),
@@ -242,7 +243,7 @@ def test_bad_yaml_is_refused(text: str, message: str) -> None:
     assert refusal(text) == message
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         (" ", EMPTY),

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from paraminspect.text.numbers import and_more, format_bytes, some_of
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("n", "text"),
     [
         (0, "0 bytes"),

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from paraminspect import theory
 from paraminspect.errors import UserError
+from tests.cases import each
 
 MODULES = {
     ("relu",): nn.ReLU(),
@@ -55,9 +56,7 @@ MODULES = {
     ("sin",): torch.sin,
     ("cos",): torch.cos,
 }
-CASES = pytest.mark.parametrize(
-    ("spelled", "theirs"), MODULES.items(), ids=["-".join(map(str, key)) for key in MODULES]
-)
+CASES = each(("spelled", "theirs"), MODULES.items(), ids=["-".join(map(str, key)) for key in MODULES])
 SIXTH_IN_FLOAT32 = ("hardsigmoid",)  # torch's backward multiplies by a 1/6 of single precision
 POINTS = np.concatenate([np.linspace(-40, 40, 401) + 0.0123, np.linspace(-3.1, 3.1, 200), [-1e3, 1e3]])
 
@@ -120,13 +119,13 @@ FUNCTIONS = """
 """
 
 
-@pytest.mark.parametrize("name", CLASSES.split())
+@each("name", CLASSES.split())
 def test_the_names_of_torch_nn(name: str) -> None:
     assert hasattr(nn, name)
     assert theory.known(name)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS.split())
+@each("name", FUNCTIONS.split())
 def test_the_names_of_functional(name: str) -> None:
     assert hasattr(functional, name)
     assert theory.known(name)
@@ -249,7 +248,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("args", "kwargs", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
+@each(("args", "kwargs", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_what_is_no_activation(args: tuple, kwargs: dict, message: str) -> None:
     with pytest.raises(theory.TheoryError) as caught:
         theory.activation(*args, **kwargs)

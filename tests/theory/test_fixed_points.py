@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from paraminspect import theory
 from paraminspect.theory.dynamics import next_cosine
+from tests.cases import each
 
 POINTS = [  # σw², σb², q*, χ₁ of tanh
     (1.3, 0.05, 0.315316, 0.880164),
@@ -49,7 +50,7 @@ SETTLING = [
 ]
 
 
-@pytest.mark.parametrize(("name", "weight", "bias"), SETTLING)
+@each(("name", "weight", "bias"), SETTLING)
 def test_a_fixed_point_is_where_many_layers_lead(name: str, weight: float, bias: float) -> None:
     found = theory.fixed_point(name, sigma_w2=weight, sigma_b2=bias)
     layers = 2000
@@ -65,7 +66,7 @@ def test_a_fixed_point_is_where_many_layers_lead(name: str, weight: float, bias:
     assert found.c == pytest.approx(c, abs=0.05 if slow < 1 else 2 * math.exp(-slow) + 1e-9)
 
 
-@pytest.mark.parametrize(("name", "weight", "bias"), SETTLING)
+@each(("name", "weight", "bias"), SETTLING)
 def test_depth_scales_are_how_fast_it_goes(name: str, weight: float, bias: float) -> None:
     """What is left of a small deviation after one more layer is exp(−1/ξ) of it."""
     found = theory.fixed_point(name, sigma_w2=weight, sigma_b2=bias)
@@ -96,7 +97,7 @@ WITHOUT_ONE = {  # q, χ₁, c, ξ_q, ξ_c
 }
 
 
-@pytest.mark.parametrize("case", WITHOUT_ONE, ids=lambda case: "-".join(map(str, case)))
+@each("case", WITHOUT_ONE, ids=lambda case: "-".join(map(str, case)))
 def test_where_the_signal_dies_grows_or_stays(case: tuple[str, float, float]) -> None:
     name, weight, bias = case
     found = theory.fixed_point(name, sigma_w2=weight, sigma_b2=bias)
@@ -159,7 +160,7 @@ CANONICAL = {  # σw², σb², q
 }
 
 
-@pytest.mark.parametrize("name", CANONICAL)
+@each("name", CANONICAL)
 def test_canonical_critical_points(name: str) -> None:
     """Those of gelu and silu: Roberts, Yaida & Hanin 2022, section 5.3.4."""
     found = theory.critical(name)
@@ -179,8 +180,8 @@ def test_both_susceptibilities_are_one_at_a_half_stable_point(name: str) -> None
 LINES = ["tanh", "erf", "sin", "atan", "elu", "selu", "celu", "softsign", "hardtanh", "relu6", "sigmoid", "cos"]
 
 
-@pytest.mark.parametrize("name", LINES)
-@pytest.mark.parametrize("bias", [1e-4, 0.05, 0.5])
+@each("name", LINES)
+@each("bias", [1e-4, 0.05, 0.5])
 def test_every_line_is_critical_and_attracts(name: str, bias: float) -> None:
     found = theory.critical(name, sigma_b2=bias)
     assert found.sigma_b2 == bias

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from paraminspect import theory
+from tests.cases import each
 
 TABLE = {  # 1/√Eφ², 1/√Eφ'², torch
     "relu": (1.414214, 1.414214, 1.414214),
@@ -22,7 +23,7 @@ TABLE = {  # 1/√Eφ², 1/√Eφ'², torch
 }
 
 
-@pytest.mark.parametrize("name", TABLE)
+@each("name", TABLE)
 def test_the_table_of_gains(name: str) -> None:
     second, gradient, torchs = TABLE[name]
     assert theory.gain(name) == theory.gain(name, keep="second_moment") == pytest.approx(second, abs=6e-7)
@@ -30,7 +31,7 @@ def test_the_table_of_gains(name: str) -> None:
     assert theory.torch_gain(name) == (None if torchs is None else pytest.approx(torchs, abs=6e-7))
 
 
-@pytest.mark.parametrize("name", theory.NAMES)
+@each("name", theory.NAMES)
 def test_torchs_gain_is_what_torch_says(name: str) -> None:
     params = {"threshold": 0.0, "value": 0.0} if name == "threshold" else {}
     try:

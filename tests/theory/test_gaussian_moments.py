@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from paraminspect import theory
 from paraminspect.theory.form import Closed
+from tests.cases import each
 
 TABLE = {  # E φ, E φ², E φ'² for z ~ N(0, 1)
     ("relu",): (0.398942, 0.500000, 0.500000),
@@ -24,7 +25,7 @@ TABLE = {  # E φ, E φ², E φ'² for z ~ N(0, 1)
 }
 
 
-@pytest.mark.parametrize("spelled", TABLE, ids=lambda spelled: spelled[0])
+@each("spelled", TABLE, ids=lambda spelled: spelled[0])
 def test_the_table_of_moments(spelled: tuple) -> None:
     (name,) = spelled
     found = theory.mean(name, 1.0), theory.second_moment(name, 1.0), theory.slope_moment(name, 1.0)
@@ -61,8 +62,8 @@ def by_mpmath(function, q: float, breakpoints: tuple) -> float:
     return float(mpmath.quad(lambda z: function(z) * mpmath.npdf(z / root) / root, edges, method="gauss-legendre"))
 
 
-@pytest.mark.parametrize("q", [1e-3, 1.0, 12.0])
-@pytest.mark.parametrize("name", EXACT)
+@each("q", [1e-3, 1.0, 12.0])
+@each("name", EXACT)
 def test_moments_against_mpmath(name: str, q: float) -> None:
     phi, points = EXACT[name]
     second = by_mpmath(lambda z: phi(z) ** 2, q, points)
@@ -77,8 +78,8 @@ def test_moments_against_mpmath(name: str, q: float) -> None:
 CLOSED = ["relu", "leaky_relu", "linear", "erf", "gelu", "sin", "cos"]
 
 
-@pytest.mark.parametrize("q", [0.01, 1.0, 5.0, 40.0])
-@pytest.mark.parametrize("name", CLOSED)
+@each("q", [0.01, 1.0, 5.0, 40.0])
+@each("name", CLOSED)
 def test_closed_forms_are_the_integrals(name: str, q: float) -> None:
     act = theory.activation(name)
     assert isinstance(act.closed, Closed)
@@ -134,9 +135,9 @@ def one_given_the_other(function, q: float, c: float, breakpoints: tuple) -> flo
     return float((function(root * x) * np.array(inner) * bell(x) * wx).sum())
 
 
-@pytest.mark.parametrize("c", [-0.8, 0.0, 0.95])
-@pytest.mark.parametrize("q", [0.2, 16.0])
-@pytest.mark.parametrize("name", ["tanh", "silu", "mish", "elu", "selu", "hardtanh", "softsign", "softplus", "relu6"])
+@each("c", [-0.8, 0.0, 0.95])
+@each("q", [0.2, 16.0])
+@each("name", ["tanh", "silu", "mish", "elu", "selu", "hardtanh", "softsign", "softplus", "relu6"])
 def test_pairs_against_one_given_the_other(name: str, q: float, c: float) -> None:
     act = theory.activation(name)
     pair, slopes = (one_given_the_other(f, q, c, act.breakpoints) for f in (act.phi, act.derivative))
@@ -144,8 +145,8 @@ def test_pairs_against_one_given_the_other(name: str, q: float, c: float) -> Non
     assert theory.slope_pair_moment(act, q, c * q) == pytest.approx(slopes, abs=1e-8 * theory.slope_moment(act, q))
 
 
-@pytest.mark.parametrize("name", ["tanh", "silu", "elu", "hardtanh", "softsign", "hardswish", "atan"])
-@pytest.mark.parametrize("q", [0.5, 8.9, 9.1, 1e4, 1e12])
+@each("name", ["tanh", "silu", "elu", "hardtanh", "softsign", "hardswish", "atan"])
+@each("q", [0.5, 8.9, 9.1, 1e4, 1e12])
 def test_pairs_meet_the_line_where_the_cosine_is_one(name: str, q: float) -> None:
     whole, slopes = theory.second_moment(name, q), theory.slope_moment(name, q)
     near = q * (1 - 1e-13)
@@ -163,8 +164,8 @@ def test_the_slopes_are_the_derivative_of_the_pairs(name: str) -> None:
         assert theory.slope_pair_moment(name, q, k) == pytest.approx(rise / (2 * h), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu", "gelu", "silu", "elu", "hardshrink", "selu", "sin", "softplus"])
-@pytest.mark.parametrize("q", [0.05, 1.0, 30.0])
+@each("name", ["tanh", "relu", "gelu", "silu", "elu", "hardshrink", "selu", "sin", "softplus"])
+@each("q", [0.05, 1.0, 30.0])
 def test_the_response_is_the_derivative_of_the_second_moment(name: str, q: float) -> None:
     h = 1e-4 * q
     rise = theory.second_moment(name, q + h) - theory.second_moment(name, q - h)
@@ -182,7 +183,7 @@ def test_a_pair_lies_between_independence_and_identity(q: float, c: float, name:
 EVERY = [name for name in theory.NAMES if name != "threshold"]
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each("name", EVERY)
 def test_no_variance_overflows(name: str) -> None:
     for q in (1e-300, 1e-30, 1e-3, 1e3, 1e30, 1e300):
         for moment in (theory.mean, theory.second_moment, theory.slope_moment, theory.response):
@@ -192,7 +193,7 @@ def test_no_variance_overflows(name: str) -> None:
             assert math.isfinite(theory.slope_pair_moment(name, q, k))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each("name", EVERY)
 def test_at_zero_the_moments_are_values(name: str) -> None:
     act = theory.activation(name)
     at_zero = float(act.phi(np.zeros(1))[0])
@@ -201,7 +202,7 @@ def test_at_zero_the_moments_are_values(name: str) -> None:
     assert theory.slope_moment(name, 0.0) == pytest.approx(theory.slope_moment(name, 1e-24), rel=1e-9)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "mean", "second", "slope"),
     [
         ("tanh", 0.0, 1.0, 0.0),
@@ -238,8 +239,8 @@ def test_arrays_give_arrays() -> None:
 # --- saturation --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softsign", "hardtanh", "hardsigmoid", "erf", "atan"])
-@pytest.mark.parametrize("q", [0.3, 4.0, 100.0])
+@each("name", ["tanh", "sigmoid", "softsign", "hardtanh", "hardsigmoid", "erf", "atan"])
+@each("q", [0.3, 4.0, 100.0])
 def test_the_saturated_share_is_what_a_grid_counts(name: str, q: float) -> None:
     z = np.linspace(-12, 12, 480_001) * math.sqrt(q)
     slope = np.abs(theory.activation(name).derivative(z))

@@ -6,6 +6,7 @@ from torch import Tensor, nn, optim
 
 from paraminspect.analysis.layers.live_memory import LiveStorages, storages_of
 from paraminspect.analysis.layers.optimizer_memory import OptimizerMemory, optimizer_memory
+from tests.cases import each
 
 _TORCH = {
     "sgd": optim.SGD,
@@ -46,9 +47,9 @@ def _measured(name: str, shapes, dtype: torch.dtype, foreach: bool) -> tuple[int
     return state, max(live[moment] for moment in mode.timeline.span("second")) - state
 
 
-@pytest.mark.parametrize("foreach", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", [*_TORCH])
+@each("foreach", [False, True])
+@each("dtype", [torch.float32, torch.bfloat16], ids=str)
+@each("name", [*_TORCH])
 def test_state_and_transient_are_what_torch_allocates(name: str, dtype: torch.dtype, foreach: bool) -> None:
     params = [torch.empty(shape, dtype=dtype, device="meta") for shape in _SHAPES]
     found = optimizer_memory(params, name, foreach)

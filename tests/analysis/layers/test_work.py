@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import paraminspect
 from paraminspect.report import TreeLayer
 from tests.benchmarks.summary import resnet50
+from tests.cases import each
 
 
 class _Does(nn.Module):
@@ -100,7 +101,7 @@ SPLIT: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, tuple[int, int | No
 }
 
 
-@pytest.mark.parametrize("name", SPLIT)
+@each("name", SPLIT)
 def test_work_counts_on_the_module_that_runs_it(name: str) -> None:
     module, shape, wanted = SPLIT[name]
     report = paraminspect.summary(module, torch.randn(shape))

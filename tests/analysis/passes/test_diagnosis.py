@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from paraminspect import inspect
 from paraminspect.report import Parameter, Report
+from tests.cases import each
 from tests.conftest import Ran
 
 X = torch.linspace(-1, 1, 10).reshape(2, 5)
@@ -283,7 +284,7 @@ QUIET: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", QUIET)
+@each("name", QUIET)
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_what_is_in_order_raises_no_alarm(name: str) -> None:
     model = QUIET[name]()

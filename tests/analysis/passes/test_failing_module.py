@@ -13,6 +13,7 @@ from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_p
 from paraminspect.isolation import user_code
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import ForwardError
+from tests.cases import each
 
 
 def passes_of(module: nn.Module, *inputs: object, **named: object) -> ForwardBackward:
@@ -73,7 +74,7 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("net", "x", "layer", "message"), FAILURES)
+@each(("net", "x", "layer", "message"), FAILURES)
 def test_a_failing_forward_names_the_layer_and_both_sides(net: nn.Module, x: Tensor, layer: str, message: str) -> None:
     error = passes_of(net, x).error
     assert error is not None
@@ -130,7 +131,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("run", "said"), SAID.values(), ids=SAID)
+@each(("run", "said"), SAID.values(), ids=SAID)
 def test_whatever_the_forward_raises_is_recorded(run: Callable[..., object], said: str) -> None:
     net = nn.Sequential(nn.ReLU(), Runs(run))
     passes = run_passes(net, Batch((Given(torch.ones(2, 3)),)), Loss(), contain=user_code.contained)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Gradient
+from tests.cases import each
 
 
 def passes_of(module: nn.Module, *inputs: Tensor, backward: bool = True) -> ForwardBackward:
@@ -85,7 +86,7 @@ CASES: dict[str, tuple[Callable[..., object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("run", "w", "layer"), CASES.values(), ids=CASES)
+@each(("run", "w", "layer"), CASES.values(), ids=CASES)
 @pytest.mark.filterwarnings("ignore:The use of `x.T` on tensors of dimension other than 2")
 def test_status(run: Callable[..., object], w: str, layer: str) -> None:
     assert statuses(Net(run), torch.ones(3, 2)) == {"w": w, "layer.weight": layer}

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes, uses_of, verdicts_of
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Use, Verdict
+from tests.cases import each
 
 Case = tuple[nn.Module, tuple[Tensor, ...]]
 
@@ -141,7 +142,7 @@ FUNCTIONAL = {
 }
 
 
-@pytest.mark.parametrize(("run", "ops"), FUNCTIONAL.values(), ids=FUNCTIONAL)
+@each(("run", "ops"), FUNCTIONAL.values(), ids=FUNCTIONAL)
 def test_functional_uses(run: Callable[..., Tensor], ops: list[str]) -> None:
     net = Of(run, w=w(3, 3))
     found = uses(net, x(2, 3))
@@ -280,7 +281,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("build", "inputs"), MODULES.values(), ids=MODULES)
+@each(("build", "inputs"), MODULES.values(), ids=MODULES)
 def test_the_uses_add_up_to_the_gradient_of_an_unwatched_run(
     build: Callable[[], nn.Module], inputs: tuple[Tensor, ...]
 ) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.errors import UserError
 from paraminspect.modules.subject import Loss
+from tests.cases import each
 
 
 def refused(loss: Loss, output: Any) -> tuple[str, str, str]:
@@ -227,8 +228,8 @@ CONSTANT: dict[str, tuple[Callable[[Tensor], Any], str | None]] = {
 }
 
 
-@pytest.mark.parametrize("loss", ["sum", "mean"])
-@pytest.mark.parametrize("name", CONSTANT)
+@each("loss", ["sum", "mean"])
+@each("name", CONSTANT)
 def test_why_a_gradient_is_zero_by_construction(name: str, loss: str) -> None:
     make, what = CONSTANT[name]
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)

@@ -13,6 +13,7 @@ from paraminspect.analysis.passes.lost_graph import retrace
 from paraminspect.modules.subject import Loss
 from paraminspect.report import Cause
 from paraminspect.sources.examples import batch_of
+from tests.cases import each
 
 X = torch.linspace(-1, 1, 6).reshape(2, 3)
 
@@ -284,7 +285,7 @@ CASES: list[tuple[type[Net], Cause]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "cause"), CASES, ids=[kind.__name__ for kind, _ in CASES])
+@each(("kind", "cause"), CASES, ids=[kind.__name__ for kind, _ in CASES])
 @pytest.mark.filterwarnings("ignore")  # of torch, on what these nets do
 def test_the_first_operation_that_loses_the_graph_is_named(kind: type[Net], cause: Cause) -> None:
     net = kind()

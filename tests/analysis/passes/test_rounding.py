@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 — as everybody calls it
 
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes, uses_of
 from paraminspect.modules.subject import Batch, Given, Loss
+from tests.cases import each
 
 Weighted = Callable[[Tensor], Tensor]
 
@@ -151,8 +152,8 @@ def passes_of(module: nn.Module, x: Tensor, loss: Weighted, follow: tuple[Tensor
     return passes
 
 
-@pytest.mark.parametrize("followed", [False, True], ids=["show", "grad"])
-@pytest.mark.parametrize("case", CASES)
+@each("followed", [False, True], ids=["show", "grad"])
+@each("case", CASES)
 def test_what_is_0_in_exact_arithmetic(case: str, followed: bool) -> None:
     make, shape, loss, wanted = CASES[case]
     torch.manual_seed(0)

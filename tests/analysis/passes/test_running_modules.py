@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, run_passes
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Layer, LayerGrad, LayerOut
+from tests.cases import each
 
 
 def passes_of(module: nn.Module, *inputs: Tensor) -> ForwardBackward:
@@ -71,7 +72,7 @@ OUTPUTS: dict[str, tuple[Callable[[Tensor], object], Callable[[object], Tensor],
 }
 
 
-@pytest.mark.parametrize(("give", "take", "out", "rms"), OUTPUTS.values(), ids=OUTPUTS)
+@each(("give", "take", "out", "rms"), OUTPUTS.values(), ids=OUTPUTS)
 def test_outputs_of_every_kind(
     give: Callable[[Tensor], object], take: Callable[[object], Tensor], out: LayerOut, rms: float | None
 ) -> None:

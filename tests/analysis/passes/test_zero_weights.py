@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, linear as weighted
 
 from paraminspect import inspect
+from tests.cases import each
 
 BEHIND = "behind a zero weight"
 
@@ -133,7 +134,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_what_a_zero_weight_explains(name: str) -> None:
     forward, change, behind, zero = CASES[name]
     torch.manual_seed(0)

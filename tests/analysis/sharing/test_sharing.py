@@ -16,6 +16,7 @@ from paraminspect.analysis.sharing import find_sharing, relations
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing
+from tests.cases import each
 
 
 def found(module: nn.Module, measured: bool = True) -> tuple[Sharing, ...]:
@@ -136,7 +137,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[str, str, int | None,
 
 
 @pytest.mark.filterwarnings("ignore:Sparse", "ignore:.*quantiz")
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_each_kind(name: str) -> None:
     make, wanted = CASES[name]
     assert brief(found(make())) == wanted
@@ -368,7 +369,7 @@ EQUAL: dict[str, tuple[tuple[Tensor, ...], list[tuple[str, str, int | None, int 
 }
 
 
-@pytest.mark.parametrize("name", EQUAL)
+@each("name", EQUAL)
 def test_equal_values(name: str) -> None:
     tensors, wanted = EQUAL[name]
     assert brief(found(holding(**dict(zip("abcde", tensors, strict=False))))) == wanted

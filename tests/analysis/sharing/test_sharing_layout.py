@@ -14,6 +14,7 @@ from paraminspect.analysis.sharing import byte_sets, relations
 from paraminspect.analysis.sharing.byte_sets import Layout, ListedBytes, StridedBytes, common, held_twice, layout_of
 from paraminspect.analysis.sharing.relations import DisjointSets, candidates, relation
 from paraminspect.analysis.sharing.tensor_memory import memory_of
+from tests.cases import each
 
 BASE = 1600  # bytes
 BUFFER = np.zeros(BASE, np.uint8)
@@ -128,7 +129,7 @@ def in_numpy(view: View) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("shape", "steps", "dims"),
     [
         ((3, 4), (4, 1), ((48, 1),)),

@@ -16,6 +16,7 @@ from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.sharing import find_sharing
 from paraminspect.modules.subject import Ties
 from paraminspect.page.sharing import MEANING
+from tests.cases import each
 
 safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
 SIZE = 10_000  # elements: what torch.save writes around them is little beside them
@@ -109,7 +110,7 @@ def test_equal_tensors_step_are_written_and_copied_apart(tmp_path: Path) -> None
     assert set(safetensors.load_file(tmp_path / "model.safetensors")) == {"a", "b"}
 
 
-@pytest.mark.parametrize("kind", MADE)
+@each("kind", MADE)
 def test_the_kind(kind: str) -> None:
     assert kinds(MADE[kind]()) == {kind}
 
@@ -210,8 +211,8 @@ def test_of_a_tensor_that_overlaps_itself_the_bytes_that_are_there_are_written(t
 MOVES = {"deepcopy": copy.deepcopy, "dtype": lambda module: module.to(torch.float16)}
 
 
-@pytest.mark.parametrize("move", MOVES)
-@pytest.mark.parametrize(
+@each("move", MOVES)
+@each(
     ("kind", "after"),
     [
         ("same-parameter", {"same-parameter"}),

@@ -16,6 +16,7 @@ from paraminspect.analysis.sharing import find_sharing
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.modules.subject import Ties
 from paraminspect.report import Sharing
+from tests.cases import each
 
 HEAD, EMBEDDING = "head.weight", "emb.weight"
 DECLARED = Ties(((HEAD, EMBEDDING),), "_tied_weights_keys")
@@ -112,7 +113,7 @@ SURVIVAL: dict[str, tuple[Callable[[Language], nn.Module], list[tuple[str, str |
 }
 
 
-@pytest.mark.parametrize("name", SURVIVAL)
+@each("name", SURVIVAL)
 def test_when_ties_survive(name: str) -> None:
     change, wanted = SURVIVAL[name]
     assert judged(change(Language())) == wanted
@@ -166,7 +167,7 @@ BROKEN: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@each("name", BROKEN)
 def test_a_broken_tie(name: str) -> None:
     make, kind, repair = BROKEN[name]
     (shared,) = (one for one in found(make()) if one.verdict)
@@ -366,7 +367,7 @@ REPAIRS: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REPAIRS)
+@each("name", REPAIRS)
 def test_the_repair_makes_a_true_tie(name: str) -> None:
     make, line = REPAIRS[name]
     model = make()

@@ -14,6 +14,7 @@ from paraminspect.analysis.passes.forward_backward import run_passes
 from paraminspect.analysis.signal import SignalBeside, Trace, calls_of, signal_over_seeds
 from paraminspect.modules.subject import Batch, Given, Loss
 from tests.analysis.signal.following import traced
+from tests.cases import each
 
 
 class Of(nn.Module):
@@ -87,7 +88,7 @@ def run(function: Callable[[Any, Tensor], Any], x: Tensor, companion: bool) -> t
     return beside.trace() if beside else None, traced(net, x, histograms=True), found
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@each("name", ALIKE)
 def test_it_tells_what_a_forward_of_its_own_tells(name: str) -> None:
     x = torch.randint(0, 9, (5, 7)) if name == "whole numbers" else torch.randn(5, 6)
     beside, own, found = run(ALIKE[name], x, companion=True)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from paraminspect.analysis.signal import figures
 from paraminspect.report import Signal
 from tests.analysis.signal.following import draw, signal
+from tests.cases import each
 
 INF = math.inf
 
@@ -68,9 +69,7 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "number"), [(kind, i) for kind, (_, others) in SAME.items() for i in range(len(others))]
-)
+@each(("kind", "number"), [(kind, i) for kind, (_, others) in SAME.items() for i in range(len(others))])
 def test_one_function_however_it_is_written(kind: str, number: int) -> None:
     one, others = SAME[kind]
     assert found(others[number]) == found(one)
@@ -115,7 +114,7 @@ NO_ANSWER = {
 }
 
 
-@pytest.mark.parametrize("name", NO_ANSWER)
+@each("name", NO_ANSWER)
 def test_where_theory_has_no_answer_what_was_measured_is_shown(name: str) -> None:
     layers = found(NO_ANSWER[name]).layers
     assert layers[0].module == "a"

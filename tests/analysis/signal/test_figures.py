@@ -20,11 +20,12 @@ from paraminspect.analysis.signal.figures import (
     figures,
     saturated_share,
 )
+from tests.cases import each
 
 NAN, INF = math.nan, math.inf
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "expected"),
     [
         (torch.tensor([1.0, 3.0]), Figures(2.0, 5.0)),

@@ -19,6 +19,7 @@ from paraminspect.experiments.measured import guarded
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal
 from tests.analysis.signal.following import mlp, signal, traced
+from tests.cases import each
 from tests.isolation.test_untouched import fingerprint
 from tests.zoo import ZOO, Specimen
 
@@ -30,7 +31,7 @@ def _followed(specimen: Specimen) -> tuple[Any, Signal]:
     return trace, signal_over_seeds([trace])
 
 
-@pytest.mark.parametrize("name", ZOO)
+@each("name", ZOO)
 def test_every_model_of_the_zoo_is_followed_and_as_it_was(name: str) -> None:
     torch.manual_seed(0)
     specimen = ZOO[name]()
@@ -154,7 +155,7 @@ ACTS: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ACTS)
+@each("name", ACTS)
 def test_whatever_a_forward_does(name: str) -> None:
     torch.manual_seed(0)
     module, x = Acting(ACTS[name]), torch.randn(3, 4)

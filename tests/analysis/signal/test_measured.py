@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from paraminspect.report import SignalMoments
 from tests.analysis.signal.following import rms, signal, traced
+from tests.cases import each
 
 Values = dict[str, Tensor]
 
@@ -124,8 +125,8 @@ def _input(size: Any, module: nn.Module) -> Tensor:
     return torch.randn(shape, dtype=next(module.parameters()).dtype)
 
 
-@pytest.mark.parametrize("thorough", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@each("thorough", [False, True])
+@each("name", MODELS)
 def test_every_layer_has_the_figures_of_plain_torch(name: str, thorough: bool) -> None:
     build, size = MODELS[name]
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from paraminspect.analysis.signal import operations
+from tests.cases import each
 
 PLAIN = [
     {"kernel_size": 3, "padding": 1},
@@ -35,10 +36,8 @@ def _ones(layer: nn.Module) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("field", [False, True])
-@pytest.mark.parametrize(
-    ("kind", "settings"), [*((nn.Conv2d, one) for one in PLAIN), *((nn.ConvTranspose2d, one) for one in TRANSPOSED)]
-)
+@each("field", [False, True])
+@each(("kind", "settings"), [*((nn.Conv2d, one) for one in PLAIN), *((nn.ConvTranspose2d, one) for one in TRANSPOSED)])
 def test_what_arrives_and_what_comes_back_is_that_of_ones(
     kind: type[nn.Module], settings: dict[str, Any], field: bool
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.analysis.signal.following import signal
+from tests.cases import each
 
 
 class Branch(nn.Module):
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@each("case", CASES)
 def test_who_will_learn_the_same(case: str) -> None:
     make, wanted = CASES[case]
     torch.manual_seed(0)

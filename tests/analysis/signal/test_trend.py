@@ -9,6 +9,7 @@ import pytest
 
 from paraminspect.analysis.signal.trend import Series, judge
 from paraminspect.report import Course
+from tests.cases import each
 
 DEPTH = 20
 TOLERANCE = 4 * math.sqrt(5 / (256 * (DEPTH - 1)))
@@ -30,7 +31,7 @@ LEVEL = [0.002 + 6.0**-depth for depth in range(DEPTH)]
 FALL = [1e-7**depth for depth in range(DEPTH)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "verdict", "law"),
     [
         (series([2.0] * DEPTH), "steady", "constant"),

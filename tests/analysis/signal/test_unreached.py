@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, prune
 
 from paraminspect.report import SignalLayer
 from tests.analysis.signal.following import draw, layer, mlp, signal
+from tests.cases import each
 
 N = 64
 
@@ -84,7 +85,7 @@ LOST: dict[str, Callable[[Model, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", LOST)
+@each("name", LOST)
 def test_nothing_is_expected_of_what_comes_after(name: str) -> None:
     torch.manual_seed(0)
     module = Model(LOST[name])

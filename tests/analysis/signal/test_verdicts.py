@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from paraminspect.analysis.signal import signal_over_seeds
 from paraminspect.report import Signal
 from tests.analysis.signal.following import draw, layer, mlp, signal, traced
+from tests.cases import each
 
 Initialise = Callable[[nn.Module], Any]
 SIZES = [(64, 10), (64, 20), (256, 20), (64, 50)]
@@ -60,9 +61,9 @@ def course(name: str, width: int, depth: int, seed: int = 0, **kwargs: Any) -> S
     return signal(module, torch.randn(32, width), **kwargs)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize(("width", "depth"), SIZES)
-@pytest.mark.parametrize(
+@each("seed", [0, 1])
+@each(("width", "depth"), SIZES)
+@each(
     ("name", "forward", "backward", "law", "regime"),
     [
         ("default", "vanishing", "vanishing", "exponential", "ordered"),

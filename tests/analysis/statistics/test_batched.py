@@ -16,6 +16,7 @@ from paraminspect.analysis.statistics.number_formats import WORDS
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.report import Values
 from tests.analysis.statistics.exact_figures import assert_figures
+from tests.cases import each
 
 
 def figures_of(*tensors: Tensor, histogram: bool = False) -> list[Values | None]:
@@ -52,7 +53,7 @@ def drawn(dtype: torch.dtype, seed: int) -> list[Tensor]:
     return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@each("dtype", DTYPES, ids=str)
 def test_together_they_have_the_digits_that_each_has_alone(dtype: torch.dtype) -> None:
     for seed in range(3):
         tensors = drawn(dtype, seed)
@@ -94,7 +95,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("tensor", LONG.values(), ids=LONG)
+@each("tensor", LONG.values(), ids=LONG)
 def test_everything_else_is_measured_alone(tensor: Tensor) -> None:
     assert figures_of(torch.ones(2), tensor, torch.ones(2))[1] == measure(tensor, histogram=False)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from paraminspect.analysis.statistics import contents
 from paraminspect.analysis.statistics.contents import digest
+from tests.cases import each
 
 
 def by_hand(head: str, tensor: torch.Tensor) -> str:
@@ -51,8 +52,8 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("block", [1, 5, 2**22])
-@pytest.mark.parametrize("tensor", LAYOUTS.values(), ids=LAYOUTS)
+@each("block", [1, 5, 2**22])
+@each("tensor", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_layout_makes_no_difference(tensor: torch.Tensor, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_BLOCK", block)
     plain = tensor.detach().clone(memory_format=torch.contiguous_format).resolve_conj()

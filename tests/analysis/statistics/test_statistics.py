@@ -13,6 +13,7 @@ from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.report import Values
 from tests.analysis.statistics.exact_figures import assert_figures
+from tests.cases import each
 
 NAN, INF = math.nan, math.inf
 
@@ -39,8 +40,8 @@ def test_histogram_is_optional():
     assert without == Values(**{**vars(with_histogram), "histogram": None})
 
 
-@pytest.mark.parametrize("shape", [(0,), (3, 0, 2)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.complex64, torch.bool])
+@each("shape", [(0,), (3, 0, 2)])
+@each("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.complex64, torch.bool])
 def test_empty(shape, dtype):
     assert measure(torch.empty(shape, dtype=dtype)) == Values()
 
@@ -51,16 +52,16 @@ def test_zero_dimensions():
     )
 
 
-@pytest.mark.parametrize("constant", [0.1, -0.1, 1e200, 1e-300, 5e-324, 1.7e308])
-@pytest.mark.parametrize("n", [1, 3, 1000, 300_000])
+@each("constant", [0.1, -0.1, 1e200, 1e-300, 5e-324, 1.7e308])
+@each("n", [1, 3, 1000, 300_000])
 def test_constant_has_no_spread_and_its_own_mean(constant, n):
     values = measure(torch.full((n,), constant, dtype=torch.float64))
     assert (values.mean, values.std, values.rms) == (constant, 0.0, abs(constant))
     assert values.histogram[8] == sum(values.histogram)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(
+@each("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@each(
     "numbers",
     [
         [NAN, 1.0, 2.0, INF, -INF, 0.0, NAN, -0.0, NAN],
@@ -72,7 +73,7 @@ def test_constant_has_no_spread_and_its_own_mean(constant, n):
         [-0.0],
     ],
 )
-@pytest.mark.parametrize("times", [1, 300])
+@each("times", [1, 300])
 def test_nonfinite_are_counted_and_left_out(dtype, numbers, times, monkeypatch):
     monkeypatch.setattr(tensor_values, "SAMPLE", 100)
     monkeypatch.setattr(tensor_values, "AT_ONCE", 100)
@@ -173,7 +174,7 @@ UNKNOWN = {
     "ignore:ComplexHalf support is experimental",
     "ignore:The PyTorch API of nested tensors is in prototype stage",
 )
-@pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
+@each("make", UNKNOWN.values(), ids=UNKNOWN)
 def test_unknown_is_none(make):
     assert measure(make()) is None
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from paraminspect.analysis.statistics.tensor_values import SAMPLE, measure
+from tests.cases import each
 
 
 def counted(numbers):
@@ -39,7 +40,7 @@ def test_every_finite_number_is_counted_once(numbers):
     assert min(numbers) == max(numbers) or (histogram[0] and histogram[15])
 
 
-@pytest.mark.parametrize(
+@each(
     "numbers",
     [
         [-1.7e308, 0.0, 1.7e308, 1.6e308],
@@ -74,8 +75,8 @@ def test_up_to_the_limit_all_count(n):
     assert measure(x.double()).histogram == measure(x).histogram == tuple(np.histogram(x.numpy(), 16)[0].tolist())
 
 
-@pytest.mark.parametrize(("n", "step"), [(SAMPLE + 1, 3), (200_000, 49), (1_000_000, 245)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64])
+@each(("n", "step"), [(SAMPLE + 1, 3), (200_000, 49), (1_000_000, 245)])
+@each("dtype", [torch.float32, torch.int32, torch.int64])
 def test_beyond_it_an_even_sample_counts_between_the_true_ends(n, step, dtype):
     x = torch.arange(n).to(dtype)
     # Neither end is in the sample.

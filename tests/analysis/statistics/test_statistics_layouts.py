@@ -13,6 +13,7 @@ from paraminspect.analysis.statistics import elements, tensor_values
 from paraminspect.analysis.statistics.elements import open_elements
 from paraminspect.analysis.statistics.tensor_values import measure
 from tests.analysis.statistics.exact_figures import assert_figures
+from tests.cases import each
 
 
 def base(*shape):
@@ -54,9 +55,9 @@ def converted(x, dtype):
     return signless.to(dtype).as_strided(x.shape, x.stride(), x.storage_offset())
 
 
-@pytest.mark.parametrize("x", VIEWS.values(), ids=VIEWS)
-@pytest.mark.parametrize(("sample", "block"), [(65_536, 2**18), (16, 7), (1, 64), (1, 1)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
+@each("x", VIEWS.values(), ids=VIEWS)
+@each(("sample", "block"), [(65_536, 2**18), (16, 7), (1, 64), (1, 1)])
+@each("dtype", [torch.float32, torch.int16])
 def test_views(x, sample, block, dtype, monkeypatch):
     monkeypatch.setattr(tensor_values, "SAMPLE", sample)
     monkeypatch.setattr(tensor_values, "AT_ONCE", sample)
@@ -68,7 +69,7 @@ def test_views(x, sample, block, dtype, monkeypatch):
     assert 0 < sum(values.histogram) <= max(sample, 1) or x.numel() <= sample
 
 
-@pytest.mark.parametrize("x", VIEWS.values(), ids=VIEWS)
+@each("x", VIEWS.values(), ids=VIEWS)
 def test_small_views_have_the_histogram_of_their_elements(x):
     assert measure(x).histogram == measure(x.reshape(-1).clone()).histogram
 
@@ -139,11 +140,9 @@ class Elsewhere(torch.Tensor):
     is_cpu = False
 
 
-@pytest.mark.parametrize(
-    "name", ["contiguous", "transposed", "inner block", "expanded", "unfolded", "number", "offset"]
-)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.uint16, torch.float8_e4m3fn, torch.int64, torch.complex128])
-@pytest.mark.parametrize(("sample", "block"), [(65_536, 2**18), (16, 7)])
+@each("name", ["contiguous", "transposed", "inner block", "expanded", "unfolded", "number", "offset"])
+@each("dtype", [torch.float32, torch.uint16, torch.float8_e4m3fn, torch.int64, torch.complex128])
+@each(("sample", "block"), [(65_536, 2**18), (16, 7)])
 def test_other_devices(name, dtype, sample, block, monkeypatch):
     monkeypatch.setattr(tensor_values, "SAMPLE", sample)
     monkeypatch.setattr(tensor_values, "AT_ONCE", sample)

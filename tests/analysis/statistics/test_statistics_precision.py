@@ -18,6 +18,7 @@ from paraminspect.analysis.statistics.elements import share
 from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat
 from paraminspect.analysis.statistics.tensor_values import measure
 from tests.analysis.statistics.exact_figures import assert_figures, assert_moments, is_root
+from tests.cases import each
 
 FLOATS = {torch.float64: 64, torch.float32: 32, torch.float16: 16}
 
@@ -91,9 +92,9 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("n", "block"), [(50, 2**18), (1000, 3), (5000, 2**18), (9000, 2**13)])
+@each("make", SAMPLES.values(), ids=SAMPLES)
+@each("dtype", [torch.float32, torch.float64])
+@each(("n", "block"), [(50, 2**18), (1000, 3), (5000, 2**18), (9000, 2**13)])
 def test_samples(make, dtype, n, block, monkeypatch):
     monkeypatch.setattr(tensor_values, "BLOCK", block)
     if block < 2**18:
@@ -126,17 +127,17 @@ def test_roundings_that_add_up_are_made_good(sign):
     assert_figures(measure(x), x.tolist())
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("n", [100, 8192])
+@each("sign", [1, -1])
+@each("dtype", [torch.float32, torch.float64])
+@each("n", [100, 8192])
 def test_small_numbers_beside_a_large_one_count(n, dtype, sign):
     x = torch.full((n,), sign * (2.0**-53 - 2.0**-73), dtype=dtype)
     x[0] = sign
     assert_figures(measure(x), x.tolist())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("width", [8, 16, 128, 1024])
+@each("dtype", [torch.float32, torch.float64])
+@each("width", [8, 16, 128, 1024])
 def test_columns_of_small_numbers_count(width, dtype):
     x = torch.full((8192 * 8 // width, width), 2.0**-53 - 2.0**-73, dtype=dtype)
     x[:, : max(1, width // 16)] = 1
@@ -152,8 +153,8 @@ NIST = {
 }
 
 
-@pytest.mark.parametrize(("numbers", "mean", "std"), NIST.values(), ids=NIST)
-@pytest.mark.parametrize("block", [2**18, 3, 7])
+@each(("numbers", "mean", "std"), NIST.values(), ids=NIST)
+@each("block", [2**18, 3, 7])
 def test_nist(numbers, mean, std, block, monkeypatch):
     if block < 2**18:
         monkeypatch.setattr(tensor_values, "SAMPLE", 2)
@@ -249,11 +250,9 @@ def scaled(values, k):
     ]
 
 
-@pytest.mark.parametrize("n", [40, 5000, 100_000])
-@pytest.mark.parametrize("offset", [0.0, 3.0, 1e6])
-@pytest.mark.parametrize(
-    ("dtype", "powers"), [(torch.float64, (-900, -300, -7, 5, 290, 900)), (torch.float32, (-60, 60))]
-)
+@each("n", [40, 5000, 100_000])
+@each("offset", [0.0, 3.0, 1e6])
+@each(("dtype", "powers"), [(torch.float64, (-900, -300, -7, 5, 290, 900)), (torch.float32, (-60, 60))])
 def test_scaling_by_a_power_of_two_is_exact(n, offset, dtype, powers):
     x = torch.from_numpy(normal(n) + offset).to(dtype)
     values = measure(x)
@@ -263,8 +262,8 @@ def test_scaling_by_a_power_of_two_is_exact(n, offset, dtype, powers):
         assert found.histogram == values.histogram
 
 
-@pytest.mark.parametrize("n", [40, 5000, 300_000])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int32, torch.int64])
+@each("n", [40, 5000, 300_000])
+@each("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int32, torch.int64])
 def test_the_sign_changes_signs_only(n, dtype):
     x = torch.from_numpy(normal(n) * 100 + 250).to(dtype)
     if dtype is torch.int64:

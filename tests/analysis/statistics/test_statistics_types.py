@@ -16,14 +16,15 @@ from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.report import Values
 from tests.analysis.statistics.exact_figures import assert_figures
+from tests.cases import each
 
 INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
 FLOAT8 = [getattr(torch, name) for name in dir(torch) if name.startswith("float8_")]
 LARGE = 70_000  # more elements than a histogram counts: they are measured block by block
 
 
-@pytest.mark.parametrize("dtype", INTEGERS)
-@pytest.mark.parametrize("times", [1, LARGE])
+@each("dtype", INTEGERS)
+@each("times", [1, LARGE])
 def test_ends_of_integer_types(dtype, times):
     limits = torch.iinfo(dtype)
     for numbers in ([limits.min, limits.max], [limits.max] * 3, [limits.max - 1, limits.max, limits.max]):
@@ -33,7 +34,7 @@ def test_ends_of_integer_types(dtype, times):
         assert sum(values.histogram) > 0
 
 
-@pytest.mark.parametrize("dtype", INTEGERS)
+@each("dtype", INTEGERS)
 def test_any_integers(dtype):
     limits = torch.iinfo(dtype)
 
@@ -114,8 +115,8 @@ def test_every_byte_of_float8(dtype):
         assert_figures(measure(torch.tensor([byte], dtype=torch.uint8).view(dtype)), [decoded(dtype, byte)])
 
 
-@pytest.mark.parametrize("dtype", FLOAT8)
-@pytest.mark.parametrize("times", [1, 300])
+@each("dtype", FLOAT8)
+@each("times", [1, 300])
 def test_all_bytes_of_float8(dtype, times):
     x = torch.arange(256, dtype=torch.uint8).repeat(times).view(dtype)
     assert_figures(measure(x), [decoded(dtype, byte) for byte in range(256)], times)

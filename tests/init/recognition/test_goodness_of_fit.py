@@ -9,6 +9,7 @@ import torch
 
 from paraminspect.init.recognition.distributions import CUT, NORMAL, UNIFORM, Whole
 from paraminspect.init.recognition.goodness_of_fit import anderson_darling, anderson_darling_tail, p_value
+from tests.cases import each
 
 
 def drawn(family, shape, seed, scale=1.0):
@@ -44,8 +45,8 @@ def test_the_p_value_of_the_shape_is_uniform_where_it_is_right(family):
         assert abs((found < chance).mean() - chance) < 4 * math.sqrt(chance * (1 - chance) / 400)
 
 
-@pytest.mark.parametrize("shape", [(40,), (64, 32), (200, 9), (192, 192)], ids=str)
-@pytest.mark.parametrize("family", [NORMAL, UNIFORM, CUT], ids=lambda family: family.name)
+@each("shape", [(40,), (64, 32), (200, 9), (192, 192)], ids=str)
+@each("family", [NORMAL, UNIFORM, CUT], ids=lambda family: family.name)
 def test_the_right_distribution_is_hardly_ever_refused(family, shape):
     """Of all tests together: at a level of 1 % at most 1 % of 300, and five standard errors."""
     found = []

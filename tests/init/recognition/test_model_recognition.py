@@ -1,12 +1,12 @@
 """The tensors of a model beside each other, and what training leaves of them."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.init.recognition.model_recognition import recognise_all
+from tests.cases import each
 
 
 def told(model):
@@ -88,9 +88,7 @@ def trained(model, seed, steps=100):
 MODELS = {"mlp": mlp, "cnn": cnn, "attention": Attention, "recurrent": Recurrent}
 
 
-@pytest.mark.parametrize(
-    ("model", "init"), [*zip(MODELS, INITS, strict=False), *zip(MODELS, reversed(INITS), strict=False)]
-)
+@each(("model", "init"), [*zip(MODELS, INITS, strict=False), *zip(MODELS, reversed(INITS), strict=False)])
 def test_trained_weights_are_not_recognised(model, init):
     """A hundred steps from any initialisation; before them all but the smallest are recognised."""
     built = initialised(MODELS[model], init, 0)

@@ -11,6 +11,7 @@ from paraminspect.init.recognition.candidates import Place
 from paraminspect.init.recognition.model_recognition import place_of
 from paraminspect.init.recognition.tensor_recognition import recognise
 from paraminspect.init.schemes.registry import bind
+from tests.cases import each
 
 SEEDS = range(4)
 
@@ -72,7 +73,7 @@ SCHEMES = {
 }
 
 
-@pytest.mark.parametrize(("scheme", "args", "shape", "words"), SCHEMES.values(), ids=SCHEMES)
+@each(("scheme", "args", "shape", "words"), SCHEMES.values(), ids=SCHEMES)
 def test_a_scheme_is_called_by_its_name(scheme, args, shape, words):
     """In every seed; of a scale that is fitted the first two digits."""
     bound = bind(scheme, args)
@@ -128,7 +129,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("build", LAYERS.values(), ids=LAYERS)
+@each("build", LAYERS.values(), ids=LAYERS)
 def test_the_default_of_a_layer_is_called_that(build):
     for seed in SEEDS:
         torch.manual_seed(seed)
@@ -173,7 +174,7 @@ NOBODY_DREW = {
 }
 
 
-@pytest.mark.parametrize("fill", NOBODY_DREW.values(), ids=NOBODY_DREW)
+@each("fill", NOBODY_DREW.values(), ids=NOBODY_DREW)
 def test_what_no_initialiser_draws_is_not_recognised(fill):
     for seed in SEEDS:
         found = told(filled(fill, (128, 96), seed), Place("Linear", "weight", (128, 96)))

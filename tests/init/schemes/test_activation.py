@@ -6,6 +6,7 @@ from torch import nn
 
 from paraminspect.init.schemes.activation import following_activation
 from paraminspect.modules.demo import Residual
+from tests.cases import each
 
 SLOPE = nn.LeakyReLU(0.2)
 CASES = {
@@ -83,7 +84,7 @@ CASES |= {
 }
 
 
-@pytest.mark.parametrize(("module", "name", "expected"), CASES.values(), ids=CASES)
+@each(("module", "name", "expected"), CASES.values(), ids=CASES)
 def test_follows(module, name, expected):
     assert following_activation(module, name) == expected
 
@@ -101,7 +102,7 @@ ELEMENTWISE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("layer", ELEMENTWISE, ids=str)
+@each("layer", ELEMENTWISE, ids=str)
 def test_theory_knows_what_it_says(layer):
     """The function that theory has under that spelling is the layer's own."""
     from paraminspect import theory

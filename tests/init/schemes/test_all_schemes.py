@@ -12,6 +12,7 @@ from paraminspect.init.schemes.bound_scheme import BoundScheme
 from paraminspect.init.schemes.expected_moments import UNKNOWN, ExpectedMoments
 from paraminspect.init.schemes.registry import SCHEMES, bind
 from paraminspect.init.schemes.scheme import parse_scheme
+from tests.cases import each
 
 ANY = [(), (3,), (3, 5), (16, 16), (4, 3, 3, 3), (0, 3)]
 MATRICES = [(3, 5), (64, 16), (16, 64), (1, 1), (4, 3, 3, 3), (2, 3, 2, 2, 2)]
@@ -145,8 +146,8 @@ def test_every_scheme_has_a_case():
     assert {bound(text).scheme.name for text in EVERY} == set(SCHEMES)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize(("text", "shapes", "by_hand"), CASES, ids=EVERY)
+@each("dtype", [torch.float32, torch.float64], ids=str)
+@each(("text", "shapes", "by_hand"), CASES, ids=EVERY)
 def test_fills_as_the_users_own_call(text, shapes, by_hand, dtype):
     scheme = bound(text)
     for shape in shapes:
@@ -154,8 +155,8 @@ def test_fills_as_the_users_own_call(text, shapes, by_hand, dtype):
         assert same_bits(drawn(scheme.apply, shape, dtype), drawn(by_hand, shape, dtype)), shape
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize(("text", "shapes"), [case[:2] for case in CASES], ids=EVERY)
+@each("dtype", ["float16", "bfloat16", "float32"])
+@each(("text", "shapes"), [case[:2] for case in CASES], ids=EVERY)
 def test_the_printed_line_does_the_same(text, shapes, dtype):
     scheme = bound(text)
     shape = shapes[1]
@@ -169,7 +170,7 @@ def test_the_printed_line_does_the_same(text, shapes, dtype):
     assert same_bits(drawn(script, shape, of), drawn(scheme.apply, shape, of))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "dtype", "line", "helper"),
     [
         ("normal", "float32", "nn.init.normal_(w)", ""),
@@ -204,7 +205,7 @@ def test_line(text, dtype, line, helper):
     assert (scheme.line("w", dtype), scheme.helper(dtype).rpartition("\n\n\n")[2].partition(":")[0]) == (line, helper)
 
 
-@pytest.mark.parametrize("text", EVERY)
+@each("text", EVERY)
 def test_spells_itself(text):
     assert bound(str(bound(text))) == bound(text)
 
@@ -225,7 +226,7 @@ MEASURED = [
 ]
 
 
-@pytest.mark.parametrize("text", MEASURED)
+@each("text", MEASURED)
 def test_draws_what_it_promises(text):
     """Mean and std within five standard errors on 256 000 elements: std/√n, and std·√((kurtosis − 1)/4n)."""
     scheme, shape = bound(text), (800, 320)
@@ -239,7 +240,7 @@ def test_draws_what_it_promises(text):
     assert expected.high is None or values.max() <= expected.high * (1 + 1e-6)
 
 
-@pytest.mark.parametrize(("text", "shapes"), [c[:2] for c in CASES if not bound(c[0]).scheme.random])
+@each(("text", "shapes"), [c[:2] for c in CASES if not bound(c[0]).scheme.random])
 def test_exact_moments(text, shapes):
     scheme = bound(text)
     for shape in (shape for shape in shapes if 0 not in shape):
@@ -289,7 +290,7 @@ def test_orthogonal_of_a_transposed_matrix_has_torchs_bits():
     assert torch.equal(ours, torchs)
 
 
-@pytest.mark.parametrize("text", EVERY)
+@each("text", EVERY)
 def test_records_no_gradient_and_keeps_the_parameter(text):
     shape = SHAPES[text]
     w = nn.Parameter(torch.ones(shape))
@@ -298,7 +299,7 @@ def test_records_no_gradient_and_keeps_the_parameter(text):
     assert (w.is_leaf, w.requires_grad, w.grad_fn, w.grad, w.data_ptr()) == (True, True, None, None, address)
 
 
-@pytest.mark.parametrize("text", EVERY)
+@each("text", EVERY)
 def test_leaves_a_meta_tensor_alone(text):
     shape = SHAPES[text]
     w = torch.empty(shape, device="meta")
@@ -306,7 +307,7 @@ def test_leaves_a_meta_tensor_alone(text):
     assert w.is_meta and w.shape == shape
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "fans"),
     [
         ("xavier_normal", (27, 36)),
@@ -374,7 +375,7 @@ REAL = "can fill float16, bfloat16, float32, float64"
 NOT_THIS = "leave it out of the rule, or use constant"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name", "shape", "dtype", "message", "hint"),
     [
         (

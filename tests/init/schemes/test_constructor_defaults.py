@@ -8,6 +8,7 @@ from torch import nn
 
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.constructor_defaults import bias_fan_in, default_moments
+from tests.cases import each
 
 LAYERS = {
     "linear": lambda: nn.Linear(30, 20000),
@@ -42,7 +43,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("build", LAYERS.values(), ids=LAYERS)
+@each("build", LAYERS.values(), ids=LAYERS)
 def test_constructors_draw_what_we_say(build):
     """Every parameter of every layer is known; mean and std lie within five standard errors."""
     torch.manual_seed(3)
@@ -72,7 +73,7 @@ def test_the_bound_is_one_over_the_root_of_fan_in():
     assert default_moments("Linear", "bias", (5,), 12) == weight
 
 
-@pytest.mark.parametrize(
+@each(
     ("module_type", "parameter", "shape", "fan_in"),
     [
         ("PReLU", "weight", (1,), None),

@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from paraminspect.init.schemes import expected_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments, diluted
 from paraminspect.init.schemes.registry import bind
+from tests.cases import each
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
 
@@ -172,8 +173,8 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("zeros", [0.0, 0.1, 0.5])
-@pytest.mark.parametrize("name", DRAWN)
+@each("zeros", [0.0, 0.1, 0.5])
+@each("name", DRAWN)
 def test_zeros_among_what_was_drawn(name: str, zeros: float) -> None:
     """Of a million elements: the standard errors are a thousandth of the spread."""
     args, scheme = DRAWN[name]

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from paraminspect.init.schemes.fans import STACKED, fan, fan_caveat, fan_in_and_fan_out
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     "shape", [(3, 4), (1, 1), (0, 3), (3, 0), (8, 4, 3), (8, 4, 3, 5), (2, 3, 4, 5, 6), (2, 3, 0), (2, 2, 2, 2, 2, 2)]
 )
 def test_counts_as_torch_does(shape):
@@ -125,6 +126,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "leaf", "shape", "text"), CASES)
+@each(("owner", "leaf", "shape", "text"), CASES)
 def test_other_layers(owner: nn.Module, leaf: str, shape: tuple[int, ...], text: str) -> None:
     assert fan_caveat(owner, leaf, shape) == text

@@ -9,6 +9,7 @@ from torch import nn
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import SCHEMES, bind
 from paraminspect.init.schemes.scheme import parse_scheme
+from tests.cases import each
 
 GAINS = {
     "relu": (1.414214, 1.414214, 1.414214),
@@ -68,8 +69,8 @@ def test_gains_are_those_of_torchs_function(text, function):
     assert gradient == pytest.approx(trapezoid(lambda z: slope(function)(z) ** 2) ** -0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("scheme", ["gain_normal", "gain_uniform"])
-@pytest.mark.parametrize("name", ["tanh", "gelu", "sigmoid", "mish"])
+@each("scheme", ["gain_normal", "gain_uniform"])
+@each("name", ["tanh", "gelu", "sigmoid", "mish"])
 def test_a_layer_keeps_the_second_moment(scheme, name):
     """Over 1000 × 400 outputs of φ(z): their second moment is 1, within five of its standard errors."""
     torch.manual_seed(0)
@@ -100,7 +101,7 @@ CRITICAL = {
 }
 
 
-@pytest.mark.parametrize(("text", "variances"), CRITICAL.items(), ids=CRITICAL)
+@each(("text", "variances"), CRITICAL.items(), ids=CRITICAL)
 def test_critical_points(text, variances):
     scheme = bound(f"critical:nonlinearity={text}")
     assert [*scheme.solution.values()] == pytest.approx(variances, abs=1e-6)

@@ -13,6 +13,7 @@ from paraminspect.init.schemes.bound_scheme import sources
 from paraminspect.init.schemes.families.fan_scaling import gain
 from paraminspect.init.schemes.registry import SCHEMES, bind, canonical_name
 from paraminspect.init.schemes.scheme import REQUIRED, Argument, Scheme, parse_scheme
+from tests.cases import each
 
 TORCH = sorted(name for name in nn.init.__all__ if name.endswith("_"))
 ALL = "'paraminspect schemes' lists them all"
@@ -56,7 +57,7 @@ def test_has_everything_torch_has_and_more():
     assert set(SCHEMES) == {name.removesuffix("_") for name in TORCH} | OWN
 
 
-@pytest.mark.parametrize("scheme", [s for s in SCHEMES.values() if not s.solve], ids=lambda s: s.name)
+@each("scheme", [s for s in SCHEMES.values() if not s.solve], ids=lambda s: s.name)
 def test_arguments_are_the_functions_own(scheme):
     assert [(a.name, a.default) for a in scheme.arguments] == parameters(function(scheme))
 
@@ -76,7 +77,7 @@ def test_a_fallback_takes_the_same_arguments(scheme):
     assert parameters(getattr(recipes, scheme.fallback)) == parameters(function(scheme))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+@each("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_everything_is_documented(scheme):
     assert scheme.summary.endswith(".") and scheme.summary[0].isupper()
     assert scheme.family and scheme.formula and scheme.source and scheme.shape_hint
@@ -98,8 +99,8 @@ def test_a_recipe_comes_with_those_it_calls():
     assert sources("textbook_") == [inspect.getsource(recipes.textbook_).strip()]
 
 
-@pytest.mark.parametrize("nonlinearity", NONLINEARITIES.split(", "))
-@pytest.mark.parametrize("a", [0.0, 0.2, math.sqrt(5), -1.0])
+@each("nonlinearity", NONLINEARITIES.split(", "))
+@each("a", [0.0, 0.2, math.sqrt(5), -1.0])
 def test_gain_is_torchs(nonlinearity, a):
     assert gain(nonlinearity, a) == nn.init.calculate_gain(nonlinearity, a)
 
@@ -138,7 +139,7 @@ def test_numbers_take_the_arguments_type():
     assert repr(bind("dirac", {"groups": 2}).args) == "{'groups': 2}"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "given", "message", "code"),
     [
         ("normall", {}, f"unknown scheme 'normall'\n  did you mean 'normal'?; {ALL}", "unknown-scheme"),

@@ -5,11 +5,12 @@ import pytest
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import is_function_reference
 from paraminspect.init.schemes.scheme import parse_scheme
+from tests.cases import each
 
 EXAMPLE = "\n  write name or name:argument=value,argument=value, e.g. normal:std=0.01"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("normal", ("normal", {})),
@@ -42,7 +43,7 @@ def test_parses_nan():
     assert math.isnan(parse_scheme("constant:val=nan", "")[1]["val"])
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("", "--scheme: no scheme name" + EXAMPLE),
@@ -71,7 +72,7 @@ def test_tells_a_function(text):
     assert is_function_reference(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "normal",

@@ -7,6 +7,7 @@ import torch
 
 from paraminspect.init.schemes.registry import bind
 from paraminspect.init.schemes.scheme import parse_scheme
+from tests.cases import each
 
 STD, KURTOSIS = 0.87962566103423978, 2.3655367
 """Of a standard normal cut at ±2: m₂ = 1 − 4φ(2)/(2Φ(2) − 1), m₄ = 3·m₂ − 16φ(2)/(2Φ(2) − 1)."""
@@ -36,8 +37,8 @@ def test_the_constants_are_those_of_the_formulas():
     assert fourth / second**2 == pytest.approx(KURTOSIS, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("text", "root"), TEXTS.items(), ids=TEXTS)
+@each("seed", range(3))
+@each(("text", "root"), TEXTS.items(), ids=TEXTS)
 def test_moments_over_seeds(text, root, seed):
     """Five standard errors on 320 000 elements."""
     expected = bind(*parse_scheme(text, "")).moments((800, 400))
