@@ -9,7 +9,7 @@ import typer
 from paraminspect import output
 from paraminspect.cli.options import Debug
 from paraminspect.cli.session import DONE
-from paraminspect.errors import UserError, did_you_mean
+from paraminspect.errors import UserError
 
 
 def _ids(incomplete: str) -> list[str]:
@@ -37,8 +37,9 @@ def rules(
     view = output.view()
     found = [one for one in RULES.values() if rule is None or one.id.startswith(rule.upper()) or one.name == rule]
     if not found or rule == "":
-        known = [*RULES, *(one.name for one in RULES.values())]
-        hint = did_you_mean(str(rule), known) or "paraminspect rules lists them"
+        from paraminspect.rules.typed_selection import meant_rule
+
+        hint = meant_rule(str(rule))
         raise UserError(f"there is no rule {rule!r}", where="rules", hint=hint, code="unknown-rule")
     if json:
         output.emit([dumps(rules_object(found))])

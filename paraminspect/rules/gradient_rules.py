@@ -10,7 +10,7 @@ from typing import Final
 from paraminspect.report import Gradient, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
-from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of
+from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of, outermost
 from paraminspect.text.escape import code, word
 
 RULES: Final = (
@@ -171,7 +171,7 @@ def unreached(report: Report, _: Limits) -> Iterator[Problem]:
         hint = "give the input that it is for, or --train"
 
         def not_here(names: Sequence[str]) -> str:
-            them = by_number(len(names), "it", "them")
+            them = by_number(len(outermost(names, report)), "it", "them")
             return f"no gradient reaches {modules_of(names, report)}: this forward does not read {them}, its code may"
 
         yield Problem(_ASIDE, "note", "unused", tuple(other), not_here, hint)
@@ -210,15 +210,17 @@ def _unused(unread: Sequence[str], everything: int | None, report: Report) -> Pr
     eval_mode = f" in {mode} mode" if mode in ("eval", "mixed") else ""
 
     def say(names: Sequence[str]) -> str:
-        who = _without_gradient(names, everything is not None and len(names) == len(unread), report)
-        return f"{who}: the forward never reads {by_number(len(names), 'it', 'them')}{eval_mode}"
+        every = everything is not None and len(names) == len(unread)
+        them = "them" if every else by_number(len(outermost(names, report)), "it", "them")
+        return f"{_without_gradient(names, every, report)}: the forward never reads {them}{eval_mode}"
 
     if eval_mode:
         hint = "--train, where that is meant for training alone"
         return Problem(_ASIDE, "note", "unused", tuple(unread), say, hint)
     hint = "use it in forward, give the input that it is for, or leave it out of the model"
     many = "use them in forward, give the input that they are for, or leave them out of the model"
-    return Problem("PI301", "warning", "unused", tuple(unread), say, by_number(len(unread), hint, many))
+    hint = by_number(len(outermost(unread, report)), hint, many)
+    return Problem("PI301", "warning", "unused", tuple(unread), say, hint)
 
 
 def _skipped(unused: Sequence[Parameter], rows: Sequence[Parameter]) -> tuple[list[str], list[str]]:

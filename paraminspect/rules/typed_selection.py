@@ -86,10 +86,16 @@ def _known(word: str, where: str) -> str:
     else:
         by_name = {one.name: one.id for one in RULES.values()}
         named = by_name.get(rule.lower())
-        hint = f"its ID is {named}" if named else (did_you_mean(rule, RULES) if len(rule) > 3 else "") or _families()
+        hint = f"its ID is {named}" if named else meant_rule(rule)
         message = f"no rule has the ID {word.partition(':')[0]!r}, nor begins with it"
     raise UserError(message, where=where, hint=hint, code="unknown-rule")
 
 
-def _families() -> str:
+def meant_rule(text: str) -> str:
+    """Return what was meant by an ID or a name that no rule has: one of its family that is close, else the families."""
+    family = [rule for rule in RULES if rule.startswith(text[:3].upper())]
+    names = [] if text[:2].upper() == "PI" else [*RULES, *(rule.name for rule in RULES.values())]
+    close = did_you_mean(text.upper() if family else text, family or names) if len(text) > 3 else ""
+    if close:
+        return close
     return f"{', '.join(f'{beginning} ({about})' for beginning, about in FAMILIES.items())}; {_LIST}"

@@ -18,12 +18,17 @@ def names_of(names: Sequence[str]) -> str:
 
 
 def modules_of(names: Sequence[str], report: Report) -> str:
+    """Return, as a person would list them, the outermost modules that `names` are all the parameters of."""
+    return names_of(outermost(names, report))
+
+
+def outermost(names: Sequence[str], report: Report) -> list[str]:
     """Return the outermost modules all of whose parameters are among `names`, and the names that are in none."""
     every = [row.name for row in report.parameters if row.kind == "parameter"]
     others = set(every).difference(names)
     mixed = {prefix for name in others for prefix in _above(name)}
     tops = (next((prefix for prefix in _above(name) if prefix not in mixed), name) for name in names)
-    return names_of(list(dict.fromkeys(tops)))
+    return list(dict.fromkeys(tops))
 
 
 def _above(name: str) -> Iterator[str]:
