@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Fault, Part
-from paraminspect.sources.checkpoint.file_contents import FileContents
+from paraminspect.sources.checkpoint.file_contents import FaultList, FileContents
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.safetensors_file import read_header
 from paraminspect.sources.checkpoint.shard_index import (
@@ -83,7 +84,7 @@ def _file(file: Bytes, number: int) -> tuple[str, FileContents]:
     if path.endswith(known) and not path.endswith(suffixes):
         message = f"is a {name} file, whatever its name says: rename it to end in {suffixes[0]}"
         contents.faults.append(Fault("wrong-extension", "warning", file.name, message))
-    return name, contents
+    return name, replace(contents, faults=FaultList(contents.faults).faults(file.name))
 
 
 def _reader(name: str) -> Callable[[Bytes, int], FileContents]:
@@ -163,7 +164,7 @@ def _sharded(source: str) -> Checkpoint:
 
 def _with_shards(index: Index, folder: str, name: str, source: str, count: int) -> Checkpoint:
     suffixes = (".safetensors",) if ".safetensors" in name else TORCH_SUFFIXES
-    names, faults = safe_shards(index, suffixes)
+    names, faults = safe_shards(index, suffixes, name)
     shards = read_shards(folder, names, _one_of_many)
     faults = [*index.faults, *faults, *shards.faults, *compared(index, shards, name)]
     kind = "safetensors, sharded" if suffixes == (".safetensors",) else "torch, sharded"
@@ -174,7 +175,7 @@ def _with_shards(index: Index, folder: str, name: str, source: str, count: int) 
         shards.tensors,
         tuple(in_folder(folder, part.name) for part in shards.parts),
         shards.metadata,
-        faults=tuple(faults),
+        faults=tuple(FaultList(faults).faults(name)),
         bytes_read=count + shards.read,
     )
 
@@ -215,7 +216,7 @@ def _beside_each_other(folder: str, files: list[str]) -> Checkpoint:
         shards.tensors,
         tuple(in_folder(folder, part.name) for part in shards.parts),
         shards.metadata,
-        faults=shards.faults,
+        faults=tuple(FaultList(shards.faults).faults(without_secrets(folder))),
         bytes_read=shards.read,
     )
 

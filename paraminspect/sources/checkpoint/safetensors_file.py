@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from typing import Any, Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.bounded_json import LONGEST, parse_json, too_long
 from paraminspect.sources.checkpoint.element_types import SAFETENSORS
-from paraminspect.sources.checkpoint.file_contents import FileContents
+from paraminspect.sources.checkpoint.file_contents import FaultList, FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.text.numbers import plural
 
 LIMIT: Final = 100_000_000
 """The longest header, in bytes, that the reference reader accepts."""
 
-_MOST: Final = 256_000_000
-"""The longest header, in bytes, that is read here."""
-
-
 _MOST_AS_DICTS: Final = 32_000_000
+_MOST_SIZES: Final = 1_000
+_LARGEST: Final = 2**63
+_NO_ENTRY: Final = "its entry has no dtype, shape and data_offsets that a tensor can have"
 
 
 _Entry = tuple[str, tuple[int, ...], int, int]
@@ -37,14 +36,14 @@ def read_header(file: Bytes, number: int = 0) -> FileContents:
     Raises UserError where no header can be made out; whatever is wrong with a single tensor is a fault.
     """
     pairs, start = _pairs(file)
-    faults: list[Fault] = []
+    faults = FaultList()
     entries, metadata = _sorted_out(pairs, file.name, faults)
     if start - 8 > LIMIT:
         message = f"a header of {start - 8:,} bytes: the safetensors library reads at most {LIMIT:,}"
         faults.append(Fault("header-too-large", "warning", file.name, message))
     entries.sort()
     tensors = _placed(entries, file, number, start, faults)
-    return FileContents(tensors, faults, metadata)
+    return FileContents(tensors, faults.faults(file.name), metadata)
 
 
 # --- the JSON --------------------------------------------------------------------------------------------------
@@ -58,22 +57,18 @@ def _pairs(file: Bytes) -> tuple[list[tuple[str, Any]], int]:
     if length > file.size - 8:
         message = f"says that its header is {length:,} bytes long; only {file.size - 8:,} follow"
         raise _bad(file, message, "truncated")
-    if length > _MOST:
-        raise _bad(file, f"has a header of {length:,} bytes; at most {_MOST:,} are read", "header-too-large")
+    if length > LONGEST:
+        raise too_long(file, "its header", length)
     raw = file.read(8, length)
-    try:
-        found = _without_twins(raw)
-        if found is None:
-            found = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:  # also what is not UTF-8
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _bad(file, f"its header is no JSON: {reason}", "bad-header") from None
+    found = _without_twins(raw, file)
+    if found is None:
+        found = parse_json(raw, file, "its header", _object)
     if not isinstance(found, _Pairs):
         raise _bad(file, "its header is no JSON object", "bad-header")
     return found, 8 + length
 
 
-def _without_twins(raw: bytes) -> _Pairs | None:
+def _without_twins(raw: bytes, file: Bytes) -> _Pairs | None:
     """Return the pairs of a header in which no name stands twice, in half the time; None where that is not certain.
 
     Every entry spells ``"data_offsets"`` once, so that as many names as such words are all the names there are. Nothing
@@ -81,7 +76,7 @@ def _without_twins(raw: bytes) -> _Pairs | None:
     """
     if len(raw) > _MOST_AS_DICTS or b"\\" in raw:
         return None
-    found = json.loads(raw.decode(), parse_constant=_no_number)
+    found = parse_json(raw, file, "its header")
     if type(found) is not dict or raw.count(b'"data_offsets"') != len(found) - ("__metadata__" in found):
         return None
     pairs = _Pairs()
@@ -112,10 +107,10 @@ def _entry(dtype: Any, shape: Any, offsets: Any) -> _Entry | None:
     if type(dtype) is not str or type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
         return None
     begin, end = offsets
-    if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+    if type(begin) is not int or type(end) is not int or not 0 <= begin <= end < _LARGEST or len(shape) > _MOST_SIZES:
         return None
     for size in shape:
-        if type(size) is not int or size < 0:
+        if type(size) is not int or not 0 <= size < _LARGEST:
             return None
     return dtype, tuple(shape), begin, end
 
@@ -126,11 +121,7 @@ def _entry_of(value: Any) -> _Entry | None:
     return _entry(fields.get("dtype"), fields.get("shape"), fields.get("data_offsets"))
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number in JSON")
-
-
-def _sorted_out(pairs: list[tuple[str, Any]], name: str, faults: list[Fault]) -> tuple[list[_Placed], dict[str, str]]:
+def _sorted_out(pairs: list[tuple[str, Any]], name: str, faults: FaultList) -> tuple[list[_Placed], dict[str, str]]:
     """Return the tensors and the metadata; what is neither is a fault."""
     entries: list[_Placed] = []
     metadata: dict[str, str] = {}
@@ -140,7 +131,7 @@ def _sorted_out(pairs: list[tuple[str, Any]], name: str, faults: list[Fault]) ->
             continue
         entry = value if type(value) is tuple else _entry_of(value)
         if entry is None:
-            faults.append(Fault("bad-entry", "error", key, "its entry has no dtype, shape and data_offsets"))
+            faults.append(Fault("bad-entry", "error", key, _NO_ENTRY))
         else:
             dtype, shape, begin, end = entry
             entries.append((begin, end, key, dtype, shape))
@@ -152,7 +143,7 @@ def _sorted_out(pairs: list[tuple[str, Any]], name: str, faults: list[Fault]) ->
     return entries, metadata
 
 
-def _metadata(value: Any, name: str, faults: list[Fault]) -> dict[str, str]:
+def _metadata(value: Any, name: str, faults: FaultList) -> dict[str, str]:
     if value is None:
         return {}
     pairs = value if isinstance(value, _Pairs) else []
@@ -165,7 +156,7 @@ def _metadata(value: Any, name: str, faults: list[Fault]) -> dict[str, str]:
 # --- where the tensors lie -------------------------------------------------------------------------------------
 
 
-def _placed(entries: list[_Placed], file: Bytes, number: int, start: int, faults: list[Fault]) -> list[TensorHeader]:
+def _placed(entries: list[_Placed], file: Bytes, number: int, start: int, faults: FaultList) -> list[TensorHeader]:
     """Return the tensors of sorted entries; how they do not tile the file is a fault each."""
     tensors: list[TensorHeader] = []
     end = complete = 0

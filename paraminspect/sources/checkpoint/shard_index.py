@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +11,11 @@ from typing import Any, Final
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 from paraminspect.report import Fault, Part, TensorHeader
+from paraminspect.sources.checkpoint.bounded_json import LONGEST, parse_json, too_long
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes
 from paraminspect.text.numbers import plural, some_of
 
-_LONGEST: Final = 512_000_000
+_MOST_FILES: Final = 10_000
 _AT_ONCE: Final = 16
 _NUMBERED: Final = re.compile(r"-(\d{1,9})-of-(\d{1,9})\.")
 
@@ -25,14 +25,14 @@ class Index:
     """What an index file says: the shard of every tensor, and the sum of their bytes, None where it does not say."""
 
     shards: Mapping[str, str]
-    total_size: Any
+    total_size: float | None
     faults: tuple[Fault, ...]
 
 
 def read_index(file: Bytes) -> Index:
     """Read ``{"metadata": {"total_size": …}, "weight_map": {name: shard}}``. Raises UserError if it is none."""
-    if file.size > _LONGEST:
-        raise UserError(f"is {file.size:,} bytes long; at most {_LONGEST:,} are read", where=file.name)
+    if file.size > LONGEST:
+        raise too_long(file, "the index", file.size)
     faults: list[Fault] = []
 
     def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -44,20 +44,23 @@ def read_index(file: Bytes) -> Index:
             faults.append(Fault("duplicate-name", "error", twins[0], message))
         return found
 
-    try:
-        found = json.loads(file.read(0, file.size), object_pairs_hook=no_twins)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"is no JSON: {error}", where=file.name, code="bad-header") from None
+    found = parse_json(file.read(0, file.size), file, "the index", no_twins)
     shards = found.get("weight_map") if isinstance(found, dict) else None
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise UserError("has no weight_map of names to files", where=file.name, code="bad-header")
     metadata = found.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if total is not None and (type(total) not in (int, float) or not 0 <= total < 2**63):
+        faults.append(Fault("wrong-total", "warning", file.name, "has a total_size that is no size"))
+        total = None
     return Index(shards, total, tuple(faults))
 
 
-def safe_shards(index: Index, suffixes: tuple[str, ...]) -> tuple[list[str], list[Fault]]:
-    """Return the names of the shards in order, without those that lead out of the folder or are of another kind."""
+def safe_shards(index: Index, suffixes: tuple[str, ...], where: str) -> tuple[list[str], list[Fault]]:
+    """Return the names of the shards in order, without those that lead out of the folder or are of another kind.
+
+    `where` is the index. Raises UserError where there are too many of them.
+    """
     names = sorted(set(index.shards.values()))
     faults: list[Fault] = []
     good: list[str] = []
@@ -68,6 +71,10 @@ def safe_shards(index: Index, suffixes: tuple[str, ...]) -> tuple[list[str], lis
             faults.append(Fault("foreign-shard", "error", name, f"is no {' or '.join(suffixes)} file: not opened"))
         else:
             good.append(name)
+    if len(good) > _MOST_FILES:
+        raise UserError(
+            f"names {len(good):,} files; at most {_MOST_FILES:,} are opened", where=where, code="bad-header"
+        )
     return good, faults + _gaps(names)
 
 
@@ -178,6 +185,6 @@ def compared(index: Index, shards: Shards, where: str) -> list[Fault]:
         faults.append(Fault("duplicate-name", "error", where, f"{plural(twice, 'name')} are in two shards"))
     total = sum(tensor.bytes or 0 for tensor in shards.tensors)
     if not absent and index.total_size is not None and index.total_size != total:
-        message = f"says total_size {index.total_size}; the tensors add up to {total:,} bytes"
+        message = f"says total_size {index.total_size:,}; the tensors add up to {total:,} bytes"
         faults.append(Fault("wrong-total", "warning", where, message))
     return faults

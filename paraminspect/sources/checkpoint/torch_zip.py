@@ -23,12 +23,16 @@ from paraminspect.text.numbers import plural
 _LOCAL: Final = 30
 """The length of a zip's local header without its name and its extra field."""
 
+_MOST_LISTED: Final = 2**26
+"""How many bytes of a zip are read to list it: those of 800,000 storages. An entry of 47 bytes takes 800 in memory."""
+
 
 class _Window(io.RawIOBase):
-    """A part of a file as the file object that zipfile wants."""
+    """A part of a file as the file object that zipfile wants; of it `left` more bytes may be read."""
 
     def __init__(self, file: Bytes, start: int, length: int) -> None:
         self._file, self._start, self._length, self._at = file, start, length, 0
+        self.left = _MOST_LISTED
 
     def seekable(self) -> bool:
         return True
@@ -46,6 +50,10 @@ class _Window(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         count = max(min(len(buffer), self._length - self._at), 0)
+        self.left -= count
+        if self.left < 0:
+            message = f"has a list of records that is longer than {_MOST_LISTED:,} bytes: it is not read"
+            raise UserError(message, where=self._file.name, code="header-too-large")
         buffer[:count] = self._file.read(self._start + self._at, count)
         self._at += count
         return count
@@ -58,7 +66,9 @@ def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = 
     """
     size = file.size - start if length is None else length
     try:
-        with zipfile.ZipFile(io.BufferedReader(_Window(file, start, size), 65536)) as archive:
+        window = _Window(file, start, size)
+        with zipfile.ZipFile(io.BufferedReader(window, 65536)) as archive:
+            window.left = 2 * LONGEST  # of the records only small ones are read, each checked before
             return _contents(archive, file, number, start, path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
         message = f"is no complete zip of torch.save: {error}"

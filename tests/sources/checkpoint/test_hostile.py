@@ -219,7 +219,36 @@ def huge_key() -> bytes:
     return b"\x80\x02}\x8b" + struct.pack("<i", 5_000) + b"\x7f" * 5_000 + b"Ns."
 
 
+def headed(body: bytes) -> Callable[[Path], None]:
+    """Return what writes a safetensors file with this for its header."""
+    return lambda path: path.write_bytes(struct.pack("<Q", len(body)) + body) and None
+
+
+def many_records(path: Path) -> None:
+    """Write a zip whose list of records has two million of a byte each."""
+    zipped(path, b"\x80\x02}.")
+    data = path.read_bytes()
+    first, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    listed = (b"PK\1\2" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a") * 2_000_000 + data[first:end]
+    ending = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(listed), first, 0)
+    path.write_bytes(data[:first] + listed + ending)
+
+
+def overlapping(count: int) -> bytes:
+    """Return the header of tensors that all begin at 0."""
+    return b"{%s}" % b",".join(b'"%d":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}' % at for at in range(count))
+
+
+ARRAYS: bytes = b"[" + b"[]," * 20_000_000 + b"[]]"
+
 HOSTILE: dict[str, Callable[[Path], None]] = {
+    "arrays.safetensors": headed(b'{"a":' + ARRAYS + b"}"),
+    "arrays.safetensors.index.json": lambda path: path.write_bytes(b'{"weight_map":' + ARRAYS + b"}") and None,
+    "dimensions.safetensors": headed(
+        b'{"a":{"dtype":"F32","shape":[' + b"999999999," * 2_000_000 + b'1],"data_offsets":[0,4]}}'
+    ),
+    "overlapping.safetensors": headed(overlapping(100_000)),
+    "many_records.pt": many_records,
     "a_billion.pt": lambda path: zipped(path, doubling(60)),
     "deep_lists.pt": lambda path: zipped(path, deep(b"(", b"l", 200_000)),
     "deep_dict.pt": lambda path: zipped(path, b"\x80\x02" + b"}X\x01\0\0\0a" * 100_000 + b"N" + b"s" * 100_000 + b"."),
@@ -242,12 +271,8 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
         path, b"\x80\x02" + b"ctorch._utils\n_rebuild_parameter\n" * 5_000 + b"N" + b"\x85R" * 5_000 + b"."
     ),
     "names.safetensors": lambda path: path.write_bytes(struct.pack("<Q", 2**63 - 1) + b"{" * 100) and None,
-    "deep.safetensors": lambda path: (
-        path.write_bytes(struct.pack("<Q", 400_000) + b"[" * 200_000 + b"]" * 200_000) and None
-    ),
-    "digits.safetensors": lambda path: (
-        path.write_bytes(struct.pack("<Q", 5_005) + b'{"a":' + b"9" * 4_999 + b"}") and None
-    ),
+    "deep.safetensors": headed(b"[" * 200_000 + b"]" * 200_000),
+    "digits.safetensors": headed(b'{"a":' + b"9" * 4_999 + b"}"),
 }
 
 
@@ -257,7 +282,7 @@ def test_what_would_take_all_time_or_memory_takes_little(tmp_path: Path) -> None
     code = (
         "import os, resource, sys\n"
         "from paraminspect.cli.app import main\n"
-        "import paraminspect.experiments.checkpoint_values\n"
+        "main(['show', '--stats', 'lying.pt'])  # for what it imports: every child has it then\n"
         "for name in sys.argv[1:]:\n"
         "    child = os.fork()\n"
         "    if not child:\n"
