@@ -167,11 +167,11 @@ _Named = tuple["torch.Tensor", str]
 def _in_common(module: nn.Module) -> Iterator[tuple[_Named, _Named]]:
     """Yield the pairs of different Parameters that have bytes in common."""
     from paraminspect.analysis.sharing.relations import Relations
-    from paraminspect.analysis.sharing.tensor_memory import memory_of
+    from paraminspect.analysis.sharing.tensor_memory import TensorMemories
     from paraminspect.modules.walk import names_of_parameters
 
     named = [(parameter, names[0]) for parameter, names in names_of_parameters(module)]
-    relations = Relations([memory_of(parameter) for parameter, _ in named])
+    relations = Relations(TensorMemories([parameter for parameter, _ in named]))
     for group, members in enumerate(relations.alike):
         near = [number for other in relations.neighbours(group) if other > group for number in relations.alike[other]]
         yield from _pairs(named, members, near)

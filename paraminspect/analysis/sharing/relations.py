@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from paraminspect.analysis.sharing.byte_sets import Layout, common, list_runs
-from paraminspect.analysis.sharing.tensor_memory import Memory, Piece
+from paraminspect.analysis.sharing.tensor_memory import Memory, Piece, TensorMemories
 from paraminspect.frozen import dataclass
 
 
@@ -150,9 +150,11 @@ class Relations:
     `alike` are the groups of tensors that hold exactly the same bytes; most are of one tensor.
     """
 
-    def __init__(self, memories: Sequence[Memory | None]) -> None:
+    def __init__(self, memories: Sequence[Memory | None] | TensorMemories) -> None:
+        numbers = memories.others if isinstance(memories, TensorMemories) else range(len(memories))
         grouped: dict[tuple[Piece, ...], list[int]] = defaultdict(list)
-        for number, memory in enumerate(memories):
+        for number in numbers:
+            memory = memories[number]
             if memory is not None:
                 grouped[memory.pieces].append(number)
         self.memories = memories

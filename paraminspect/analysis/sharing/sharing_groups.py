@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from paraminspect.analysis.inventory import Inventory, TensorEntry
 from paraminspect.analysis.sharing.byte_sets import held_twice
 from paraminspect.analysis.sharing.equality import Equal, MeasuredTensor, find_equal, readable
 from paraminspect.analysis.sharing.relations import Relations
-from paraminspect.analysis.sharing.tensor_memory import memory_of
+from paraminspect.analysis.sharing.tensor_memory import Memory, TensorMemories
 from paraminspect.analysis.sharing.ties import BrokenTie, TieDeclarations, repair
 from paraminspect.frozen import dataclass
 from paraminspect.modules.subject import Ties
@@ -127,9 +127,10 @@ class _Found:
         self.inventory, self.entries, self.origin = inventory, inventory.entries, ties.origin
         self.kind = ties.kind
         self.declared = TieDeclarations(inventory, ties)
-        self.relations = Relations([memory_of(entry.tensor) for entry in self.entries])
+        memories = TensorMemories([entry.tensor for entry in self.entries])
+        self.relations = Relations(memories)
         self.memory = groups_of(self.relations)
-        alike = _alike(self.entries, values, self.relations)
+        alike = _alike(self.entries, values, memories)
         self.equal = _apart(alike, self.entries, self.relations)
         self.equal_to = {number: equal for equal in alike for number in equal.members}
         groups = [group for group in (*self.memory, *self.equal) if group.kind in _LIKE_A_TIE]
@@ -253,14 +254,23 @@ def outermost_module(entry: TensorEntry, modules: Mapping[str, nn.Module]) -> tu
         names = parents
 
 
-def _alike(entries: Sequence[TensorEntry], values: Mapping[int, Values | None], relations: Relations) -> list[Equal]:
+def _alike(
+    entries: Sequence[TensorEntry], values: Mapping[int, Values | None], memories: TensorMemories
+) -> list[Equal]:
     """Return what is equal bit for bit among the tensors that were measured and do not overlap themselves."""
-    measured = []
+    by_extremes: dict[Hashable, list[tuple[int, Values]]] = defaultdict(list)
     for number, entry in enumerate(entries):
-        figures, memory = values.get(id(entry.tensor)), relations.memories[number]
-        if figures and memory and memory.visited == memory.size and readable(entry.tensor):
-            measured.append(MeasuredTensor(number, entry.tensor, figures))
-    return find_equal(measured)
+        figures = values.get(id(entry.tensor))
+        if figures and (number in memories.alone or _lies_once(memories[number])):
+            by_extremes[figures.min, figures.max].append((number, figures))
+    likely = (one for same in by_extremes.values() if len(same) > 1 for one in same)
+    measured = [MeasuredTensor(number, entries[number].tensor, figures) for number, figures in likely]
+    return find_equal([one for one in measured if readable(one.tensor)])
+
+
+def _lies_once(memory: Memory | None) -> bool:
+    """Tell whether each of the bytes that a tensor has belongs to one element."""
+    return memory is not None and memory.visited == memory.size
 
 
 def _apart(alike: Sequence[Equal], entries: Sequence[TensorEntry], relations: Relations) -> list[SharingGroup]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -14,6 +16,7 @@ from paraminspect.analysis.sharing.byte_sets import Layout, StridedBytes, layout
 from paraminspect.frozen import dataclass
 from paraminspect.modules.wrapper_tensors import PLAIN
 
+_ADDRESSES: Final = "addresses"
 _COMPRESSED_ROWS = {torch.sparse_csr, torch.sparse_bsr}
 _COMPRESSED_COLUMNS = {torch.sparse_csc, torch.sparse_bsc}
 
@@ -84,12 +87,74 @@ def _of_one_run(tensor: Tensor) -> Memory | None:
     start, size = tensor.data_ptr(), count * tensor.element_size()
     if not count or start + size > storage.data_ptr() + storage.nbytes():
         return None
-    piece = Piece("addresses", storage._cdata, StridedBytes(start, ((size, 1),)))
+    piece = Piece(_ADDRESSES, storage._cdata, StridedBytes(start, ((size, 1),)))
     shape, steps = tuple(tensor.shape), tensor.stride()
     if 1 in shape:
         steps = tuple([step if length > 1 else 0 for length, step in zip(shape, steps, strict=True)])
     looks = (tensor.dtype, shape, steps, tensor.is_conj(), tensor.is_neg())
     return Memory((piece,), (tensor.dtype, shape, (looks,)), size, (tensor,))
+
+
+class TensorMemories:
+    """The memory of tensors by their numbers, described when it is asked for: most have nothing in common.
+
+    `alone` are the numbers of those that are one run of bytes, and whose storage and bytes no other tensor has;
+    `others` those that have to be compared.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._known: dict[int, Memory | None] = {}
+        runs: dict[int, tuple[int, int, int]] = {}
+        others: dict[int, None] = {}
+        extents: list[tuple[int, int, int]] = []
+        for number, tensor in enumerate(tensors):
+            run = _run_of(tensor)
+            if run is not None:
+                runs[number] = run
+            elif memory := self[number]:
+                others[number] = None
+                extents += [
+                    (piece.layout.start, piece.layout.stop, piece.storage)
+                    for piece in memory.pieces
+                    if piece.space == _ADDRESSES
+                ]
+        crowded = _crowded([*runs.values(), *extents])
+        others |= {number: None for number, meets in zip(runs, crowded, strict=False) if meets}
+        self.others = sorted(others)
+        self.alone = runs.keys() - others.keys()
+
+    def __getitem__(self, number: int) -> Memory | None:
+        if number not in self._known:
+            self._known[number] = memory_of(self._tensors[number])
+        return self._known[number]
+
+
+def _run_of(tensor: Tensor) -> tuple[int, int, int] | None:
+    """Return start, stop and storage of a tensor that is one run of bytes in the memory of the CPU; None of others."""
+    try:
+        if not _lies_in_one_run(tensor):
+            return None
+        storage, start = tensor.untyped_storage(), tensor.data_ptr()
+        stop = start + tensor.nbytes
+        return (start, stop, storage._cdata) if start < stop <= storage.data_ptr() + storage.nbytes() else None
+    except Exception:  # where `memory_of` has none
+        return None
+
+
+def _crowded(extents: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Tell of each extent, its start, stop and storage, whether its bytes or its storage are another's too."""
+    if not extents:
+        return []
+    starts, stops, storages = zip(*extents, strict=True)
+    order = np.argsort(np.array(starts), kind="stable")
+    furthest = np.maximum.accumulate(np.array(stops)[order])
+    meets = np.array(starts)[order][1:] < furthest[:-1]
+    crossed = np.zeros(len(extents), bool)
+    crossed[order[1:]] = meets
+    crossed[order[:-1]] |= meets
+    times = Counter(storages)
+    return [crosses or times[storage] > 1 for crosses, storage in zip(crossed.tolist(), storages, strict=True)]
 
 
 def strided_parts(tensor: Tensor) -> Iterator[Tensor]:
@@ -122,7 +187,7 @@ def _piece(tensor: Tensor) -> Piece | None:
     layout = layout_of(start + address, tensor.element_size(), tensor.shape, tensor.stride())
     if layout is None or (address and layout.stop > address + storage.nbytes()):
         return None
-    return Piece("addresses" if address else identity, identity, layout)
+    return Piece(_ADDRESSES if address else identity, identity, layout)
 
 
 def _address(storage: torch.UntypedStorage) -> int:

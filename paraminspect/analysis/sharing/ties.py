@@ -32,10 +32,13 @@ class TieDeclarations:
     def __init__(self, inventory: Inventory, ties: Ties) -> None:
         self._ties = tuple(dict.fromkeys(ties.names))
         self._entries = inventory.entries
+        several = [entry for entry in inventory.entries if len(entry.names) > 1]
+        if not (self._ties or several):  # as in most models
+            return
         self._owners = {name: number for number, entry in enumerate(inventory.entries) for name in entry.names}
         self._numbers = {name: number for number, name in enumerate(self._owners)}
         self._meant = DisjointSets(len(self._numbers))
-        for names in (*self._ties, *_registered_twice(inventory)):
+        for names in (*self._ties, *_registered_twice(several, inventory)):
             numbers = [self._numbers[name] for name in names if name in self._numbers]
             for number in numbers[1:]:
                 self._meant.join(numbers[0], number)
@@ -58,10 +61,10 @@ class TieDeclarations:
         return found
 
 
-def _registered_twice(inventory: Inventory) -> list[list[str]]:
-    """Return the names that are one attribute of one module, reached by several paths."""
+def _registered_twice(several: Iterable[TensorEntry], inventory: Inventory) -> list[list[str]]:
+    """Return the names, of tensors of several, that are one attribute of one module, reached by several paths."""
     found: dict[tuple[int, str], list[str]] = {}
-    for entry in inventory.entries:
+    for entry in several:
         for name, path in zip(entry.names, entry.owner_names, strict=True):
             key = id(inventory.modules[path]), name.rpartition(".")[2]
             found.setdefault(key, []).append(name)
