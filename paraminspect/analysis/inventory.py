@@ -58,11 +58,13 @@ class TensorEntry:
     @property
     def lazy(self) -> bool:
         """Tell whether its shape is unknown until the first forward."""
-        return is_lazy(self.tensor)
+        return self._listed is None and is_lazy(self.tensor)
 
     @property
     def requires_grad(self) -> bool:
         """Tell whether the tensor asks for a gradient."""
+        if type(self.tensor) in PLAIN:
+            return self.tensor.requires_grad
         with torch._C.DisableTorchFunctionSubclass():
             return self.tensor.requires_grad
 
@@ -87,7 +89,7 @@ class TensorEntry:
         return self._listed or _size_of(self.tensor)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_listed", _size_of(self.tensor))  # a forward may put other memory in its place
+        vars(self)["_listed"] = _size_of(self.tensor)  # a forward may put other memory in its place
 
 
 class _Size(NamedTuple):
@@ -99,9 +101,8 @@ class _Size(NamedTuple):
 def _size_of(tensor: Tensor) -> _Size | None:
     """Return the size of a tensor, None where it is unknown until the first forward."""
     if type(tensor) in PLAIN and tensor.layout is torch.strided and not tensor.is_nested:
-        count = tensor.numel()
-        stored = tensor.untyped_storage().nbytes() if tensor.dtype in _HALF_BYTES else count * tensor.element_size()
-        return _Size(tuple(tensor.shape), count, stored)
+        stored = tensor.untyped_storage().nbytes() if tensor.dtype in _HALF_BYTES else tensor.nbytes
+        return _Size(tuple(tensor.shape), tensor.numel(), stored)
     if is_lazy(tensor):
         return None
     with torch._C.DisableTorchFunctionSubclass():
@@ -156,8 +157,11 @@ class Inventory:
         if type(tensor) not in PLAIN and is_lazy(tensor):
             return None
         try:
-            with torch._C.DisableTorchFunctionSubclass():
+            if type(tensor) in PLAIN:
                 key = tensor.untyped_storage()._cdata  # private, and the only identity that meta tensors keep apart
+            else:
+                with torch._C.DisableTorchFunctionSubclass():
+                    key = tensor.untyped_storage()._cdata
         except (RuntimeError, NotImplementedError):
             return None
         return self._storages.setdefault(key, len(self._storages) + 1)
@@ -184,42 +188,39 @@ def take_inventory(module: nn.Module) -> Inventory:
     return Inventory(tuple(entries), modules, tuple(_notes(found, search)), found.cut, computed, found)
 
 
-class _Slot(NamedTuple):
-    """One registration: the module at `path` holds the tensor as `leaf`."""
-
-    path: str
-    owner: nn.Module
-    leaf: str
-    tensor: Tensor
-
-    @property
-    def persistent(self) -> bool:
-        return self.leaf not in attributes_of(self.owner).get("_non_persistent_buffers_set", ())
+_Slot = tuple[str, nn.Module, str, Tensor]
+"""One registration: the module at a path holds the tensor under a name."""
 
 
 def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
     """Group the names of every registered tensor, in the order in which torch names them."""
     grouped: dict[int, list[_Slot]] = {}
+    what = f"_{kind}s"
     for path, owner in found.paths:
-        for leaf, tensor in registered(owner, f"_{kind}s"):
-            grouped.setdefault(id(tensor), []).append(_Slot(path, owner, leaf, tensor))
+        for leaf, tensor in registered(owner, what):
+            grouped.setdefault(id(tensor), []).append((path, owner, leaf, tensor))
     notes: dict[str, dict[str, str]] = {}
     for slots in grouped.values():
-        first = slots[0]
-        if first.path not in notes:
-            notes[first.path] = notes_on(first.path, first.owner)
-        note = notes[first.path].get(first.leaf)
-        if note is None and type(first.tensor) is not nn.Parameter:
-            note = _unread(first.tensor) or _why_untrained(first.tensor, found)
+        path, owner, leaf, tensor = slots[0]
+        if path not in notes:
+            notes[path] = notes_on(path, owner)
+        note = notes[path].get(leaf)
+        if note is None and type(tensor) is not nn.Parameter:
+            note = _unread(tensor) or _why_untrained(tensor, found)
         yield TensorEntry(
-            names=tuple([join(slot.path, slot.leaf) for slot in slots]),
-            tensor=first.tensor,
-            owner=first.owner,
+            names=tuple([join(slot[0], slot[2]) for slot in slots]),
+            tensor=tensor,
+            owner=owner,
             kind=kind,
-            owner_names=tuple([slot.path for slot in slots]),
+            owner_names=tuple([slot[0] for slot in slots]),
             note=note,
-            persistent=any(slot.persistent for slot in slots) if kind == "buffer" else None,
+            persistent=any(map(_is_persistent, slots)) if kind == "buffer" else None,
         )
+
+
+def _is_persistent(slot: _Slot) -> bool:
+    _, owner, leaf, _ = slot
+    return leaf not in attributes_of(owner).get("_non_persistent_buffers_set", ())
 
 
 def _unread(tensor: Tensor) -> str | None:
@@ -282,19 +283,20 @@ def count(inventory: Inventory) -> Totals:
     """Add up an inventory; a shared parameter counts once, `as_named` counts it under each of its names."""
     parameters = inventory.of_kind("parameter")
     buffers = inventory.of_kind("buffer")
-    total = _numel(parameters)
-    trainable = _numel(entry for entry in parameters if entry.requires_grad)
+    sizes = [entry.numel or 0 for entry in parameters]
+    total = sum(sizes)
+    trainable = sum([size for size, entry in zip(sizes, parameters, strict=True) if entry.requires_grad])
     return Totals(
         parameters=total,
         trainable=trainable,
         frozen=total - trainable,
-        as_named=sum((entry.numel or 0) * len(entry.names) for entry in parameters),
-        bytes=sum(entry.bytes or 0 for entry in parameters),
+        as_named=sum([size * len(entry.names) for size, entry in zip(sizes, parameters, strict=True)]),
+        bytes=sum([entry.bytes or 0 for entry in parameters]),
         buffers=_numel(buffers),
         buffer_bytes=sum(entry.bytes or 0 for entry in buffers),
         unregistered=_numel(inventory.of_kind("unregistered")),
         constants=_numel(inventory.of_kind("constant")) + _numel(inventory.of_kind("graph-constant")),
-        unknown=sum(entry.numel is None for entry in inventory.entries),
+        unknown=sum([entry.numel is None for entry in inventory.entries]),
     )
 
 
@@ -312,6 +314,7 @@ def counted_by_torch(module: nn.Module, walked: Walk | None = None) -> int | Non
         return None
     try:
         with torch._C.DisableTorchFunctionSubclass():
-            return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
+            every = module.parameters()
+            return sum(one.numel() for one in every if type(one) is nn.Parameter or not is_lazy(one))
     except (Exception, SystemExit):  # modules that cannot be hashed, names that are no text, code of the user's
         return None

@@ -102,6 +102,8 @@ def padding_verdicts(entries: Iterable[TensorEntry], owners: Mapping[str, nn.Mod
     A weight that is also a layer's that is no lookup is trained there, padding row and all: nothing is said of it.
     """
     for entry in entries:
+        if not isinstance(entry.owner, nn.Embedding | nn.EmbeddingBag):  # as in most
+            continue
         if entry.kind != "parameter" or entry.lazy or len(entry.shape) != 2:
             continue
         names = zip(entry.owner_names, entry.names, strict=True)

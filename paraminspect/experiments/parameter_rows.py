@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import torch
+from torch import Tensor
 
 from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, verdicts_of
@@ -15,7 +17,7 @@ from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.moment_verdicts import judge
 from paraminspect.init.schemes.bound_scheme import LARGEST
 from paraminspect.modules.nested_tensors import dtype_name
-from paraminspect.report import Parameter, ParameterPart, Values, Verdict
+from paraminspect.report import Gradient, Parameter, ParameterPart, Values, Verdict
 
 SHOWN = 16  # hex digits of a digest
 
@@ -88,12 +90,12 @@ def _row(
         dtype=dtype_name(tensor.dtype),
         numel=entry.numel,
         bytes=entry.bytes,
-        device=str(tensor.device),
+        device=_device_name(tensor.device),
         requires_grad=tensor.requires_grad,
         identity=inventory.identity(tensor),
         storage=inventory.storage(tensor),
         values=measured.values.get(key),
-        gradient=gradient_of(tensor, passes, request.values) if entry.kind == "parameter" else None,
+        gradient=_gradient(tensor, passes, request) if entry.kind == "parameter" else None,
         init=applied.init if applied else None,
         before=measured.before.get(key),
         data=numbers.data if numbers else None,
@@ -101,8 +103,21 @@ def _row(
         note=entry.note,
         persistent=entry.persistent,
         digest=None if digest is None else digest[:SHOWN],
-        parts=tuple([part for part, _ in parts]),
+        parts=tuple([part for part, _ in parts]) if parts else (),
     )
+
+
+_device_name = cache(str)
+
+
+def _gradient(tensor: Tensor, passes: ForwardBackward | None, request: Request) -> Gradient:
+    """Return what is known of the gradient; without passes, two objects serve all rows."""
+    if passes is not None:
+        return gradient_of(tensor, passes, request.values)
+    return _NOT_RUN if tensor.requires_grad else _FROZEN
+
+
+_NOT_RUN, _FROZEN = Gradient("not-run"), Gradient("frozen")
 
 
 # --- weights that are computed ---------------------------------------------------------------------------------

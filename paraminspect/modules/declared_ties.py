@@ -32,7 +32,13 @@ def declared_ties(module: nn.Module) -> Ties:
     """
     found: dict[Tie, None] = {}
     kind = ""
+    by_class: dict[type, bool] = {}
     for path, owner in walk(module).paths:
+        owner_class = type(owner)
+        if owner_class not in by_class:
+            by_class[owner_class] = _of_class(owner_class, ORIGIN) is not _NOWHERE
+        if not by_class[owner_class] and ORIGIN not in attributes_of(owner):  # as in most
+            continue
         if _own(owner, ORIGIN) is _NOWHERE:
             continue
         kind, prefix = ORIGIN, f"{path}." if path else ""

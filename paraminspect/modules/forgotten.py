@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from paraminspect.frozen import dataclass
 from paraminspect.modules.hidden_weights import computed_by
 from paraminspect.modules.nested_tensors import contained_values, container_type, leaves_among, nodes_of, operation_of
-from paraminspect.modules.walk import Path, attributes_of, is_torchs, join, registered
+from paraminspect.modules.walk import Path, attributes_of, is_torchs, join, own_attributes, registered
 
 MOST_VALUES = 20_000
 """Values looked at behind one attribute; numbers and texts do not count."""
@@ -27,7 +27,6 @@ DEEPEST = 8
 """Containers in containers that are opened."""
 
 _NOTHING_INSIDE = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device})
-_TORCHS_OWN = frozenset(attributes_of(nn.Module()))
 _LISTS = ("nn.ModuleList", "nn.ParameterList")
 _CONTAINERS: dict[Any, tuple[str, str]] = {
     list: _LISTS,
@@ -158,11 +157,14 @@ class Search:
 
 def _attributes(module: nn.Module, path: str) -> Iterator[tuple[_Place, Any]]:
     """Yield the plain attributes of a module, without those that torch computes or holds a second time."""
+    found = [(name, value) for name, value in own_attributes(module) if type(value) not in _NOTHING_INSIDE]
+    if not found:  # as in most
+        return
     skipped = {one.name for one in computed_by(module)}
     if issubclass(type(module), nn.RNNBase):
         skipped.add("_flat_weights")
-    for name, value in list(attributes_of(module).items()):
-        if name not in _TORCHS_OWN and type(value) not in _NOTHING_INSIDE and name not in skipped:
+    for name, value in found:
+        if name not in skipped:
             yield _Place(join(path, name), module, path), value
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from paraminspect.frozen import dataclass
-from paraminspect.modules.walk import attributes_of, join, registered
+from paraminspect.modules.walk import attributes_of, join, own_attributes, registered
 
 _HOOKS: tuple[tuple[type, str, str, tuple[str, ...]], ...] = (
     (WeightNorm, "weight_norm", "name", ("_g", "_v")),
@@ -51,7 +51,7 @@ def _may_compute(attributes: Mapping[str, Any]) -> bool:
     parameters = attributes.get("_parameters")
     if attributes.get("_forward_pre_hooks") or type(parameters) is not dict:
         return True
-    return any(type(name) is not str or "_" in name for name in parameters)
+    return "_" in "".join(parameters) if {*map(type, parameters)} <= {str} else True
 
 
 def _by_hook(module: nn.Module) -> Iterator[ComputedWeight]:
@@ -106,10 +106,7 @@ def unpacked(module: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
 
     What torch cannot unpack any more (qnnpack lets go of the original) is a tensor of unknown size.
     """
-    attributes = attributes_of(module)
-    if torch.ScriptObject not in set(map(type, attributes.values())):  # as in most
-        return
-    for attribute, value in attributes.items():
+    for attribute, value in own_attributes(module):
         if type(value) is not torch.ScriptObject or (kind := _kind(value)) is None:
             continue
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 from torch.jit._script import RecursiveScriptModule
@@ -56,8 +56,19 @@ def attributes_of(held: object) -> dict[str, Any]:
     found = _OF_MODULE(held) if issubclass(type(held), nn.Module) else _namespace_of(held)
     if type(found) is not dict:
         return {}
-    traced = found.get("_actual_script_module")
+    if "_actual_script_module" not in found:  # as in most
+        return found
+    traced = found["_actual_script_module"]
     return attributes_of(traced) if type(traced) is RecursiveScriptModule else found
+
+
+def own_attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    """Return the attributes that a module has beyond those of every nn.Module, in their order."""
+    found = [*attributes_of(module).items()]
+    usual = len(_OF_EVERY)
+    if [name for name, _ in found[:usual]] == _OF_EVERY:  # they were set first, as in most
+        return found[usual:]
+    return [(name, value) for name, value in found if name not in _OF_EVERY]
 
 
 def _namespace_of(held: object) -> Any:
@@ -66,6 +77,9 @@ def _namespace_of(held: object) -> Any:
         if type(descriptor) in (GetSetDescriptorType, MemberDescriptorType):
             return descriptor.__get__(held)
     return None
+
+
+_OF_EVERY = [*attributes_of(nn.Module())]
 
 
 def registered(module: nn.Module, what: str) -> list[tuple[str, Any]]:
@@ -109,43 +123,37 @@ def names_of_parameters(module: nn.Module) -> list[tuple[nn.Parameter, tuple[str
     return [(parameter, tuple(names)) for parameter, names in found.values()]
 
 
-class _Step(NamedTuple):
-    """A module on the way from the root to where the walk is; `again` if it had a path before this one."""
-
-    path: str
-    module: nn.Module
-    again: bool
-    children: Iterator[tuple[str, nn.Module]]
-
-
 def walk(root: nn.Module) -> Walk:
     """Follow ``_modules`` depth first: linear in the number of paths, at any depth, whatever registers what."""
-    paths: list[Path] = []
+    paths: list[Path] = [("", root)]
     cycles: list[str] = []
-    seen: set[int] = set()
-    above: set[int] = set()
-    trail: list[_Step] = []
+    seen = {id(root)}
+    above = {id(root)}
     aliases = 0
-
-    def enter(path: str, module: nn.Module) -> None:
-        paths.append((path, module))
-        if children := registered(module, "_modules"):
-            trail.append(_Step(path, module, id(module) in seen, iter(children)))
-            above.add(id(module))
-        seen.add(id(module))
-
-    enter("", root)
+    # The modules from the root to where the walk is: path, id, whether it had a path before, and the children left.
+    trail = [("", id(root), False, iter(registered(root, "_modules")))]
     while trail:
-        step = trail[-1]
-        name, child = next(step.children, ("", None))
-        if child is None:
-            above.remove(id(trail.pop().module))
-        elif id(child) in above:
-            cycles += [] if step.again else [join(step.path, name)]
+        path, key, again, children = trail[-1]
+        for name, child in children:
+            own = id(child)
+            if own in above:
+                cycles += [] if again else [join(path, name)]
+                continue
+            aliases += again  # what is below it has paths too: leaving them out loses no module
+            if again and aliases > MOST_ALIASES:
+                continue
+            inner = f"{path}.{name}" if path else name
+            paths.append((inner, child))
+            below = registered(child, "_modules")
+            if below:
+                trail.append((inner, own, own in seen, iter(below)))
+                above.add(own)
+            seen.add(own)
+            if below:
+                break
         else:
-            aliases += step.again  # what is below it has paths too: leaving them out loses no module
-            if not step.again or aliases <= MOST_ALIASES:
-                enter(join(step.path, name), child)
+            trail.pop()
+            above.remove(key)
     return _kept_short(Walk(tuple(paths), tuple(cycles), aliases > MOST_ALIASES))
 
 
@@ -197,12 +205,14 @@ def overridden(paths: Iterable[Path]) -> str:
     Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
     """
     usual: set[type] = set()
-    for depth, (_, module) in enumerate(paths):
-        kind = type(module)
-        for method in _NAMING[-1:] if depth else _NAMING:
-            if method in attributes_of(module) or not (kind in usual or is_torchs(kind, method)):
+    methods: Sequence[str] = _NAMING
+    for _, module in paths:
+        kind, held = type(module), attributes_of(module)
+        for method in methods:
+            if method in held or not (kind in usual or is_torchs(kind, method)):
                 return f"{kind.__name__} has its own {method}()"
         usual.add(kind)
+        methods = _NAMING[-1:]
     return ""
 
 

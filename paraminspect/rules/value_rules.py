@@ -122,8 +122,9 @@ def _not_finite(names: Sequence[str]) -> str:
 def of_no_weights(report: Report) -> Iterator[tuple[str, float]]:
     """Yield the name and the largest magnitude of each parameter in which that is of a size that no weights have."""
     for row in report.parameters:
-        if row.kind == "parameter" and row.values and row.values.min is not None and row.values.max is not None:
-            largest = max(-row.values.min, row.values.max)
+        known = row.values
+        if row.kind == "parameter" and known and known.min is not None and known.max is not None:
+            largest = max(-known.min, known.max)
             if largest > _LARGEST or 0 < largest < _SMALLEST:
                 yield row.name, largest
 
@@ -212,10 +213,12 @@ def _is_constant(row: Parameter) -> bool:
     Not a row of one unit or of one input, as a depthwise convolution has: its units see different inputs.
     """
     known = row.values
-    if row.kind not in ("parameter", "unregistered") or known is None or known.min is None or known.nan or known.inf:
+    if known is None or known.min is None or not (known.min == known.max != 0):  # as in most
+        return False
+    if row.kind not in ("parameter", "unregistered") or known.nan or known.inf:
         return False
     several = len(row.shape) > 1 and row.shape[0] > 1 and row.shape[1] > 1
-    return several and _mixes(row) and known.min == known.max != 0
+    return several and _mixes(row)
 
 
 # --- dtypes ----------------------------------------------------------------------------------------------------
