@@ -7,7 +7,8 @@ of a model, nothing is in the processor's caches that these need either.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
 
@@ -15,10 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.statistics.block_figures import SHORT, Array
+from paraminspect.analysis.statistics.block_figures import LONG, SHORT, Array
+from paraminspect.analysis.statistics.careful_sums import Floats
 from paraminspect.analysis.statistics.elements import simplified
 from paraminspect.analysis.statistics.number_formats import WORDS, decode
+from paraminspect.analysis.statistics.row_figures import FloatRows
 from paraminspect.analysis.statistics.segment_figures import (
+    Columns,
     Indices,
     Segments,
     figures_of_segments,
@@ -28,6 +32,8 @@ from paraminspect.analysis.statistics.tensor_values import measure, measure_word
 from paraminspect.report import Values
 
 _ROOM = 2**16  # elements of a kind that wait at most: half a megabyte as float64, which stays in cache
+_LONG_ROOM = 2**18  # a megabyte of float32
+_THREAD = threading.local()
 _KINDS = {dtype: words for dtype, words in WORDS.items() if not dtype.is_complex}
 _PLAIN = {Tensor, nn.Parameter}  # a subclass may keep its numbers elsewhere
 
@@ -42,17 +48,15 @@ class Queue:
 
     def __init__(self, *, histogram: bool = False) -> None:
         self._histogram = histogram
-        self._rooms: dict[torch.dtype, _Room] = {}
+        self._rooms: dict[tuple[torch.dtype, bool], _Room] = {}
 
     def measure(self, tensor: Tensor, deliver: Deliver) -> None:
         """Have `deliver` called with the figures, None where they are unknown."""
         if not _is_small(tensor):
             deliver(measure(tensor, histogram=self._histogram))
             return
-        room = self._rooms.get(tensor.dtype)
-        if room is None:
-            room = self._rooms[tensor.dtype] = _Room(tensor.dtype)
-        if not room.takes(tensor):
+        room = self._room(tensor)
+        if not room.takes(tensor.numel()):
             room.flush(self._histogram)
         room.take(tensor, deliver)
 
@@ -60,6 +64,15 @@ class Queue:
         """Deliver what is still due."""
         for room in self._rooms.values():
             room.flush(self._histogram)
+
+    def _room(self, tensor: Tensor) -> _Room:
+        """Return where a tensor waits: by its dtype and length alone, on which the way to its digits depends."""
+        long = tensor.dtype is torch.float32 and tensor.numel() >= LONG
+        room = self._rooms.get((tensor.dtype, long))
+        if room is None:
+            room = _RoomOfRows() if long else _RoomOfSegments(tensor.dtype)
+            self._rooms[tensor.dtype, long] = room
+        return room
 
 
 def measure_all(tensors: Iterable[Tensor], *, histogram: bool = True) -> list[Values | None]:
@@ -75,18 +88,17 @@ def measure_all(tensors: Iterable[Tensor], *, histogram: bool = True) -> list[Va
 class _Room:
     """Keep copies of the memory of small tensors of one dtype, with one free place ahead of each."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, count: int) -> None:
         self._dtype = dtype
-        self._words: Array = np.zeros(_ROOM, _KINDS[dtype])
-        self._numbers, self._work = np.empty(_ROOM), np.empty(_ROOM)
+        self._words: Array = np.zeros(count, _KINDS[dtype])
         self._address, self._size = self._words.ctypes.data, dtype.itemsize
         self._filled = 0
         self._heads: list[int] = []
         self._waiting: list[Deliver] = []
 
-    def takes(self, tensor: Tensor) -> bool:
-        """Tell whether the tensor has room."""
-        return self._filled + tensor.numel() < _ROOM
+    def takes(self, count: int) -> bool:
+        """Tell whether a tensor of so many elements has room."""
+        return self._filled + count < self._words.size
 
     def take(self, tensor: Tensor, deliver: Deliver) -> None:
         """Copy the memory of the tensor, behind torch's back: nothing that watches operations sees it."""
@@ -103,26 +115,61 @@ class _Room:
         heads, waiting, end = np.array(self._heads), self._waiting, self._filled
         self._heads, self._waiting, self._filled = [], [], 0
         with np.errstate(all="ignore"):
-            found = list(self._measured(heads, end, histogram))
+            found = self._listed(heads, np.diff(heads, append=end), end, histogram)
         for deliver, figures in zip(waiting, found, strict=True):
             deliver(figures)
 
-    def _measured(self, heads: Indices, end: int, histogram: bool) -> Iterator[Values]:
-        words, numbers, whole = self._words[:end], self._numbers[:end], not self._dtype.is_floating_point
-        np.copyto(numbers, decode(words, self._dtype))
-        parts = Segments(numbers, heads, np.diff(heads, append=end), self._work[:end])
-        found = figures_of_segments(parts, whole)
-        bins: Iterable[list[int] | None] = repeat(None)
-        if histogram:
-            bins = histograms_of_segments(parts, found.min, found.max).tolist()
-        number = int if whole else float
-        columns = (column.tolist() for column in (*found, parts.heads, parts.lengths))
-        for mean, std, rms, low, high, l2, zeros, known, head, length, counts in zip(*columns, bins, strict=False):
-            if not known:
-                yield measure_words_at_once(words[head + 1 : head + length], self._dtype, histogram=histogram)
-                continue
-            counted = None if counts is None else tuple(counts)
-            yield Values(mean, std, rms, number(low), number(high), l2, zeros, 0, 0, counted)
+    def _listed(self, heads: Indices, lengths: Indices, end: int, histogram: bool) -> list[Values]:
+        found, counts = self._measured(heads, lengths, end, histogram)
+        columns = (column.tolist() for column in found[:-1])
+        number = int if not self._dtype.is_floating_point else float
+        bins: Iterable[tuple[int, ...] | None] = repeat(None) if counts is None else map(tuple, counts.tolist())
+        listed = [
+            Values(mean, std, rms, number(low), number(high), l2, zeros, 0, 0, counted)
+            for mean, std, rms, low, high, l2, zeros, counted in zip(*columns, bins, strict=False)
+        ]
+        for at in np.flatnonzero(~found.known).tolist():
+            words = self._words[heads[at] + 1 : heads[at] + lengths[at]]
+            listed[at] = measure_words_at_once(words, self._dtype, histogram=histogram)
+        return listed
+
+    def _measured(self, heads: Indices, lengths: Indices, end: int, histogram: bool) -> tuple[Columns, Indices | None]:
+        """Return the figures of all that wait, and their histograms; `lengths` count the place ahead of each too."""
+        raise NotImplementedError
+
+
+class _RoomOfRows(_Room):
+    """Keep tensors of float32 that are not short."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.float32, _LONG_ROOM)
+
+    def _measured(self, heads: Indices, lengths: Indices, end: int, histogram: bool) -> tuple[Columns, Indices | None]:
+        rows = FloatRows(self._words, heads + 1, lengths - 1, _scratch(_ROOM)[0])
+        found = rows.figures()
+        return found, rows.histograms(found) if histogram else None
+
+
+class _RoomOfSegments(_Room):
+    """Keep tensors of any other dtype and length."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(dtype, _ROOM)
+
+    def _measured(self, heads: Indices, lengths: Indices, end: int, histogram: bool) -> tuple[Columns, Indices | None]:
+        numbers, work = _scratch(end)
+        np.copyto(numbers, decode(self._words[:end], self._dtype))
+        parts = Segments(numbers, heads, lengths, work)
+        found = figures_of_segments(parts, not self._dtype.is_floating_point)
+        return found, histograms_of_segments(parts, found.min, found.max) if histogram else None
+
+
+def _scratch(count: int) -> tuple[Floats, Floats]:
+    """Return room for so many numbers twice: new room each time would be paged in anew."""
+    rooms: tuple[Floats, Floats] | None = getattr(_THREAD, "rooms", None)
+    if rooms is None:
+        rooms = _THREAD.rooms = np.empty(_ROOM), np.empty(_ROOM)
+    return rooms[0][:count], rooms[1][:count]
 
 
 def _is_small(tensor: Tensor) -> bool:

@@ -23,6 +23,8 @@ Counts = npt.NDArray[np.int64]
 EXACT_IN_FLOAT64 = 2**53
 # Up to this many numbers a careful sum costs less than finding out whether it is needed.
 SHORT = 4096
+# And from here on float32 has its own way, in which a careful sum is rarely needed.
+LONG = 512
 # Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
 SPIKES = 64.0
 
@@ -33,7 +35,7 @@ def moments_of(values: Array, origin: float = 0.0, work: Floats | None = None) -
     `origin` is a guess of the mean, which saves a pass if it is near; a bad guess costs time, not digits.
     `work` is overwritten: at least as many float64 as there are values.
     """
-    if values.dtype == np.float32 and values.size > SHORT:
+    if values.dtype == np.float32 and values.size >= LONG:
         room = np.empty(values.size) if work is None else work[: values.size]
         return moments_of_float32(values, origin, room) or _finite_part(values, origin, room)
     low, high = np.minimum.reduce(values).item(), np.maximum.reduce(values).item()

@@ -24,16 +24,16 @@ from paraminspect.analysis.statistics.merge import Moments
 Array = npt.NDArray[Any]
 
 # Longer chains would round more, shorter ones take longer. A BLAS adds in one thread what is this short.
-_CHAIN = 512
+CHAIN = 512
 # 256 KiB of float32 and twice that of float64: with what is read next, they stay in a second cache of a megabyte.
 _PIECE = 2**16
 # Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
-_SPIKES = 64.0
+SPIKES = 64.0
 # numpy adds in chains of sixteen: float64 holds those of float32 exactly while none is this much below the largest.
-_RANGE = 2.0**24
+RANGE = 2.0**24
 # One number below spoils sixteen additions, each by 2**-53 of sixteen times the largest. Where squares add up to 256
 # times the largest square for each of them, magnitudes add up to 256 times the largest: 2**-53 of that is lost at most.
-_SPOILS = 256.0
+SPOILS = 256.0
 
 
 def moments_of_float32(values: Array, origin: float, work: Floats) -> Moments | None:
@@ -45,10 +45,10 @@ def moments_of_float32(values: Array, origin: float, work: Floats) -> Moments | 
     if ends is None:
         return None
     low, high, least = ends
-    n, limit = values.size, max(-low, high) / _RANGE
+    n, limit = values.size, max(-low, high) / RANGE
     zeros = small = 0
     if least < limit or not least:
-        zeros, small = _near_zero(values, least, limit)
+        zeros, small = near_zero(values, least, limit)
     # Adding 0 turns -0.0 into 0.0: which of two equal zeros comes first in the patterns means nothing.
     found = Moments(n, low + 0, min=low + 0, max=high + 0, zeros=zeros)
     if low == high:
@@ -57,9 +57,9 @@ def moments_of_float32(values: Array, origin: float, work: Floats) -> Moments | 
     squares = math.fsum(square for _, square in sums)
     mean, doubtful = mean_of_sums(n, origin, math.fsum(total for total, _ in sums), squares)
     # Deviations from a distant mean are small beside it, and so are the rounding errors of their sum.
-    needed = _SPIKES if origin else max(_SPIKES, _SPOILS * small)
+    needed = SPIKES if origin else max(SPIKES, SPOILS * small)
     if doubtful or squares < needed * max(high - origin, origin - low) ** 2:
-        mean = _about_the_mean(values, low, high, mean[0], work)
+        mean = about_the_mean(values, low, high, mean[0], work)
     return found._replace(mean=mean[0], mean_low=mean[1], m2=mean[2])
 
 
@@ -88,7 +88,7 @@ def _ends(values: Array) -> tuple[float, float, float] | None:
     return ends[0], ends[-1], min(map(abs, ends))
 
 
-def _near_zero(values: Array, least: float, limit: float) -> tuple[int, int]:
+def near_zero(values: Array, least: float, limit: float) -> tuple[int, int]:
     """Count the zeros, and the other numbers that are too small beside the largest for a plain sum."""
     zeros = 0 if least else int(np.count_nonzero(values == 0))
     return zeros, int(np.count_nonzero(np.abs(values) < limit)) - (zeros if limit else 0)
@@ -110,12 +110,12 @@ def _sums(values: Array, origin: float, work: Floats) -> tuple[float, float]:
 
 
 def _sum_of_squares(work: Floats) -> float:
-    whole = work.size - work.size % _CHAIN
-    chains = np.matmul(work[:whole].reshape(-1, 1, _CHAIN), work[:whole].reshape(-1, _CHAIN, 1))
+    whole = work.size - work.size % CHAIN
+    chains = np.matmul(work[:whole].reshape(-1, 1, CHAIN), work[:whole].reshape(-1, CHAIN, 1))
     return float(np.add.reduce(chains.ravel())) + float(np.dot(work[whole:], work[whole:]))
 
 
-def _about_the_mean(values: Array, low: float, high: float, mean: float, work: Floats) -> Mean:
+def about_the_mean(values: Array, low: float, high: float, mean: float, work: Floats) -> Mean:
     """Pass once more, with a careful sum of the deviations from the mean."""
     reach = max(high - mean, mean - low)
     totals: list[float] = []

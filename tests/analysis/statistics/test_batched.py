@@ -62,6 +62,15 @@ def test_together_they_have_the_digits_that_each_has_alone(dtype: torch.dtype) -
             assert [*map(repr, figures_of(*tensors, histogram=histogram))] == [*map(repr, alone)]
 
 
+def test_what_is_not_finite_is_counted_also_where_several_wait() -> None:
+    tensors = [torch.arange(600.0) for _ in range(4)]
+    tensors[1][5], tensors[3][7] = math.nan, -math.inf
+    found = figures_of(*tensors, torch.full((700,), math.nan), histogram=True)
+    assert [(values.nan, values.inf, sum(values.histogram or ())) for values in found if values] == [
+        *((0, 0, 600), (1, 0, 599), (0, 0, 600), (0, 1, 599), (700, 0, 0)),
+    ]
+
+
 def test_they_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batched, "measure", None)
     generator = torch.Generator().manual_seed(0)
