@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.utils.checkpoint import _StopRecomputationError
 
-from paraminspect.analysis.passes.measuring_queues import FiguresQueue, RmsQueue
+from paraminspect.analysis.passes.measuring_queues import NO_OUTPUT, FiguresQueue, OutputsQueue, RmsQueue
 from paraminspect.analysis.passes.shared_norms import SharedNorms
 from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch
 from paraminspect.modules.walk import Walk, registered
-from paraminspect.report import LayerGrad, LayerOut, Values
+from paraminspect.report import LayerGrad, LayerOut
 
 
 class Frame(NamedTuple):
@@ -126,7 +126,7 @@ class Running:
         return None
 
 
-_NO_OUTPUT, _NO_GRADIENT = LayerOut(), LayerGrad()
+_NO_GRADIENT = LayerGrad()
 
 
 @dataclass(eq=False)
@@ -135,13 +135,12 @@ class LayerCall:
 
     module: str
     type: str
-    out: LayerOut = _NO_OUTPUT
+    out: LayerOut = NO_OUTPUT
     grad: LayerGrad = _NO_GRADIENT
 
-    def note_output(self, values: Values | None) -> None:
+    def note_output(self, out: LayerOut) -> None:
         """Keep the figures of what the module returned."""
-        if values is not None:
-            self.out = LayerOut(values.mean, values.rms, values.min, values.max, values.nan, values.inf)
+        self.out = out
 
     def note_gradient(self, rms: float | None) -> None:
         """Keep the figure of the gradient that arrived there."""
@@ -176,6 +175,7 @@ class Watch(Running):
         self.calls: list[LayerCall] = []
         self.queue = FiguresQueue()
         self.norms = SharedNorms()
+        self._outputs = OutputsQueue()
         self._gradients = RmsQueue()
         self._calls_of: dict[int, list[LayerCall]] = {}
         self._leaves: list[tuple[Tensor, Any]] = []
@@ -211,6 +211,7 @@ class Watch(Running):
     def flush(self) -> None:
         """Note the figures that are still due."""
         self.queue.flush()
+        self._outputs.flush()
         self._gradients.flush()
 
     def returned(self, running: Frame, output: Any) -> None:
@@ -233,7 +234,7 @@ class Watch(Running):
             self.calls.append(call)
             calls.append(call)
         if found is not None:
-            self.queue.measure(found, call.note_output)
+            self._outputs.measure(found, call.note_output)
             repeated = self._repeated(call, calls) if self.gathering else call
             if repeated is not None and found.requires_grad:
                 self._await_gradient(repeated, found)

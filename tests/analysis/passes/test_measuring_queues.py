@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from paraminspect.analysis.passes.measuring_queues import FiguresQueue, RmsQueue
-from paraminspect.report import Values
+from paraminspect.analysis.passes.measuring_queues import NO_OUTPUT, FiguresQueue, OutputsQueue, RmsQueue
+from paraminspect.report import LayerOut, Values
 from tests.analysis.statistics.exact_figures import assert_figures
 
 SCALES = [(1e30, 0.0), (1e-3, 1e4)]
@@ -86,3 +87,53 @@ def test_figures_of_medium_tensors() -> None:
     queue.flush()
     for tensor, values in zip((*drawn, poisoned), found, strict=True):
         assert_figures(values, tensor.reshape(-1).tolist())
+
+
+def outputs_of(*tensors: Tensor) -> list[LayerOut]:
+    queue = OutputsQueue()
+    found: dict[int, LayerOut] = {}
+    for at, tensor in enumerate(tensors):
+        queue.measure(tensor, lambda out, at=at: found.__setitem__(at, out))
+    queue.flush()
+    return [found[at] for at in range(len(tensors))]
+
+
+def test_figures_of_what_layers_return() -> None:
+    torch.manual_seed(0)
+    drawn = [torch.randn(size) * scale + scale * shift for size in SIZES for scale, shift in SCALES]
+    drawn += [torch.randn(300, 40).t(), torch.randn(50).double(), torch.randn(9000).half(), torch.arange(5)]
+    for tensor, out in zip(drawn, outputs_of(*drawn), strict=True):
+        long = tensor.double().numpy().astype(np.longdouble).ravel()
+        assert out.rms is not None
+        assert out.mean is not None
+        assert (out.min, out.max, out.nan, out.inf) == (tensor.min().item(), tensor.max().item(), 0, 0)
+        assert abs(out.rms - exact(tensor)) <= 1e-14 * exact(tensor)
+        assert abs(out.mean - float(long.mean())) <= 1e-15 * exact(tensor)
+
+
+def test_no_digit_of_what_layers_return_depends_on_threads() -> None:
+    torch.manual_seed(0)
+    before, long = torch.get_num_threads(), torch.randn(2**20 + 77)
+    try:
+        torch.set_num_threads(1)
+        alone = outputs_of(long)
+        torch.set_num_threads(3)
+        assert outputs_of(long) == alone
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_layers_return_with_odd_numbers() -> None:
+    poisoned = torch.arange(5000.0)
+    poisoned[7], poisoned[11] = math.nan, -math.inf
+    cases = [poisoned[5:9], poisoned, torch.full((7,), 0.1), torch.tensor([-0.0]), torch.full((3,), math.inf)]
+    tenth = float(torch.tensor(0.1))
+    mean, rms = (12_497_500 - 18) / 4998, math.sqrt((41_654_167_500 - 170) / 4998)  # of 0 to 4999 without 7 and 11
+    assert outputs_of(*cases, torch.empty(3, device="meta")) == [
+        LayerOut((5 + 6 + 8) / 3, math.sqrt(125 / 3), 5.0, 8.0, 1, 0),
+        LayerOut(mean, pytest.approx(rms, rel=1e-14), 0.0, 4999.0, 1, 1),
+        LayerOut(tenth, tenth, tenth, tenth, 0, 0),
+        LayerOut(0.0, 0.0, 0.0, 0.0, 0, 0),
+        LayerOut(nan=0, inf=3),
+        NO_OUTPUT,
+    ]
