@@ -30,6 +30,7 @@ from paraminspect.report import (
 from paraminspect.rules.file_rules import NOT_FINITE_ID, findings_of
 from paraminspect.rules.rule_selection import EVERYTHING, Selection
 from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
+from paraminspect.sources.checkpoint.training_parts import training_parts
 from paraminspect.text.escape import some_names
 from paraminspect.text.numbers import and_more
 
@@ -73,7 +74,9 @@ def report_of_checkpoint(
         sharing=sharing,
         findings=findings,
         errors=() if command == "check" else tuple(_failure(findings)),
-        checkpoint=replace(_files(checkpoint, dtypes, subtrees), optimizers=optimizers),
+        checkpoint=replace(
+            _files(checkpoint, dtypes, subtrees), optimizers=optimizers, parts=training_parts(checkpoint, optimizers)
+        ),
     )
     return with_headline(report)
 
@@ -172,6 +175,7 @@ def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[
         other=dict(checkpoint.other),
         ties=dict(checkpoint.ties),
         bytes_read=checkpoint.bytes_read,
+        beside=checkpoint.beside,
     )
 
 

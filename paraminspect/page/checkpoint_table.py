@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from paraminspect.page.checkpoint_problems import headline_of_files, place_and_message
+from paraminspect.page.contents_table import contents_table
 from paraminspect.page.optimizer_table import optimizer_tables
 from paraminspect.page.parts import BROKEN, SHARED, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.pictures import sparkline
@@ -30,6 +31,8 @@ def checkpoint_page(report: Report, view: View) -> Page:
         parts += sharing_parts(report, view)
         parts.append(Entries(list(_findings(report, _MOST))))
         return page_of_files(report, found, rows, parts)
+    if found.parts:
+        parts.append(contents_table(found, view))
     if rows:
         tables = optimizer_tables(report, rows, view)
         shown = tensor_rows(rows, view, [path for path, _ in tables])
@@ -138,15 +141,19 @@ def _lines(report: Report, found: CheckpointFiles, view: View) -> Iterator[Line]
     most = _MOST if view.width is not None else None
     if len(found.dtypes) > 1:
         yield "dtypes", "; ".join(f"{word(one.name)} {_amount(one)}" for one in found.dtypes)
-    if len(found.subtrees) > 1 and any(one.tensors > 1 for one in found.subtrees):
+    if not found.parts and len(found.subtrees) > 1 and any(one.tensors > 1 for one in found.subtrees):
         largest = sorted(found.subtrees, key=lambda one: -one.bytes)
         yield "subtrees", "; ".join(_first([f"{code(one.name)} {_amount(one)}" for one in largest], most, ""))
     for text in _first(
         [f"{code(key)}: {code(value)}" for key, value in sorted(found.metadata.items())], most, "in --json"
     ):
         yield "metadata", text
-    if found.other:
-        yield "beside", "; ".join(_beside(found.other, most))
+    said = {one.name for one in found.parts if one.text is not None or one.holds == "random state"}
+    if other := {key: value for key, value in found.other.items() if key.partition(".")[0] not in said}:
+        yield "beside", "; ".join(_beside(other, most))
+    if found.beside:
+        files = [f"{code(part.name)} {size(part.bytes or 0)}" for part in found.beside]
+        yield "files", f"{'; '.join(_first(files, most, 'in --json'))}: of the training, not listed; name one as SOURCE"
     for text in _first([f"{code(name)} = {code(kept)}" for name, kept in found.ties.items()], most, "in --json"):
         yield "tie", f"{text}: written once, as save_model does"
     yield from _findings(report, most)

@@ -17,6 +17,7 @@ from paraminspect.report.checkpoint_contents import (
     StateOfParameter as StateOfParameter,
     TensorHeader as TensorHeader,
     TensorRows as TensorRows,
+    TrainingPart as TrainingPart,
 )
 from paraminspect.report.comparison import Comparison as Comparison, Slope as Slope, Trial as Trial
 from paraminspect.report.difference import (

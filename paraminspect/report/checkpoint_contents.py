@@ -68,13 +68,14 @@ class Fault(NamedTuple):
 
 
 class OptimizerGroups(NamedTuple):
-    """The parameters of an optimizer as its state_dict has them: `path` is where it stands, `groups` their numbers.
+    """The parameters of an optimizer as its state_dict has them: `path` is where it stands, `groups` their numbers,
+    or their names as torch.distributed.checkpoint has them.
 
     `names` are what it calls them, where its groups say it.
     """
 
     path: str
-    groups: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int | str, ...], ...]
     names: tuple[str, ...] = ()
 
 
@@ -94,7 +95,8 @@ class Checkpoint:
     files say of themselves; `other` the values beside the tensors of a training checkpoint, such as ``epoch``, by their
     path, as short texts. `ties` maps a name that was not written to the one that stands for it. `bytes_read` is what
     the listing cost. `versions` are those of the modules of a state_dict, by where it stands, `optimizers` the
-    parameters that each optimizer has.
+    parameters that each optimizer has, `value_bytes` about what the other values take, by the first part of their path.
+    `beside` are files of a training that lie in the same folder, as ``optimizer.pt`` does.
     """
 
     format: str
@@ -109,6 +111,8 @@ class Checkpoint:
     bytes_read: int = 0
     versions: Mapping[str, Any] = field(default_factory=dict)
     optimizers: tuple[OptimizerGroups, ...] = ()
+    value_bytes: Mapping[str, int] = field(default_factory=dict)
+    beside: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,25 @@ class OptimizerContents:
 
 
 @dataclass(frozen=True)
+class TrainingPart:
+    """One part of a training checkpoint: all whose names begin with `name`.
+
+    `holds` says what it is: weights, averaged weights, optimizer, scheduler, random state, gradient scaler, settings;
+    else tensors, values, or one value, which is `text`. Its `tensors` have `numel` elements and take `bytes`, what
+    several names have counted once; the `values` beside them take about `value_bytes` in the pickle.
+    """
+
+    name: str
+    holds: str
+    tensors: int
+    numel: int
+    bytes: int
+    values: int
+    value_bytes: int
+    text: str | None = None
+
+
+@dataclass(frozen=True)
 class Portion:
     """How much of a checkpoint is of one dtype, in one file, or below one name: tensors, their elements and bytes."""
 
@@ -153,7 +176,8 @@ class CheckpointFiles:
     `held_bytes` is what the storages take in which they lie. `metadata` is what the files say of themselves, `other`
     the values beside the tensors of a training checkpoint, by their path, as short texts, `ties` the names that were
     not written and those that stand for them. `bytes_read` is what the listing cost. `optimizers` are those of a
-    training checkpoint.
+    training checkpoint, `parts` what it is made of; both are empty where it is none. `beside`
+    are files of a training that lie in the same folder and were not listed.
     """
 
     format: str
@@ -166,6 +190,8 @@ class CheckpointFiles:
     ties: dict[str, str] = field(default_factory=dict)
     bytes_read: int | None = None
     optimizers: tuple[OptimizerContents, ...] = ()
+    parts: tuple[TrainingPart, ...] = ()
+    beside: tuple[Part, ...] = ()
 
 
 class TensorRows(Sequence[Parameter]):

@@ -438,14 +438,14 @@ def _uneven(optimizer: OptimizerContents) -> Iterator[Fault]:
             f"has given {plural(len(behind), 'parameter')} fewer than the {most:,.0f} steps of the others: {names}; "
             "it skips a parameter whose grad is None"
         )
-        yield Fault("lagging-step", "note", optimizer.path, message)
+        yield Fault("lagging-step", "note", optimizer.path or "the optimizer", message)
     if optimizer.without and optimizer.parameters:
         names = some_of(list(optimizer.without))
         message = (
             f"has no state for {plural(len(optimizer.without), 'parameter')} of its param_groups: {names}; "
             "no step has ever reached them"
         )
-        yield Fault("no-state", "note", optimizer.path, message)
+        yield Fault("no-state", "note", optimizer.path or "the optimizer", message)
 
 
 def _values(checkpoint: Checkpoint, values: Mapping[str, Values | None]) -> Iterator[Problem]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from paraminspect.experiments.checkpoint_report import report_of_checkpoint
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
@@ -65,7 +69,9 @@ def test_the_state_of_each_parameter_is_found_under_its_name(
     tmp_path: Path, make: Callable[..., torch.optim.Optimizer]
 ) -> None:
     net, optimizer = trained(make)
-    torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}, tmp_path / "x.ckpt")
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1).state_dict()
+    rest = {"lr_schedulers": [schedule], "epoch": 3, "seeds": [torch.get_rng_state(), random.getstate()]}
+    torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), **rest}, tmp_path / "x.ckpt")
     checkpoint = list_checkpoint(str(tmp_path / "x.ckpt"))
     values = measure_checkpoint(checkpoint, ()).values
     report = report_of_checkpoint(checkpoint, "show", values=values)
@@ -86,6 +92,15 @@ def test_the_state_of_each_parameter_is_found_under_its_name(
     assert [one.rule for one in report.findings] == (["PI631", "PI632"] if "step" in state else ["PI632"])
     if "step" in state:
         assert "(1)" in report.findings[0].message and "model.sometimes.weight" in report.findings[0].message
+    parts = {one.name: (one.holds, one.bytes, one.text) for one in report.checkpoint.parts}
+    held = sum(one.nbytes for state in optimizer.state.values() for one in state.values() if one is not None)
+    assert parts == {
+        "model": ("weights", sum(one.nbytes for one in net.state_dict().values()) - 112, None),
+        "optimizer": ("optimizer", held, None),
+        "lr_schedulers": ("scheduler", 0, None),
+        "seeds": ("random state", 5056, None),
+        "epoch": ("value", 0, "3"),
+    }
     rows_add_up(report, sum(one.numel() for one in {**net.state_dict()}.values()) - 28)
     assert report.headline is not None and report.headline.tone == "note"
 
@@ -96,6 +111,42 @@ def rows_add_up(report: Report, numel: int) -> None:
     assert model == numel and sum(row.numel or 0 for row in report.parameters) == report.totals.parameters
     text = "".join(render(report, "table", View()))
     assert "  = model.head.weight" in text and "model.layers.{0..2}.0.weight ×3" in text
+    assert "model.never.weight" in text.partition("state of optimizer")[2]
+
+
+def test_a_distributed_checkpoint_says_of_which_parameters_it_has_no_state(tmp_path: Path) -> None:
+    net, optimizer = trained(lambda net: torch.optim.AdamW(two_groups(net)))
+    model, state = get_state_dict(net, optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no process group was made
+        dcp.save({"model": model, "optim": state, "epoch": 3}, checkpoint_id=tmp_path / "x")
+    report = report_of_checkpoint(list_checkpoint(str(tmp_path / "x")), "show")
+    assert report.checkpoint is not None
+    (found,) = report.checkpoint.optimizers
+    expected = {f"model.{name}" for name, one in net.named_parameters() if optimizer.state[one]}
+    assert {one.parameter for one in found.parameters} == expected
+    assert set(found.without) == {"model.never.weight", "model.never.bias"}
+    assert [(one.name, one.holds) for one in report.checkpoint.parts if one.name != "model"] == [
+        ("optim", "optimizer"),
+        ("epoch", "value"),
+    ]
+
+
+def test_the_files_of_a_training_beside_a_model_are_named_and_not_mixed_with_it(tmp_path: Path) -> None:
+    net, optimizer = trained(lambda net: torch.optim.AdamW(net.parameters()))
+    torch.save(net.state_dict(), tmp_path / "pytorch_model.bin")
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    (tmp_path / "rng_state_0.pth").write_bytes(bytes(7))
+    report = report_of_checkpoint(list_checkpoint(str(tmp_path)), "show")
+    assert report.checkpoint is not None and [one.rule for one in report.findings] == []
+    assert report.totals.parameters == sum(one.numel() for one in net.state_dict().values()) - 28
+    assert {one.name: one.bytes for one in report.checkpoint.beside} == {
+        "optimizer.pt": (tmp_path / "optimizer.pt").stat().st_size,
+        "rng_state_0.pth": 7,
+    }
+    alone = report_of_checkpoint(list_checkpoint(str(tmp_path / "optimizer.pt")), "show")
+    assert [one.message.partition(" ")[0] for one in alone.findings] == ["has", "has"]
+    assert "the optimizer has no state for 2 parameters" in "".join(render(alone, "plain", View()))
 
 
 def test_a_name_that_cannot_be_told_for_sure_is_not_given(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from paraminspect.errors import UserError
-from paraminspect.report import Checkpoint, Chunk, Fault, Part, Shape, TensorHeader
+from paraminspect.report import Checkpoint, Chunk, Fault, OptimizerGroups, Part, Shape, TensorHeader
 from paraminspect.sources.checkpoint.element_types import TORCH_BITS
+from paraminspect.sources.checkpoint.file_contents import FaultList
 from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Called, Global, PickledDict, walk
 from paraminspect.sources.checkpoint.shard_index import in_folder
@@ -93,7 +94,7 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
             tensors.append(_tensor(name, described, places.get(name, {}), numbers, lengths, faults))
         else:
             objects[name] = places.get(name, {})
-    other, read = _objects(objects, folder, lengths, faults)
+    other, read, sizes, optimizers = _objects(objects, folder, lengths, faults)
     return Checkpoint(
         "torch.distributed.checkpoint",
         without_secrets(folder),
@@ -101,26 +102,33 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
         tuple(tensors),
         tuple(in_folder(folder, name) for name in files),
         other=other,
-        faults=tuple(faults),
+        faults=tuple(FaultList(faults).faults(without_secrets(folder))),
         bytes_read=count + read,
+        optimizers=optimizers,
+        value_bytes=sizes,
     )
 
 
 def _objects(
     items: dict[str, dict[Shape | None, _ItemPlace]], folder: str, lengths: dict[str, int | None], faults: list[Fault]
-) -> tuple[dict[str, str], int]:
+) -> tuple[dict[str, str], int, dict[str, int], tuple[OptimizerGroups, ...]]:
     """Return the objects beside the tensors as short texts by their path, and how many bytes were read for that.
 
-    Each is a zip of torch.save, of which torch would run the pickle when it loads it: here it is read as data. Those
-    that are large, far away or beyond a number are named with their bytes alone.
+    Also how many bytes they take, by the first part of their path, and what is said of optimizers. Each is a zip of
+    torch.save, of which torch would run the pickle when it loads it: here it is read as data. Those that are large, far
+    away or beyond a number are named with their bytes alone.
     """
     found: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    optimizers: list[OptimizerGroups] = []
     unsafe: dict[str, Fault] = {}
     with ExitStack() as stack:
         opened: dict[str, Bytes] = {}
         left = _MOST_OF_OBJECTS
         for number, (name, places) in enumerate(items.items()):
             found[name] = f"{sum(place.length for place in places.values()):,} bytes, not read"
+            first = name.partition(".")[0]
+            sizes[first] = sizes.get(first, 0) + sum(place.length for place in places.values())
             place = next(iter(places.values()), None)
             if place is None or number >= _MOST_OBJECTS or place.length > left or is_remote(folder):
                 continue
@@ -137,10 +145,11 @@ def _objects(
             if objects.other or objects.tensors:
                 del found[name]
             found |= objects.other
+            optimizers += objects.optimizers
             found |= {one.name: f"{one.dtype} tensor {one.shape}, in an object" for one in objects.tensors}
             unsafe |= {fault.message: fault for fault in objects.faults}
         faults += unsafe.values()
-        return found, sum(file.count for file in opened.values())
+        return found, sum(file.count for file in opened.values()), sizes, tuple(optimizers)
 
 
 # --- the metadata ----------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class FileContents:
     other: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     optimizers: tuple[OptimizerGroups, ...] = ()
+    value_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class FaultList:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,10 @@ from paraminspect.sources.checkpoint.shard_index import (
 TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
 INDEX: Final = ".index.json"
 _FIRST: Final = 512
+_TRAINING: Final = re.compile(
+    r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)(_\d+)*\.(pt|pth|bin|pkl)$"
+)
+_MOST_BESIDE: Final = 100
 
 
 def list_checkpoint(source: str) -> Checkpoint:
@@ -39,7 +45,7 @@ def list_checkpoint(source: str) -> Checkpoint:
         shown = without_secrets(source)
         part = Part(shown.rpartition("/")[2] if is_remote(source) else Path(source).name, file.size)
         found = _checkpoint(name, source, (part,), listed)
-        return Checkpoint(**{**vars(found), "bytes_read": file.count})
+        return replace(found, bytes_read=file.count)
 
 
 def _path(source: str) -> str:
@@ -140,6 +146,7 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: FileConte
         faults,
         versions=listed.versions,
         optimizers=listed.optimizers,
+        value_bytes=listed.value_bytes,
     )
 
 
@@ -195,14 +202,26 @@ def _folder(folder: str) -> Checkpoint:
             raise UserError(
                 f"has {len(fitting)} indices", where=without_secrets(folder), hint=hint, code="several-checkpoints"
             )
-        if fitting:
-            found = _sharded(in_folder(folder, fitting[0]))
-            return _with_strays(found, [name for name in names if name.endswith(suffixes)])
         files = [name for name in names if name.endswith(suffixes)]
-        if files:
-            return _beside_each_other(folder, files)
+        models = [name for name in files if not _TRAINING.match(name)]
+        if fitting or models or files:
+            found = (
+                _with_strays(_sharded(in_folder(folder, fitting[0])), models)
+                if fitting
+                else _beside_each_other(folder, models or files)
+            )
+            return replace(found, beside=_beside(folder, names) if fitting or models else ())
     hint = "a checkpoint is *.safetensors, *.bin, *.pt, or what torch.distributed.checkpoint writes"
     raise UserError("has no checkpoint in it", where=without_secrets(folder), hint=hint, code="no-such-file")
+
+
+def _beside(folder: str, names: list[str]) -> tuple[Part, ...]:
+    """Return the files of a folder that keep the state of a training, as transformers and accelerate name them."""
+    found: list[Part] = []
+    for name in [name for name in names if _TRAINING.match(name)][:_MOST_BESIDE]:
+        with suppress(UserError), open_bytes(in_folder(folder, name)) as file:
+            found.append(Part(name, file.size))
+    return tuple(found)
 
 
 def _beside_each_other(folder: str, files: list[str]) -> Checkpoint:
@@ -210,7 +229,7 @@ def _beside_each_other(folder: str, files: list[str]) -> Checkpoint:
         return list_checkpoint(in_folder(folder, files[0]))
     shards = read_shards(folder, files, _one_of_many)
     return Checkpoint(
-        f"{len(files)} files",
+        f"{'safetensors' if files[0].endswith('.safetensors') else 'torch'}, {len(files)} files",
         without_secrets(folder),
         shards.parts,
         shards.tensors,
@@ -229,4 +248,4 @@ def _with_strays(found: Checkpoint, names: list[str]) -> Checkpoint:
         for name in names
         if name not in known
     ]
-    return Checkpoint(**{**vars(found), "faults": (*found.faults, *stray)})
+    return replace(found, faults=(*found.faults, *stray))

@@ -30,7 +30,10 @@ def optimizers_of(checkpoint: Checkpoint) -> tuple[OptimizerContents, ...]:
     """Return what the optimizers of a training checkpoint keep; their steps are read, one number a parameter."""
     if checkpoint.format.startswith("safetensors"):
         return ()
-    known = {one.path: one for one in checkpoint.optimizers}
+    known: dict[str, OptimizerGroups] = {}
+    for one in checkpoint.optimizers:
+        before = known.get(one.path)
+        known[one.path] = one if before is None else one._replace(groups=before.groups + one.groups)
     for path in _paths(checkpoint.tensors):
         known.setdefault(path, OptimizerGroups(path, ()))
     most = max(_MOST_COMPARED // (len(checkpoint.tensors) + 1), 1)

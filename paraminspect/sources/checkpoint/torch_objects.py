@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ _MOST_PLACES: Final = 100
 _LONG: Final = 200
 _MOST_TEXT: Final = 2**26
 _MOST_FAULTS: Final = 1_000
+_DEEPEST_OPTIMIZER: Final = 8
+_GROUP: Final = re.compile(r"(.+)\.param_groups\.\d+\.params")
 _MOST_PARAMS: Final = 4_000_000
 _MOST_WORDS: Final = 64
 _LARGEST: Final = 2**63
@@ -92,7 +95,8 @@ class TorchObjects:
     """The tensors of a pickle by their path, the other values as short texts, the classes that torch would refuse.
 
     `versions` are what the modules said of themselves when their state_dict was made, by the path of that; `optimizers`
-    what the state_dict of each optimizer says of its parameters.
+    what the state_dict of each optimizer says of its parameters; `value_bytes` about what the values take in the
+    pickle, by the first part of their path.
     """
 
     tensors: list[StoredTensor] = field(default_factory=list)
@@ -100,11 +104,12 @@ class TorchObjects:
     faults: list[Fault] = field(default_factory=list)
     versions: dict[str, _Versions] = field(default_factory=dict)
     optimizers: list[OptimizerGroups] = field(default_factory=list)
+    value_bytes: dict[str, int] = field(default_factory=dict)
 
     def contents(self, placed: list[TensorHeader], faults: list[Fault]) -> FileContents:
         """Return what the file holds, now that its tensors are placed, and what was unsound about that."""
         every = [*self.faults, *faults]
-        return FileContents(placed, every, {}, self.other, self.versions, tuple(self.optimizers))
+        return FileContents(placed, every, {}, self.other, self.versions, tuple(self.optimizers), self.value_bytes)
 
 
 def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str = "") -> TorchObjects:
@@ -151,6 +156,7 @@ class _Sorter:
     def __init__(self, found: TorchObjects) -> None:
         self.found, self.steps, self.text = found, 0, 0
         self.visits: dict[int, int] = {}
+        self.weighed = 0
         self.read_versions: dict[int, _Versions] = {}  # by the id of what stands in the pickle, perhaps many times
 
     def visit(self, value: Any, path: str, depth: int, inside: str | None) -> None:
@@ -171,8 +177,10 @@ class _Sorter:
                 self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
             return
         children = [*_children(value)]
-        if {"state", "param_groups"} <= {key for key, _ in children} and inside is not None:
+        if {"state", "param_groups"} <= {key for key, _ in children} and depth < _DEEPEST_OPTIMIZER:
             self.found.optimizers.append(_optimizer(path, dict(children)["param_groups"]))
+        if depth == 0 and (group := _GROUP.fullmatch(path)):  # an object of its own in a distributed checkpoint
+            self.found.optimizers.append(_optimizer(group[1], [PickledDict([("params", value)])]))
         here = path if inside is not None and _is_named(value) else None
         if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
             self.found.versions[here] = self.versions(value.state)
@@ -180,6 +188,23 @@ class _Sorter:
             self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
         if not children and path:
             self.found.other[path] = brief(value)
+            first = path.partition(".")[0]
+            self.found.value_bytes[first] = self.found.value_bytes.get(first, 0) + self.weight(value)
+
+    def weight(self, value: Any, depth: int = 0) -> int:
+        """Return about how many bytes a value that is no tensor takes in a pickle."""
+        self.weighed += 1
+        if depth > _DEEPEST or self.weighed > _MOST:
+            return 0
+        if isinstance(value, (str, bytes)):
+            return 5 + len(value)
+        if isinstance(value, Called):
+            inner: Any = (value.args, value.state, value.pairs, value.items)
+        else:
+            inner = value.pairs if isinstance(value, PickledDict) else value
+        if isinstance(inner, (list, tuple)) and not isinstance(inner, (Global, Persistent)):
+            return 2 + sum(self.weight(one, depth + 1) for one in inner)
+        return {bool: 1, int: 5, float: 9}.get(type(value), 1)
 
     def versions(self, state: PickledDict) -> _Versions:
         """Return the ``_metadata`` of a state_dict: what each module says of the version it was saved by."""
@@ -230,7 +255,7 @@ def _is_named(value: Any) -> bool:
 
 def _optimizer(path: str, groups: Any) -> OptimizerGroups:
     """Return the numbers, and the names if it has them, of the parameters in ``param_groups``."""
-    numbers: list[tuple[int, ...]] = []
+    keys: list[tuple[int | str, ...]] = []
     names: list[str] = []
     left = _MOST_PARAMS  # over all groups: they may be one group many times
     for group in groups if isinstance(groups, list) else ():
@@ -239,9 +264,10 @@ def _optimizer(path: str, groups: Any) -> OptimizerGroups:
         left -= _MOST_WORDS + sum(len(one) for one in (params, words) if isinstance(one, list))
         if left < 0:
             return OptimizerGroups(path, ())
-        numbers.append(tuple(_small(one) for one in params if type(one) is int) if isinstance(params, list) else ())
+        every = params if isinstance(params, list) else []
+        keys.append(tuple(_small(one) if type(one) is int else one for one in every if type(one) in (int, str)))
         names += [one for one in words if isinstance(one, str)] if isinstance(words, list) else []
-    return OptimizerGroups(path, tuple(numbers), tuple(names))
+    return OptimizerGroups(path, tuple(keys), tuple(names))
 
 
 def _small(number: int) -> int:
