@@ -109,9 +109,14 @@ def statements(body: list[ast.stmt], inside: bool) -> list[ast.stmt]:
 
 
 @cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
 def imports(module: str, inside: bool = False) -> frozenset[str]:
     """Return the absolute names of the modules that `module` imports; our own down to the file."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = parsed(module)
     found: set[str] = set()
     for node in statements(tree.body, inside):
         if isinstance(node, ast.Import):
@@ -276,8 +281,8 @@ def test_no_file_name_stands_twice() -> None:
 
 def test_no_class_name_stands_twice() -> None:
     places: dict[str, list[str]] = {}
-    for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for module in MODULES:
+        for node in ast.walk(parsed(module)):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -67,7 +67,7 @@ def report_of(spec: Spec) -> Report:
 
 
 @given(specs())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_rows_add_up_to_what_torch_counts_and_the_report_survives_json(spec: Spec) -> None:
     report = report_of(spec)
     truth = sum(p.numel() for p in build(spec).parameters())
@@ -79,14 +79,14 @@ def test_rows_add_up_to_what_torch_counts_and_the_report_survives_json(spec: Spe
 
 
 @given(specs())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_spec_to_script_gives_the_same_numbers(spec: Spec) -> None:
     source = script(spec, bind_rules(spec.init, allow_code=False), "torch")
     assert_same(report_of(spec).to_dict(), execute(source))
 
 
 @given(specs())
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_the_same_seed_gives_the_same_report(spec: Spec) -> None:
     first = report_of(spec)
     torch.manual_seed(99)

@@ -81,7 +81,7 @@ def test_the_json_is_a_report(net: Path, run: Run) -> None:
     ran = run("compare", net, "--scheme", "default", "--scheme", HE, "--seeds", 2, "--seed", 7, "--json")
     assert (ran.code, ran.err) == (0, "")
     report = ran.report
-    jsonschema.validate(report, report_schema())
+    jsonschema.Draft202012Validator(report_schema()).validate(report)
     assert (report["command"], report["source"]["name"], report["environment"]["seed"]) == ("compare", "net", 7)
     assert report["comparison"]["seeds"] == 2 and report["comparison"]["steadiest"] == HE
     assert [(trial["scheme"], trial["width"], trial["depth"], trial["error"]) for trial in trials(ran)] == [
@@ -162,7 +162,7 @@ def test_widths_and_their_slopes(net: Path, run: Run) -> None:
         "compare", net, "--scheme", HE, "--scheme", "normal:std=0.2", "--width", "16, 64,256", "--seeds", 3, "--json"
     )
     assert (ran.code, ran.err) == (0, "")
-    jsonschema.validate(ran.report, report_schema())
+    jsonschema.Draft202012Validator(report_schema()).validate(ran.report)
     assert [(trial["scheme"], trial["width"]) for trial in trials(ran)] == [
         (scheme, width) for scheme in (HE, "normal:std=0.2") for width in (16, 64, 256)
     ]

@@ -138,25 +138,27 @@ FORMS = [["--json"], ["-f", "json"], ["--format", "json"], ["--format=json"], ["
 
 
 @pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    return report_schema()
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(report_schema())
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
-def test_with_json_a_failure_is_an_object_on_stdout_too(form: list[str], run: Run, schema: dict[str, Any]) -> None:
+def test_with_json_a_failure_is_an_object_on_stdout_too(
+    form: list[str], run: Run, schema: jsonschema.Draft202012Validator
+) -> None:
     ran = run("show", "nosuch.yaml", *form)
     message = "no such file"
     assert (ran.code, ran.err) == (2, f"error: nosuch.yaml: {message}\n")
-    jsonschema.validate(ran.report, schema)
+    schema.validate(ran.report)
     assert ran.report["command"] == "show"
     assert ran.report["errors"] == [{"code": "unreadable-spec", "message": message, "where": "nosuch.yaml"}]
 
 
 @pytest.mark.parametrize("line", ["--json", "shwo --json", "show --sed 1 --json", "show --format jsn --json"])
-def test_with_json_a_usage_error_is_an_object_too(line: str, run: Run, schema: dict[str, Any]) -> None:
+def test_with_json_a_usage_error_is_an_object_too(line: str, run: Run, schema: jsonschema.Draft202012Validator) -> None:
     ran = run(*line.split())
     assert ran.code == 2
-    jsonschema.validate(ran.report, schema)
+    schema.validate(ran.report)
     (error,) = ran.report["errors"]
     assert error["code"] == "usage"
     assert error["where"] == ("show" if "show" in line else "")
@@ -172,11 +174,13 @@ def test_without_json_stdout_is_empty_on_failure(line: str, run: Run) -> None:
     assert (ran.code, ran.out) == (2, "")
 
 
-def test_a_forward_that_fails_carries_the_static_table(run: Run, schema: dict[str, Any], spec: Any) -> None:
+def test_a_forward_that_fails_carries_the_static_table(
+    run: Run, schema: jsonschema.Draft202012Validator, spec: Any
+) -> None:
     path = spec("layers: [{Linear: [4, 3]}, {Linear: [5, 1]}]\ninput: [2, 4]\n")
     ran = run("show", path, "--json")
     assert ran.code == 2
-    jsonschema.validate(ran.report, schema)
+    schema.validate(ran.report)
     assert [row["name"] for row in ran.report["parameters"]] == ["0.weight", "0.bias", "1.weight", "1.bias"]
     (error,) = ran.report["errors"]
     assert (error["code"], error["where"]) == ("forward-failed", "layer '1'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from torch import nn
 
 import paraminspect
-from tests.cli.conftest import Tool, forked
+from tests.cases import each
+from tests.cli.conftest import forked
 
 MODELS = '''
 import warnings
@@ -100,69 +102,93 @@ SAID = {
 }
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Write the models to a file beside which the tool runs."""
-    (tmp_path / "models.py").write_text(MODELS, encoding="utf-8")
-    return tmp_path / "models.py"
+MODEL_FILE = "models.py"
+SCHEMES = ("--scheme", "normal", "--scheme", "zeros", "--scheme", "ones")
+FILTERS = 'warnings.filterwarnings("ignore", "scale .*")\n'
+MOVED = "import warnings\nfrom torch.nn import ReLU\nfor _ in range(3):\n    warnings.warn('moved')\n"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    **{model: ("grad", *f"models.py:{model}".split(), "--input", "2,3") for model in SAID},
+    "compared": ("compare", "models.py:one", *SCHEMES, "--input", "2,3"),
+    "encoder": ("show", "models.py:encoder", "--no-forward"),
+    "old": ("show", "old.py:ReLU", "--no-forward"),
+    "own": ("grad", "own.py:one", "--input", "2,3"),
+    "late": ("show", "models.py:late"),
+    "loud": ("show", "models.py:one", "--input", "2,3", "--json"),
+    "quiet": ("show", "models.py:one", "--input", "2,3", "--json", "-q"),
+}
 
 
-@pytest.mark.usefixtures("models")
-def test_a_warning_is_one_note_with_its_module(tmp_path: Path) -> None:
-    """`grad` runs the forward twice: the times are those of one."""
-    commands = [("grad", *f"models.py:{model}".split(), "--input", "2,3") for model in SAID]
-    for (model, said), (code, _, err) in zip(SAID.items(), forked(tmp_path, *commands), strict=True):
-        assert (code, err.decode()) == (0, said), model
+@dataclass(frozen=True)
+class Runs:
+    """Every command once, each in a process of its own; the folder that they ran in."""
+
+    folder: Path
+    ended: dict[str, tuple[int, str, str]]
+
+    def __getitem__(self, name: str) -> tuple[int, str, str]:
+        return self.ended[name]
 
 
-@pytest.mark.usefixtures("models")
-def test_the_times_do_not_grow_with_the_schemes_compared(tool: Tool) -> None:
-    argv = ("--scheme", "normal", "--scheme", "zeros", "--scheme", "ones", "--input", "2,3")
-    assert tool("compare", "models.py:one", *argv).stderr.decode() == SAID["one"]
-
-
-def test_a_constructor_of_torch_is_called_by_a_line_of_the_users(models: Path, tool: Tool) -> None:
-    line = MODELS[: MODELS.index("nn.TransformerEncoder(")].count("\n") + 1
-    with pytest.warns(UserWarning, match="nested_tensor") as plain:  # the same from plain torch
-        nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 1, 4, batch_first=False), 1)
-    text = f"note: warning in {models}:{line}: {plain[0].message}\n"
-    assert tool("show", "models.py:encoder", "--no-forward").stderr.decode() == text
-
-
-def test_what_an_import_warns_of_has_its_line(tmp_path: Path, tool: Tool) -> None:
-    body = "import warnings\nfrom torch.nn import ReLU\nfor _ in range(3):\n    warnings.warn('moved')\n"
-    (tmp_path / "old.py").write_text(body, encoding="utf-8")
-    ran = tool("show", "old.py:ReLU", "--no-forward")
-    assert ran.stderr.decode() == f"note: warning in {tmp_path / 'old.py'}:4 (3 times): moved\n"
-
-
-def test_what_a_file_filters_when_imported_stays_filtered_in_its_forward(tmp_path: Path, tool: Tool) -> None:
-    filters = 'warnings.filterwarnings("ignore", "scale .*")\n'
-    (tmp_path / "own.py").write_text(MODELS + filters, encoding="utf-8")
-    ran = tool("grad", "own.py:one", "--input", "2,3")
-    assert ran.stderr.decode() == "note: warning in layer 1: drop it\n"
-
-
-def test_a_warning_before_an_error_is_a_note_before_it(models: Path, tool: Tool) -> None:
-    first = MODELS[: MODELS.index('    warnings.warn("about')].count("\n") + 1
-    ran = tool("show", "models.py:late")
-    assert (ran.returncode, ran.stderr.decode()) == (
-        2,
-        f"note: warning in {models}:{first}: about to fail\n"
-        f"error: {models}:{first + 1}: models.py:late raised ValueError: no model\n",
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("warnings")
+    for name, text in ((MODEL_FILE, MODELS), ("own.py", MODELS + FILTERS), ("old.py", MOVED)):
+        (folder / name).write_text(text, encoding="utf-8")
+    ended = forked(folder, *COMMANDS.values())
+    return Runs(
+        folder,
+        {name: (code, out.decode(), err.decode()) for name, (code, out, err) in zip(COMMANDS, ended, strict=True)},
     )
 
 
-@pytest.mark.usefixtures("models")
-def test_quiet_drops_them_and_json_stands_alone_on_stdout(tool: Tool) -> None:
-    loud = tool("show", "models.py:one", "--input", "2,3", "--json")
-    quiet = tool("show", "models.py:one", "--input", "2,3", "--json", "-q")
-    assert (loud.stderr.decode(), quiet.stderr) == (SAID["one"], b"")
+def line_of(text: str) -> int:
+    return MODELS[: MODELS.index(text)].count("\n") + 1
+
+
+@each("model", SAID)
+def test_a_warning_is_one_note_with_its_module(model: str, runs: Runs) -> None:
+    """`grad` runs the forward twice: the times are those of one."""
+    code, _, err = runs[model]
+    assert (code, err) == (0, SAID[model])
+
+
+def test_the_times_do_not_grow_with_the_schemes_compared(runs: Runs) -> None:
+    assert runs["compared"][2] == SAID["one"]
+
+
+def test_a_constructor_of_torch_is_called_by_a_line_of_the_users(runs: Runs) -> None:
+    with pytest.warns(UserWarning, match="nested_tensor") as plain:  # the same from plain torch
+        nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 1, 4, batch_first=False), 1)
+    place = f"{runs.folder / MODEL_FILE}:{line_of('nn.TransformerEncoder(')}"
+    assert runs["encoder"][2] == f"note: warning in {place}: {plain[0].message}\n"
+
+
+def test_what_an_import_warns_of_has_its_line(runs: Runs) -> None:
+    assert runs["old"][2] == f"note: warning in {runs.folder / 'old.py'}:4 (3 times): moved\n"
+
+
+def test_what_a_file_filters_when_imported_stays_filtered_in_its_forward(runs: Runs) -> None:
+    assert runs["own"][2] == "note: warning in layer 1: drop it\n"
+
+
+def test_a_warning_before_an_error_is_a_note_before_it(runs: Runs) -> None:
+    path, first = runs.folder / MODEL_FILE, line_of('    warnings.warn("about')
+    code, _, err = runs["late"]
+    assert (code, err) == (
+        2,
+        f"note: warning in {path}:{first}: about to fail\n"
+        f"error: {path}:{first + 1}: models.py:late raised ValueError: no model\n",
+    )
+
+
+def test_quiet_drops_them_and_json_stands_alone_on_stdout(runs: Runs) -> None:
+    (_, loud, told), (_, quiet, untold) = runs["loud"], runs["quiet"]
+    assert (told, untold) == (SAID["one"], "")
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    assert json.loads(loud.stdout, parse_constant=refuse) == json.loads(quiet.stdout)
+    assert json.loads(loud, parse_constant=refuse) == json.loads(quiet)
 
 
 def test_from_python_a_warning_is_pythons() -> None:

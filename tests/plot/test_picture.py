@@ -17,6 +17,7 @@ from paraminspect import plot
 from paraminspect.errors import UserError
 from paraminspect.plot import report as drawing
 from paraminspect.report import Report
+from tests.cases import each
 from tests.plot.comparisons import compared
 from tests.render.signals import grad_signal
 from tests.render.trees import summary
@@ -30,33 +31,43 @@ REPORTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", REPORTS)
-def test_a_png_is_one_and_of_its_size(name: str, tmp_path: Path) -> None:
-    REPORTS[name](tmp_path / "a.png")
-    data = (tmp_path / "a.png").read_bytes()
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Draw every report as a PNG and as an SVG, in a folder each."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, draw in REPORTS.items():
+        for suffix in ("png", "SVG"):
+            (folder / name / suffix).mkdir(parents=True)
+            draw(folder / name / suffix / f"a.{suffix}")
+    return folder
+
+
+@each("name", REPORTS)
+def test_a_png_is_one_and_of_its_size(name: str, drawn: Path) -> None:
+    (path,) = (drawn / name / "png").iterdir()
+    data = path.read_bytes()
     width, height = struct.unpack(">II", data[16:24])
+    assert path.name == "a.png"
     assert data.startswith(b"\x89PNG\r\n\x1a\n") and width == 1440 and height >= 600
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("name", REPORTS)
-def test_an_svg_is_well_formed_and_needs_no_font(name: str, tmp_path: Path) -> None:
-    REPORTS[name](tmp_path / "a.SVG")
-    root = ElementTree.parse(tmp_path / "a.SVG").getroot()
+@each("name", REPORTS)
+def test_an_svg_is_well_formed_and_needs_no_font(name: str, drawn: Path) -> None:
+    root = ElementTree.parse(drawn / name / "SVG" / "a.SVG").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert not [element for element in root.iter() if element.tag.endswith(("}text", "}image", "}script"))]
 
 
-@pytest.mark.parametrize(("name", "suffix"), [*zip(REPORTS, ("png", "svg", "png", "svg", "png"), strict=True)])
-def test_the_same_report_gives_the_same_bytes(name: str, suffix: str, tmp_path: Path) -> None:
+@each("name, suffix", [*zip(REPORTS, ("png", "SVG", "png", "SVG", "png"), strict=True)])
+def test_the_same_report_gives_the_same_bytes(name: str, suffix: str, drawn: Path, tmp_path: Path) -> None:
     """Also with other settings of the user's, which are not used and not changed."""
-    REPORTS[name](tmp_path / f"a.{suffix}")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": None, "text.usetex": True}):
         before = dict(matplotlib.rcParams)
         REPORTS[name](tmp_path / f"b.{suffix}")
         assert dict(matplotlib.rcParams) == before
-    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    assert str(tmp_path).encode() not in (tmp_path / f"a.{suffix}").read_bytes()
+    data = (drawn / name / suffix / f"a.{suffix}").read_bytes()
+    assert data == (tmp_path / f"b.{suffix}").read_bytes()
+    assert str(drawn).encode() not in data
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.jpg", "a", "png", ".png", "a.png.txt", ""])

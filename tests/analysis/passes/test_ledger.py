@@ -521,14 +521,14 @@ def test_a_lazy_module_takes_shape_before_its_uses() -> None:
 
 def test_a_weight_with_thousands_of_uses_holds_no_thousand_gradients() -> None:
     def loop(self: Of, a: Tensor) -> Tensor:
-        for _ in range(3000):
+        for _ in range(2000):
             a = a + 1e-3 * torch.tanh(a @ self.w)
         return a
 
     net = Of(loop, w=w(40, 40))
     passes = passes_of(net, x(2, 40))
     records = passes.ledger.records
-    assert len(records) == 3000
+    assert len(records) == 2000
     assert all(record.elements is None for record in records)
     assert all(account.rest is None and account.received is None for account in passes.ledger.accounts.values())
     assert [verdict.verdict for verdict in verdicts_of(passes, names(net))] == ["reconciles"]

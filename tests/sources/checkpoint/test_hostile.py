@@ -205,7 +205,7 @@ def doubling(levels: int) -> bytes:
     return data + b"."
 
 
-MANY: int = 40_000
+MANY: int = 20_000
 
 
 def long_key() -> bytes:
