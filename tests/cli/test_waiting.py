@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -34,60 +35,89 @@ class Slow(nn.Linear):
 DRAWN = re.compile(r"\r\x1b\[K[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] ([a-z ]+), (\d+) s")
 
 
+PROGRAM = """\
+import contextlib, json, os, sys
+from paraminspect.__main__ import main
+from paraminspect.cli import app
+with contextlib.redirect_stdout(None):
+    app.main(["show", "mlp", "-q"])  # what is imported for it, none of the children imports again
+for argv, out, err in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.closerange(3, 64)
+        sys.argv[1:] = argv
+        main()
+    print(child, flush=True)
+os.closerange(3, 64)
+ends = dict(os.wait() for _ in json.loads(sys.argv[1]))
+print(*(os.waitstatus_to_exitcode(ends[child]) for child in sorted(ends)), flush=True)
+"""
+
+
 @dataclass(frozen=True)
-class Screen:
-    """A process whose stderr, and perhaps stdout, is a pseudo-terminal of its own."""
+class Screens:
+    """Processes whose stderr, and perhaps stdout, is a pseudo-terminal of its own; a process that waits for them."""
 
-    process: subprocess.Popen[bytes]
-    ours: int
+    parent: subprocess.Popen[str]
+    children: dict[str, int]
+    ours: dict[str, int]
 
-    def text(self, interrupt_at: bytes = b"") -> str:
-        """Return all that was sent to the terminal; at the first `interrupt_at`, press Ctrl-C."""
+    def text(self, name: str, interrupt_at: bytes = b"") -> str:
+        """Return all that was sent to one of the terminals; at the first `interrupt_at`, press Ctrl-C."""
         sent = b""
         with contextlib.suppress(OSError):  # Linux says EIO when the other side is closed
-            while piece := os.read(self.ours, 4096):
+            while piece := os.read(self.ours[name], 4096):
                 sent += piece
                 if interrupt_at and interrupt_at in sent:
-                    self.process.send_signal(signal.SIGINT)
+                    os.kill(self.children[name], signal.SIGINT)
                     interrupt_at = b""
-        os.close(self.ours)
+        os.close(self.ours[name])
         return sent.decode()
 
-
-def start(folder: Path, *words: str, piped: bool = False) -> Screen:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "paraminspect", *words],
-        cwd=folder,
-        env=environment(TERM="xterm", PYTHONUTF8="1"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if piped else theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    return Screen(process, ours)
+    def codes(self) -> dict[str, int]:
+        out, _ = self.parent.communicate(timeout=60)
+        by_process = dict(zip(sorted(self.children.values()), map(int, out.split()), strict=True))
+        return {name: by_process[child] for name, child in self.children.items()}
 
 
 @pytest.fixture
-def screens(tmp_path: Path, heard: None) -> dict[str, Screen]:
+def screens(tmp_path: Path, heard: None) -> Screens:
     """All at once: they mostly sleep."""
     (tmp_path / "model.py").write_text(SLOW, encoding="utf-8")
     show = ("show", "model.py:Slow", "--no-color")
-    return {
-        "terminal": start(tmp_path, *show),
-        "interrupted": start(tmp_path, *show, "--arg", "seconds=60"),  # however late the signal comes
-        "piped": start(tmp_path, *show, piped=True),
-        "quiet": start(tmp_path, *show, "-q"),
-        "short": start(tmp_path, "code", "mlp", "--no-such"),
+    commands = {
+        "terminal": show,
+        "interrupted": (*show, "--arg", "seconds=60"),  # however late the signal comes
+        "piped": show,
+        "quiet": (*show, "-q"),
+        "short": ("code", "mlp", "--no-such"),
     }
+    terminals = {name: pty.openpty() for name in commands}
+    ours = {name: own for name, (own, _) in terminals.items()}
+    ours["answer"], pipe = os.pipe()
+    theirs = {name: other for name, (_, other) in terminals.items()}
+    jobs = [(argv, pipe if name == "piped" else theirs[name], theirs[name]) for name, argv in commands.items()]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, json.dumps(jobs)],
+        cwd=tmp_path,
+        env=environment(TERM="xterm", PYTHONUTF8="1"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        pass_fds=[pipe, *theirs.values()],
+        text=True,
+    )
+    for other in (pipe, *theirs.values()):
+        os.close(other)
+    assert parent.stdout is not None
+    return Screens(parent, {name: int(parent.stdout.readline()) for name in commands}, ours)
 
 
-def test_only_a_terminal_is_told_and_the_line_is_wiped_off(screens: dict[str, Screen]) -> None:
-    interrupted = screens["interrupted"].text(b"forward, ")
-    texts = {name: screen.text() for name, screen in screens.items() if name != "interrupted"}
-    out, _ = screens["piped"].process.communicate(timeout=60)
-    codes = {name: screen.process.wait(timeout=60) for name, screen in screens.items()}
-    assert codes == {"terminal": 0, "interrupted": 130, "piped": 0, "quiet": 0, "short": 2}
+def test_only_a_terminal_is_told_and_the_line_is_wiped_off(screens: Screens) -> None:
+    interrupted = screens.text("interrupted", b"forward, ")
+    texts = {name: screens.text(name) for name in ("terminal", "piped", "quiet", "short", "answer")}
+    assert screens.codes() == {"terminal": 0, "interrupted": 130, "piped": 0, "quiet": 0, "short": 2}
 
     phases = [phase for phase, _ in DRAWN.findall(texts["terminal"])]
     assert "forward" in phases
@@ -98,4 +128,4 @@ def test_only_a_terminal_is_told_and_the_line_is_wiped_off(screens: dict[str, Sc
 
     assert DRAWN.sub("", interrupted) == "\r\x1b[K"
     assert "\x1b" not in texts["piped"] + texts["quiet"] + texts["short"]
-    assert out.decode().startswith("model.py:Slow: Slow, 4 parameters")
+    assert texts["answer"].startswith("model.py:Slow: Slow, 4 parameters")
