@@ -48,11 +48,11 @@ class FiguresQueue(Queue):
 
     def measure(self, tensor: Tensor, deliver: Callable[[Values | None], None]) -> None:
         """Have `deliver` called with the figures, None where they are unknown."""
-        if not (_is_plain(tensor) and _SMALL < tensor.numel() < _LARGE):
+        if not (is_plain(tensor) and _SMALL < tensor.numel() < _LARGE):
             super().measure(tensor, deliver)
             return
         with np.errstate(all="ignore"):
-            found = measure_words(np.asarray(_PlainMemory(tensor)), torch.float32, work=self._work)
+            found = measure_words(np.asarray(PlainMemory(tensor)), torch.float32, work=self._work)
         deliver(values_of_moments(found, float, None))
 
 
@@ -107,10 +107,10 @@ class OutputsQueue:
 
     def measure(self, output: Tensor, deliver: DeliverOutput) -> None:
         """Have `deliver` called with the figures, none of them where they are unknown."""
-        if not _is_plain(output):
+        if not is_plain(output):
             self._others.measure(output, lambda values: deliver(_output(values)))
         elif output.numel() > _SMALL:
-            deliver(self._at_once(np.asarray(_PlainMemory(output))))
+            deliver(self._at_once(np.asarray(PlainMemory(output))))
         else:
             if not self._copies.takes(output):
                 self._flush_copies()
@@ -203,10 +203,10 @@ class RmsQueue:
 
     def measure(self, grad: Tensor, deliver: Deliver) -> None:
         """Have `deliver` called with the rms."""
-        if not _is_plain(grad):
+        if not is_plain(grad):
             deliver(_rms_by_all_figures(grad))
         elif grad.numel() > _SMALL:
-            square = self._mean_square(np.asarray(_PlainMemory(grad)))
+            square = self._mean_square(np.asarray(PlainMemory(grad)))
             deliver(math.sqrt(square) if square < math.inf else _rms_by_all_figures(grad))
         else:
             if not self._copies.takes(grad):
@@ -241,7 +241,7 @@ class RmsQueue:
         return sum(parts) / words.size
 
 
-class _PlainMemory:
+class PlainMemory:
     """Lend the memory of a plain tensor to numpy, read-only."""
 
     def __init__(self, tensor: Tensor) -> None:
@@ -254,7 +254,7 @@ class _PlainMemory:
         }
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Tell whether a tensor is float32 and one piece of memory that is wholly there."""
     if not (
         type(tensor) in _PLAIN

@@ -18,19 +18,27 @@ Where little comes back, the node is run again with the signs of what it receive
 no longer do. An error of eps times these terms is the least that the arithmetic could make. It is handed on with the
 gradient, in proportion; where gradients of several nodes meet, errors add up, and if these gradients cancel, their
 own rounding counts too.
+
+Most nodes have no error to hand on and cancel nothing. Then one element of what they returned tells that it is not
+little, and no size is looked for. Nodes that rearrange what they receive, or take each element times its slope, leave
+the proportion as it is: where nothing else meets what they hand on, they are not asked at all.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from paraminspect.analysis.passes.measuring_queues import PlainMemory, is_plain
 
 Grads = tuple[Tensor | None, ...]
 _LITTLE, _AT_MOST = 1e4, 0.1  # times eps, and at most: what is less, beside its terms, may be what cancellation left
@@ -38,6 +46,14 @@ _CANCELLED = 10.0  # times as large as what is left: terms that only differ in s
 _ERRORS = 8.0  # times eps: the error of a term, which took a few steps itself
 _MOST = 4.0  # times a gradient: an error that is larger tells no more
 _COPIES = {*("TBackward0", "ViewBackward0", "UnsafeViewBackward0", "TransposeBackward0", "AliasBackward0")}
+# What these return is what they received, in another order or each element times a slope: no terms are added.
+_PASS_ON = _COPIES | {
+    *("PermuteBackward0", "ReshapeAliasBackward0", "UnsqueezeBackward0", "SqueezeBackward0", "SqueezeBackward1"),
+    *("CloneBackward0", "NegBackward0", "ReluBackward0", "LeakyReluBackward0", "EluBackward0", "GeluBackward0"),
+    *("SiluBackward0", "MishBackward0", "TanhBackward0", "SigmoidBackward0", "SoftplusBackward0", "HardtanhBackward0"),
+    *("HardswishBackward0", "HardsigmoidBackward0", "ExpBackward0", "LogBackward0", "SqrtBackward0", "RsqrtBackward0"),
+}
+_SHORT = 8192  # elements: up to here torch needs fewer calls
 # At which place a bias is, and in which dimension of the output its elements count.
 BIASES = {
     "AddmmBackward0": (0, -1),
@@ -58,6 +74,18 @@ class _Contribution(NamedTuple):
     eps: float
 
 
+class _Edge(NamedTuple):
+    """Where what a node returned goes: to which of the places of which node, of what shape, and whether it is `alone`.
+
+    Then nothing else arrives at that node, at no place of it.
+    """
+
+    node: Any
+    place: int
+    shape: torch.Size
+    alone: bool
+
+
 class _KnownSize(NamedTuple):
     """The largest magnitude of a gradient, as long as it lives and nobody writes to it."""
 
@@ -73,21 +101,39 @@ class Rounding:
         self.nodes: list[Any] = []  # held: a node is known by its Python object
         self._leaves: dict[int, Any] = {}
         self._handles: list[Any] = []
+        self._edges: dict[Any, list[_Edge | None]] = {}
+        self._before: dict[Any, Any] = {}  # which node passed on to a node what arrived there, and was not asked
         self._received: dict[Any, list[_Contribution]] = defaultdict(list)
         self._sizes: dict[int, _KnownSize] = {}
 
-    def watch(self, graph: Iterable[Any]) -> None:
-        """Have every node of a graph call `_note` with what it received and what it returned."""
-        for node in graph:
-            if node.name() == _LEAF:
+    def watch(self, graph: Sequence[Any]) -> None:
+        """Have every node of a graph that may add to the errors call `_note` with what it received and returned."""
+        self.nodes += graph
+        following = [node.next_functions for node in graph]
+        arrivals = Counter(node for edges in following for node, _ in edges)
+        for node, edges in zip(graph, following, strict=True):
+            name = node.name()
+            if name == _LEAF:
                 self._leaves[id(node.variable)] = node
+            elif name in _PASS_ON and arrivals[node] == 1 and len(edges) == 1 and arrivals[edges[0][0]] == 1:
+                self._before[edges[0][0]] = node
             else:
-                self._handles.append(node.register_hook(self._hook(len(self.nodes))))
-            self.nodes.append(node)
+                self._edges[node] = [
+                    None
+                    if to is None
+                    else _Edge(to, place, torch.Size(to._input_metadata[place].shape), arrivals[to] == 1)
+                    for to, place in edges
+                ]
+                self._handles.append(node.register_hook(self._hook(node)))
 
     def error_at(self, node: Any, arrived: float) -> float:
         """Return how far off an element of the gradient may be that arrived at a node, `arrived` being the largest."""
-        received = self._received.get(node, ())
+        first = node
+        while first in self._before:
+            first = self._before[first]
+        received = self._received.get(first, ())
+        if first is not node:
+            return _share(received[0].error, received[0].size) * arrived if received else 0.0
         if len(received) == 1:
             return received[0].error
         by_place: dict[int, list[_Contribution]] = defaultdict(list)
@@ -105,13 +151,14 @@ class Rounding:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._edges.clear()
         self._sizes.clear()
 
-    def _hook(self, at: int) -> Callable[[Grads, Grads], None]:
+    def _hook(self, node: Any) -> Callable[[Grads, Grads], None]:
         def note(returned: Grads, received: Grads) -> None:
             try:
                 with torch._C.DisableTorchFunction():
-                    self._note(self.nodes[at], returned, received)
+                    self._note(node, returned, received)
             except Exception:  # what cannot be measured (a subclass, no numbers) is taken to be right
                 return
 
@@ -119,24 +166,26 @@ class Rounding:
 
     def _note(self, node: Any, returned: Grads, received: Grads) -> None:
         """Note the contributions of a node, each with the error that comes with what it received."""
-        arrived, copies = max(map(self._largest, received)), node.name() in _COPIES
-        share = min(self.error_at(node, arrived) / arrived, _MOST) if arrived > 0 else 0.0
+        arrived = max(map(self._largest, received))
+        share = _share(self.error_at(node, arrived), arrived)
         again: _Again | None = None
-        for index, (grad, (following, place)) in enumerate(zip(returned, node.next_functions, strict=False)):
-            if grad is None or following is None or grad.layout is not torch.strided:
+        for index, (grad, edge) in enumerate(zip(returned, self._edges[node], strict=False)):
+            if grad is None or edge is None or grad.layout is not torch.strided:
                 continue
-            shape = torch.Size(following._input_metadata[place].shape)
-            eps, same = _eps(grad.dtype), grad.shape == shape
-            size = arrived if copies else self._largest(grad if same else grad.sum_to_size(shape))
+            eps, same = _eps(grad.dtype), grad.shape == edge.shape
+            little = arrived * min(_LITTLE * eps, _AT_MOST)
+            if share == 0 and edge.alone and _one_of(grad, edge.shape, same) >= little:
+                continue
+            size = arrived if node.name() in _COPIES else self._largest(grad if same else grad.sum_to_size(edge.shape))
             if same:  # else autograd sums it up too: what arrives is another tensor
                 self._sizes[id(grad)] = _KnownSize(weakref.ref(grad), grad._version, size)
             error = share * size
-            if share < 1 and 0 < size < arrived * min(_LITTLE * eps, _AT_MOST):
+            if share < 1 and 0 < size < little:
                 again = again or _Again(node, received)
-                terms = _terms_of_sum(node, index, grad, shape, received) or again.largest(index)
+                terms = _terms_of_sum(node, index, grad, edge.shape, received) or again.largest(index)
                 if terms > _CANCELLED * size:
                     error = (share + _ERRORS * eps) * terms
-            self._received[following].append(_Contribution(place, size, error, eps))
+            self._received[edge.node].append(_Contribution(edge.place, size, error, eps))
 
     def _largest(self, grad: Tensor | None) -> float:
         """Return the largest magnitude: what one node returned is most often what another receives, untouched."""
@@ -144,6 +193,10 @@ class Rounding:
         if known is not None and grad is not None and known.tensor() is grad and known.version == grad._version:
             return known.largest
         return _largest(grad)
+
+
+def _share(error: float, size: float) -> float:
+    return min(error / size, _MOST) if size > 0 else 0.0
 
 
 @cache
@@ -164,8 +217,29 @@ def _largest(grad: Tensor | None) -> float:
     """Return the largest magnitude, NaN where there is a NaN."""
     if grad is None or grad.numel() == 0:
         return 0.0
+    if grad.numel() > _SHORT and is_plain(grad):
+        # As integers, patterns are in the order of magnitudes: the unsigned ones below 0, the signed ones above.
+        words = np.asarray(PlainMemory(grad))
+        below, above = np.maximum.reduce(words.view(np.uint32)), np.maximum.reduce(words.view(np.int32))
+        one, other = abs(float(below.view(np.float32))), abs(float(above.view(np.float32)))
+        return one if one > other or math.isnan(one) else other
     low, high = torch.aminmax(torch.view_as_real(grad) if grad.is_complex() else grad)
     return max(-low.item(), high.item())
+
+
+def _one_of(grad: Tensor, shape: torch.Size, same: bool) -> float:
+    """Return the magnitude of one element, read from memory, or half of one of the sums to a shape; 0 where unknown.
+
+    The half, for torch may add up in another order.
+    """
+    if type(grad) is not Tensor or grad.dtype is not torch.float32 or not grad.is_cpu or not grad.numel():
+        return 0.0
+    if same:
+        address = grad.data_ptr() if grad.untyped_storage().nbytes() else 0  # what was freed must not be read
+        return abs(ctypes.c_float.from_address(address).value) if address else 0.0
+    if not (is_plain(grad) and grad.is_contiguous() and grad.shape[grad.dim() - len(shape) :] == shape):
+        return 0.0
+    return 0.5 * abs(float(np.add.reduce(np.asarray(PlainMemory(grad))[:: shape.numel()])))
 
 
 def _terms_of_sum(node: Any, index: int, grad: Tensor, shape: torch.Size, received: Grads) -> float:

@@ -106,6 +106,12 @@ CASES: dict[str, Case] = {
     "mean after softmax": (lambda: mlp(nn.Softmax(-1)), (16, 20), Tensor.mean, MLP),
     "sum after LayerNorm": (lambda: mlp(nn.LayerNorm(10)), (16, 20), total, MLP),
     "sum after BatchNorm": (lambda: mlp(nn.BatchNorm1d(10)), (16, 20), total, MLP | {"3.weight"}),
+    "sum after softmax, behind what adds nothing up": (
+        lambda: mlp(nn.Tanh(), nn.Unflatten(1, (2, 5)), nn.Flatten(), nn.Softmax(-1)),
+        (16, 20),
+        total,
+        MLP,
+    ),
     "softmax, weighted": (lambda: mlp(nn.Softmax(-1)), (16, 20), weighted, set()),
     "bias before BatchNorm2d": (lambda: conv(nn.BatchNorm2d(8)), (16, 3, 20, 20), weighted, {"0.bias"}),
     "bias before InstanceNorm": (lambda: conv(nn.InstanceNorm2d(8)), (4, 3, 12, 12), weighted, {"0.bias"}),
