@@ -27,7 +27,7 @@ def test_the_folder_is_what_the_built_in_names_mean() -> None:
 def test_it_runs_and_is_sound(run: Run, name: str) -> None:
     ran = run("show", name, "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.report["source"] == {"kind": "spec", "name": name, "path": None}
+    assert ran.report["source"] == {"kind": "spec", "name": name, "path": None, "options": []}
     assert {row["gradient"]["status"] for row in ran.report["parameters"] if row["gradient"]} == {"ok"}
     found = {(verdict["about"], verdict["verdict"].rpartition(" ")[2]) for verdict in ran.report["verdicts"]}
     assert found <= {("scheme", "expected"), ("ledger", "reconciles")}

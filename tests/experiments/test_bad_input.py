@@ -128,7 +128,8 @@ def test_a_source_that_is_not_there_or_holds_nothing_says_so(run: Run, tmp_path:
 def test_a_file_named_like_a_built_in_wins(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlp").write_text("name: mine\nlayers: [Linear: [2, 2]]")
     monkeypatch.chdir(tmp_path)
-    assert run("show", "mlp", "--json").report["source"] == {"kind": "spec", "name": "mine", "path": "mlp"}
+    source = {"kind": "spec", "name": "mine", "path": "mlp", "options": []}
+    assert run("show", "mlp", "--json").report["source"] == source
     (tmp_path / "mlp").unlink()
     (tmp_path / "mlp").mkdir()
     assert run("show", "mlp", "--json").report["source"]["name"] == "mlp"

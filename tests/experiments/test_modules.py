@@ -289,7 +289,8 @@ def test_a_traced_module(run: Run) -> None:
 
 def test_an_error_before_the_module_is_there_names_its_source(run: Run) -> None:
     ran = run("show", "nowhere.mod:Net", "--json")
-    assert (ran.code, ran.report["source"]) == (2, {"kind": "module", "name": "nowhere.mod:Net", "path": None})
+    source = {"kind": "module", "name": "nowhere.mod:Net", "path": None, "options": []}
+    assert (ran.code, ran.report["source"]) == (2, source)
 
 
 def test_a_forward_that_fails_after_an_edit_is_one_message(

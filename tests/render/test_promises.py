@@ -94,7 +94,7 @@ def keep_kinds(report: Report, original: Report) -> Report:
     return dataclasses.replace(report, parameters=rows)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(report=reports, text=hostile, kinds=st.booleans(), form=st.sampled_from([*HUMAN, "html"]))
 def test_no_text_of_a_report_reaches_a_terminal_unescaped(report: Report, text: str, kinds: bool, form: str) -> None:
     harmless = re.sub("[^\n]", "x", text)
@@ -108,7 +108,7 @@ def test_no_text_of_a_report_reaches_a_terminal_unescaped(report: Report, text: 
     assert rendered("plain", found, view).isascii()
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(report=reports, width=st.integers(40, 250), colour=st.booleans(), text=st.none() | hostile)
 def test_no_line_is_wider_than_the_terminal(report: Report, width: int, colour: bool, text: str | None) -> None:
     shown = report if text is None else keep_kinds(swap(report, text), report)
@@ -116,8 +116,7 @@ def test_no_line_is_wider_than_the_terminal(report: Report, width: int, colour: 
     assert max(cell_len(ANSI.sub("", line)) for line in out.split("\n")) <= width
 
 
-@each("width", [1, 2, 5, 12])
-@each("glyphs", [Glyphs(), ASCII], ids=["unicode", "ascii"])
+@each(("width", "glyphs"), [(1, Glyphs()), (2, ASCII), (5, Glyphs()), (12, ASCII)])
 def test_a_terminal_of_no_width_is_no_error(sample: Sample, width: int, glyphs: Glyphs) -> None:
     """There too, colour is all that colour adds."""
     view = View(width=width, values=True, glyphs=glyphs)
@@ -261,7 +260,7 @@ def test_csv_has_a_header_and_nothing_else_for_an_empty_report(sample_named: Cal
     assert rendered("csv", sample_named("empty"), View()) == ",".join(columns) + "\n"
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(report=reports, text=st.none() | hostile)
 def test_json_is_the_report(report: Report, text: str | None) -> None:
     shown = report if text is None else swap(report, text)
@@ -297,7 +296,7 @@ def tables_of(markdown: str) -> list[list[list[Any]]]:
     return tables
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(report=reports, text=hostile)
 def test_markdown_shows_every_cell_as_it_is(report: Report, text: str) -> None:
     rows = tuple(dataclasses.replace(row, name=f"a{text}b", aliases=(text or "x",)) for row in report.parameters)
@@ -314,7 +313,7 @@ def test_markdown_shows_every_cell_as_it_is(report: Report, text: str) -> None:
     assert sorted(counts) == sorted("–" if row.numel is None else f"{row.numel:,}" for row in rows)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(report=reports, text=hostile)
 def test_markdown_holds_no_markup_from_a_report(report: Report, text: str) -> None:
     out = rendered("markdown", swap(report, text), View())

@@ -16,7 +16,7 @@ from paraminspect.report import SignalLayer
 from tests.analysis.signal.following import draw, mlp, traced
 
 WIDTH = 96
-SEEDS = 16
+SEEDS = 10
 SIGMAS = 5.0  # over all the figures of all cases, less than one false alarm in a thousand runs; the seeds are fixed
 
 Build = Callable[[], nn.Module]

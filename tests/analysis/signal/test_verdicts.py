@@ -61,8 +61,7 @@ def course(name: str, width: int, depth: int, seed: int = 0, **kwargs: Any) -> S
     return signal(module, torch.randn(32, width), **kwargs)
 
 
-@each("seed", [0, 1])
-@each(("width", "depth"), SIZES)
+@each(("width", "depth", "seed"), [*((*size, 0) for size in SIZES), *((*size, 1) for size in SIZES[:2])])
 @each(
     ("name", "forward", "backward", "law", "regime"),
     [

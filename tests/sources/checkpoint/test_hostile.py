@@ -101,7 +101,7 @@ def mutated(data: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_a_file_with_wrong_bytes_ends_in_one_message_or_in_findings(
     whole: dict[str, Path], tmp_path: Path, kind: str, edits: list[tuple[str, float, bytes]]
