@@ -85,6 +85,7 @@ class Ledger(TorchFunctionMode):
         self.accounts: dict[int, Account] = {}
         self._watch = watch
         self._rounding = rounding
+        self._handles: list[Any] = []
         for parameter in self.parameters.values():
             self._watch_hooked(parameter)
 
@@ -111,6 +112,9 @@ class Ledger(TorchFunctionMode):
         self._watch.flush()
         for account in self.accounts.values():
             account.close()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
         self._place_late()
         self.records = [record for record in self.records if not record.silent]
 
@@ -156,7 +160,7 @@ class Ledger(TorchFunctionMode):
                 with torch.no_grad(), torch._C.DisableTorchFunction():
                     self._arrive(record, account, grad, node)
 
-        node.register_prehook(arrive)  # type: ignore[union-attr]  # an alias has a grad_fn
+        self._handles.append(node.register_prehook(arrive))  # type: ignore[union-attr]  # an alias has a grad_fn
 
     def _arrive(self, record: Record, account: Account, grad: Tensor, node: Any) -> None:
         """Add a contribution to the account; its figures and its largest magnitude follow when the queue is flushed."""

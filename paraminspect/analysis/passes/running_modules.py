@@ -195,10 +195,12 @@ class Watch(Running):
     def let_go(self, others: Iterable[Any] = ()) -> None:
         """Leave no hook on a leaf (an input, a parameter that a module returned), and hold no arguments and errors.
 
-        The `others` are nodes of autograd's graph that carried hooks too: they are held in order.
+        The `others` are nodes of autograd's graph that carried hooks too: they are held in order, by whoever has the
+        list. Hooks lead here, and Python's collector does not see the way from a node to its hooks: no list, no cycle.
         """
         nodes = {id(node): node for node in (*self.nodes, *others)}
         self.nodes[:] = sorted(nodes.values(), key=lambda node: int(node._sequence_nr()))
+        self.nodes = []
         for leaf, handle in self._leaves:
             handle.remove()
             if not leaf._backward_hooks:

@@ -147,12 +147,14 @@ class Tracer(TorchFunctionMode):
 
     def forget(self) -> None:
         """Hold no tensor, and no part of autograd's graph, any longer."""
+        nodes = self._grad_fns
         self.let_go()
-        while self._grad_fns:
-            self._grad_fns.pop()
+        while nodes:
+            nodes.pop()
 
     def let_go(self) -> None:
         """Hold no tensor any longer, and listen to no gradient."""
+        self._grad_fns = []  # see Watch.let_go
         self._pending = None
         self._nodes.clear()
         self._unrecorded.clear()
