@@ -20,7 +20,7 @@ def fit_headline(fit: StateDictFit) -> Headline:
     remedy = " and ".join(_remedies(fit))
     if fit.fits_then:
         return Headline("note", "fits then", f"load_state_dict(strict=True) fits: no{at}; with {remedy} it does")
-    after = f" also with {remedy}" if remedy else ""
+    after = f", also with {remedy}" if remedy else ""
     counts = [
         f"{len(names):,} {what}"
         for names, what in ((fit.missing, "missing"), (fit.unexpected, "unexpected"), (fit.shapes, "of another shape"))
