@@ -420,8 +420,9 @@ def _dragged(checkpoint: Checkpoint) -> Iterator[Fault]:
     wasted = {key: waste for key, waste in wasted.items() if waste >= _DRAGS}
     if wasted:
         names = some_of([repr(first[key].name) for key in wasted])
+        lie = "lies" if len(wasted) == 1 else "lie"
         message = (
-            f"drags {size(sum(wasted.values()))} along that no tensor uses: {names} lie in a larger storage, "
+            f"drags {size(sum(wasted.values()))} along that no tensor uses: {names} {lie} in a larger storage, "
             "which is saved whole; save a clone()"
         )
         yield Fault("dragged-storage", "warning", checkpoint.path, message)

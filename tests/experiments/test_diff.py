@@ -175,6 +175,14 @@ def test_a_tolerance_is_that_of_allclose(run: Run, tmp_path: Path, tolerance: st
     assert found["within"] == len(within)
 
 
+def test_values_within_a_tolerance_leave_another_dtype_the_only_change(run: Run, tmp_path: Path) -> None:
+    save_file({"w": torch.tensor([1.0, 2.0])}, tmp_path / "a.safetensors")
+    save_file({"w": torch.tensor([1.0, 2.5]).half()}, tmp_path / "b.safetensors")
+    for tolerance, changes in (("0.5", ["dtype"]), ("0.4", ["dtype", "values"])):
+        found = differing(run, tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--tolerance", tolerance)
+        assert [one["changes"] for one in found["tensors"]] == [changes]
+
+
 def test_the_rank_of_a_change_is_what_was_added(run: Run, tmp_path: Path) -> None:
     torch.manual_seed(0)
     a, b = {}, {}

@@ -184,7 +184,7 @@ def _placed(entries: list[_Placed], file: Bytes, number: int, start: int, faults
         )
         faults.append(Fault("truncated", "error", file.name, message))
     elif end < room:
-        message = f"has {room - end:,} bytes behind its last tensor that belong to none"
+        message = f"has {plural(room - end, 'byte')} behind its last tensor that belong to none"
         faults.append(Fault("trailing-bytes", "error", file.name, message))
     return tensors
 

@@ -166,7 +166,12 @@ def read_shards(folder: str, names: list[str], list_one: Callable[[Bytes, int], 
 def compared(index: Index, shards: Shards, where: str) -> list[Fault]:
     """Return where an index and its shards do not agree."""
     faults: list[Fault] = []
-    of = {tensor.name: shards.parts[tensor.file].name for tensor in shards.tensors if tensor.file is not None}
+    of: dict[str, str] = {}
+    for tensor in shards.tensors:
+        if tensor.file is not None:
+            place = shards.parts[tensor.file].name
+            if of.setdefault(tensor.name, place) != place and index.shards.get(tensor.name) == place:
+                of[tensor.name] = place  # it is in several, and in that which the index names
     absent = {part.name for part in shards.parts if part.bytes is None}
     lost = [name for name, shard in index.shards.items() if of.get(name) != shard and shard not in absent]
     for name in lost[:100]:
@@ -182,7 +187,8 @@ def compared(index: Index, shards: Shards, where: str) -> list[Fault]:
         faults.append(Fault("stray-tensor", "warning", where, message))
     twice = len(shards.tensors) - len({tensor.name for tensor in shards.tensors})
     if twice:
-        faults.append(Fault("duplicate-name", "error", where, f"{plural(twice, 'name')} are in two shards"))
+        message = f"{plural(twice, 'name')} {'is' if twice == 1 else 'are'} in two shards"
+        faults.append(Fault("duplicate-name", "error", where, message))
     total = sum(tensor.bytes or 0 for tensor in shards.tensors)
     if not absent and index.total_size is not None and index.total_size != total:
         message = f"says total_size {index.total_size:,}; the tensors add up to {total:,} bytes"

@@ -22,6 +22,7 @@ _MOST_PLACES: Final = 100
 _LONG: Final = 200
 _MOST_TEXT: Final = 2**26
 _MOST_FAULTS: Final = 1_000
+_MOST_WEIGHED: Final = 500_000
 _DEEPEST_OPTIMIZER: Final = 8
 _GROUP: Final = re.compile(r"(.+)\.param_groups\.\d+\.params")
 _MOST_PARAMS: Final = 4_000_000
@@ -194,7 +195,7 @@ class _Sorter:
     def weight(self, value: Any, depth: int = 0) -> int:
         """Return about how many bytes a value that is no tensor takes in a pickle."""
         self.weighed += 1
-        if depth > _DEEPEST or self.weighed > _MOST:
+        if depth > _DEEPEST or self.weighed > _MOST_WEIGHED:
             return 0
         if isinstance(value, (str, bytes)):
             return 5 + len(value)

@@ -9,6 +9,7 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.cut_zip import LOCAL, CutZip, not_complete, read_cut_zip
 from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
@@ -19,9 +20,6 @@ from paraminspect.sources.checkpoint.torch_objects import (
     torch_objects,
 )
 from paraminspect.text.numbers import plural
-
-_LOCAL: Final = 30
-"""The length of a zip's local header without its name and its extra field."""
 
 _MOST_LISTED: Final = 2**26
 """How many bytes of a zip are read to list it: those of 800,000 storages. An entry of 47 bytes takes 800 in memory."""
@@ -71,9 +69,20 @@ def read_zip(file: Bytes, number: int = 0, start: int = 0, length: int | None = 
             window.left = 2 * LONGEST  # of the records only small ones are read, each checked before
             return _contents(archive, file, number, start, path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-        message = f"is no complete zip of torch.save: {error}"
-        hint = "it was cut off, or its writing was interrupted" if "central directory" in str(error) else ""
-        raise UserError(message, where=file.name, hint=hint, code="truncated") from None
+        left = read_cut_zip(file) if "not a zip file" in str(error) and not start and length is None else None
+        if left is None:
+            raise not_complete(file, error) from None
+        return _left_of(left, file, number)
+
+
+def _left_of(left: CutZip, file: Bytes, number: int) -> FileContents:
+    """List what a file that was cut off still has."""
+    faults = [left.fault(file)]
+    placed = _Places(left.records, file, number, 0, have_headers=False)
+    tensors = [
+        left.lost(one, number) if left.is_cut(one) else placed.header(one, faults) for one in left.objects.tensors
+    ]
+    return left.objects.contents(tensors, faults)
 
 
 def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, path: str) -> FileContents:
@@ -139,7 +148,7 @@ def _zip_faults(infos: list[zipfile.ZipInfo], file: Bytes) -> list[Fault]:
     for one in sorted(infos, key=lambda info: info.header_offset):
         if one.header_offset < end:
             faults.append(Fault("overlap", "error", one.filename, "its bytes overlap those of the record before it"))
-        end = one.header_offset + _LOCAL + len(one.filename.encode()) + one.compress_size
+        end = one.header_offset + LOCAL + len(one.filename.encode()) + one.compress_size
         if one.filename.startswith("/") or ".." in one.filename.split("/"):
             faults.append(Fault("path-escape", "warning", one.filename, "its name leads out of the archive"))
     if len({one.filename for one in infos}) < len(infos):
@@ -150,8 +159,16 @@ def _zip_faults(infos: list[zipfile.ZipInfo], file: Bytes) -> list[Fault]:
 class _Places:
     """Where the storages of a file lie."""
 
-    def __init__(self, records: dict[str, zipfile.ZipInfo], file: Bytes, number: int, base: int) -> None:
+    def __init__(
+        self,
+        records: dict[str, zipfile.ZipInfo],
+        file: Bytes,
+        number: int,
+        base: int,
+        have_headers: bool = True,
+    ) -> None:
         self._records, self._file, self._number, self._base = records, file, number, base
+        self._have_headers = have_headers
         self._starts: dict[str, int] = {}
 
     def header(self, tensor: StoredTensor, faults: list[Fault]) -> TensorHeader:
@@ -194,13 +211,17 @@ class _Places:
         found = self._starts.get(key)
         if found is None:
             at = self._base + record.header_offset
-            head = self._file.read(at, _LOCAL)
-            found = at + _LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+            if not self._have_headers:
+                return at
+            head = self._file.read(at, LOCAL)
+            found = at + LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
             self._starts[key] = found
         return found
 
     def unused(self, tensors: list[StoredTensor]) -> list[Fault]:
         """Return a fault where the archive has storages that no tensor lies in, or slices that drag more along."""
+        if any(tensor.why for tensor in tensors):  # what is not read, as a sparse tensor, may lie in any of them
+            return []
         used = {tensor.storage.key for tensor in tensors if tensor.storage is not None}
         stray = [key for key in self._records if key not in used]
         if not stray:

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paraminspect.errors import UserError
+from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.report import Checkpoint, Chunk, TensorHeader
 from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
@@ -273,3 +274,25 @@ def test_a_chunk_that_is_another_tensor_is_no_part_of_this_one(tmp_path: Path) -
             assert found is not None
             with pytest.raises(UserError, match="is not the tensor that"):
                 found.array()
+
+
+def test_what_a_zip_that_was_cut_off_still_has(tmp_path: Path) -> None:
+    state = {f"{at}.weight": torch.full((40 + at, 5), float(at)) for at in range(6)}
+    state["view"] = state["5.weight"][2:]
+    torch.save(state, tmp_path / "x.pt")
+    data = (tmp_path / "x.pt").read_bytes()
+    first = data.index(b"data/0")
+    seen = set()
+    for length in [*range(first - 60, len(data) - 1, 331), len(data) - 1]:
+        (tmp_path / "cut.pt").write_bytes(data[:length])
+        found = list_checkpoint(str(tmp_path / "cut.pt"))
+        (fault,) = [one for one in found.faults if one.severity == "error"]
+        whole = [one.name for one in found.tensors if not one.why]
+        assert fault.code == "truncated" and len(found.tensors) == 7 and whole == list(state)[: len(whole)]
+        assert (f"'{len(whole)}.weight' is the first" in fault.message) == (len(whole) < 7)
+        values = measure_checkpoint(found, ()).values
+        for name in whole:
+            measured = values[name]
+            assert measured is not None and measured.mean == state[name].mean().item()
+        seen.add(len(whole))
+    assert seen == {0, 1, 2, 3, 4, 5, 7}
