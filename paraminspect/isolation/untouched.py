@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from paraminspect.isolation.torch_state import Restore, process_state
 from paraminspect.modules.nested_tensors import argument_tensors, depth_first, same_bits, storage_of
 from paraminspect.modules.walk import attributes_of
-from paraminspect.modules.wrapper_tensors import is_wrapper, plain_tensors
+from paraminspect.modules.wrapper_tensors import PLAIN, is_wrapper, plain_tensors
 
 _MOST_CONTAINERS = 10_000  # of one module: what is larger is data
 _GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
@@ -92,7 +92,8 @@ def _tensor(tensor: Tensor) -> Restore:
 
     So that the backward has nothing to add to. A lazy parameter has become another by its first forward.
     """
-    lazy, kind, leaf, requires_grad = is_lazy(tensor), type(tensor), tensor.is_leaf, tensor.requires_grad
+    kind, leaf, requires_grad = type(tensor), tensor.is_leaf, tensor.requires_grad
+    lazy = kind not in PLAIN and is_lazy(tensor)
     memory = None if lazy else _memory(tensor)
     gradient = tensor.grad if leaf else None
     if gradient is not None:
@@ -154,10 +155,12 @@ def _attributes(module: nn.Module) -> Restore:
     kind, own = type(module), attributes_of(module)
     attributes = own.copy()
     held = [value for value in own.values() if type(value) in _KEPT]
-    containers = [value for value in held if type(value) in _CONTAINERS]
-    contents = [(value, ()) for value in containers if not value]  # most are: hooks that nobody registered
-    contents += _filled(value for value in containers if value)
-    generators = [_generator(value) for value in held if type(value) in _GENERATORS]
+    empty = [value for value in held if not value and type(value) in _CONTAINERS]  # as hooks that nobody registered
+    contents: list[tuple[Any, tuple[Any, ...]]] = []
+    generators: list[Restore] = []
+    if len(empty) < len(held):
+        contents += _filled([value for value in held if value and type(value) in _CONTAINERS])
+        generators += [_generator(value) for value in held if type(value) in _GENERATORS]
 
     def restore() -> None:
         if type(module) is not kind:
@@ -166,6 +169,9 @@ def _attributes(module: nn.Module) -> Restore:
         if not _same(now, attributes):
             now.clear()
             now.update(attributes)
+        if any(empty):
+            for container in filter(None, empty):
+                container.clear()
         for container, kept in contents:
             if kept or container:
                 _refill(container, kept)
@@ -175,13 +181,18 @@ def _attributes(module: nn.Module) -> Restore:
     return restore
 
 
-def _filled(containers: Iterable[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def _filled(containers: list[Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Yield the containers, and those inside one another, each with what it holds."""
 
-    def inside(container: Any) -> Iterator[Any]:
-        values = container.values() if isinstance(container, dict) else container
-        return (value for value in values if type(value) in _CONTAINERS)
+    def values_of(container: Any) -> Iterable[Any]:
+        return container.values() if isinstance(container, dict) else container
 
+    def inside(container: Any) -> Iterator[Any]:
+        return (value for value in values_of(container) if type(value) in _CONTAINERS)
+
+    if all(_CONTAINERS.isdisjoint(map(type, values_of(container))) for container in containers):  # as in most
+        yield from ((container, _contents(container)) for container in containers)
+        return
     for container in depth_first(containers, inside, _MOST_CONTAINERS):
         yield container, _contents(container)
 
@@ -235,11 +246,11 @@ class CopyOnWrite(TorchFunctionMode):
         super().__init__()
         self._by_storage: dict[int, list[Tensor]] = {}
         self._memory: list[tuple[Tensor, Tensor]] = []
-        for tensor in tensors:
-            key = storage_of(tensor)
-            if key is not None:
-                self._by_storage.setdefault(key, []).append(tensor)
-                with torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction():
+            for tensor in tensors:
+                key = storage_of(tensor)
+                if key is not None:
+                    self._by_storage.setdefault(key, []).append(tensor)
                     self._memory.append((tensor, tensor.data))
         self.copies: list[tuple[Tensor, Tensor, Tensor]] = []
         self._writes: dict[Any, bool] = {}
