@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from operator import attrgetter
 
 from paraminspect.page.part_lines import PartOf, counted
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
@@ -12,7 +14,7 @@ from paraminspect.page.several import Several, members_of
 from paraminspect.report import Forward, Init, Parameter, Report, Values
 from paraminspect.rules.gradient_rules import in_a_word
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import UNKNOWN, figure, plural, total
+from paraminspect.text.numbers import UNKNOWN, figure, plural, total, whole
 
 Row = Parameter
 _SURE = 0.95
@@ -61,10 +63,11 @@ def name(head: str, elided: Collection[str] = ()) -> Column[Row]:
 
 def name_of(row: Row) -> str:
     """Return a row's name, and how many rows were folded into it; a part has its own, below that of the whole."""
+    if not isinstance(row, Several):
+        return code(row.name)
     if isinstance(row, PartOf):
         return f"  {code(row.label)}"
-    times = row.times if isinstance(row, Several) else 1
-    return f"{code(row.name)} ×{times:,}" if times > 1 else code(row.name)
+    return f"{code(row.name)} ×{row.times:,}" if row.times > 1 else code(row.name)
 
 
 def shape(rank: int) -> Column[Row]:
@@ -77,31 +80,42 @@ def shape_of(row: Row) -> str:
 
     A row that sums up a module says of how many tensors, one whose tensors grow from what to what: ``(64..224,)``.
     """
-    if isinstance(row, Several) and row.tensors:
+    if not isinstance(row, Several):
+        return UNKNOWN if row.numel is None else _as_text(row.shape)
+    if row.tensors:
         return plural(row.tensors, "tensor")
     shapes = {member.shape for member in members_of(row)}
     if len(shapes) > 1 and len(set(map(len, shapes))) == 1:
         sizes = [(min(sizes), max(sizes)) for sizes in zip(*shapes, strict=True)]
         spelled = [f"{low}" if low == high else f"{low}..{high}" for low, high in sizes]
         return f"({', '.join(spelled)}{',' * (len(spelled) == 1)})"
-    return UNKNOWN if row.numel is None else str(row.shape)
+    return UNKNOWN if row.numel is None else _as_text(row.shape)
+
+
+_as_text = lru_cache(1000)(str)  # models have few shapes
 
 
 def count(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show each row's exact number of elements, of several tensors at least the known ones, and the sum of all."""
-    foot = total([member.numel for row in rows for member in counted(row)])
-    return Column("count", lambda row: _sum([one.numel for one in counted(row)]), "right", rank, foot=foot)
+    return _added_up("count", attrgetter("numel"), rows, rank)
 
 
 def nbytes(rows: Sequence[Row], rank: int) -> Column[Row]:
     """Show the exact bytes of each row, of several tensors at least the known ones, and the sum of all."""
-    foot = total([member.bytes for row in rows for member in counted(row)])
-    return Column("bytes", lambda row: _sum([one.bytes for one in counted(row)]), "right", rank, foot=foot)
+    return _added_up("bytes", attrgetter("bytes"), rows, rank)
 
 
-def _sum(found: Sequence[int | None]) -> str:
-    """Return the sum; nothing for a part, whose elements are counted in the whole."""
-    return total(found) if found else ""
+def _added_up(head: str, number: Callable[[Row], int | None], rows: Sequence[Row], rank: int) -> Column[Row]:
+    """Show the sum of a number of the tensors in each row; nothing for a part, which is counted in the whole."""
+
+    def cell(row: Row) -> str:
+        if not isinstance(row, Several):
+            return whole(number(row))
+        members = counted(row)
+        return total(list(map(number, members))) if members else ""
+
+    foot = total([number(member) for row in rows for member in counted(row)])
+    return Column(head, cell, "right", rank, foot=foot)
 
 
 def percent(report: Report, rows: Sequence[Row], rank: int) -> Column[Row]:
@@ -161,14 +175,22 @@ def measured(
     def tone(row: Row) -> str:
         return BROKEN if off and any((member.name, key) in off for member in members_of(row)) else ""
 
-    return Column(key, lambda row: figure(getattr(pick(row), key, None)), "decimal", rank, group, tone=tone)
+    of_values: Callable[[Values], float | None] = attrgetter(key)
+
+    def cell(row: Row) -> str:
+        values = pick(row)
+        return UNKNOWN if values is None else figure(of_values(values))
+
+    return Column(key, cell, "decimal", rank, group, tone=tone)
 
 
 def expected(key: str, rank: int) -> Column[Row]:
     """Show a moment or bound that the row's scheme should give; nothing where no scheme says."""
 
+    name = f"expected_{key}"
+
     def cell(row: Row) -> str:
-        value = getattr(row.init, f"expected_{key}", None)
+        value = getattr(row.init, name) if row.init else None
         return "" if value is None else figure(value)
 
     return Column(key, cell, "decimal", rank, "expected")

@@ -27,6 +27,7 @@ _FEWEST_BLOCKS = 2
 _FEWEST_GROWING = 3
 _PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote
 _NUMBER = re.compile(r"([\w-]*[A-Za-z_])?(0|[1-9][0-9]{0,14})")  # as bash counts: no leading zero, and it fits 64 bits
+_DIGITS = frozenset("0123456789")
 HOLE = "#"
 
 Places = Callable[[Parameter], Sequence[str]]
@@ -153,7 +154,7 @@ def parse_name(name: str) -> HollowName | None:
     parts, numbers, blocks, end = [], [], [], 0
     for part in name.split("."):
         end += len(part)
-        if numbered := _NUMBER.fullmatch(part):
+        if part[-1:] in _DIGITS and (numbered := _NUMBER.fullmatch(part)):
             parts.append((numbered[1] or "") + HOLE)
             numbers.append(int(numbered[2]))
             blocks.append(name[:end])

@@ -37,7 +37,7 @@ def _coverage(report: Report) -> Iterator[Line]:
     names: dict[str, list[str]] = {}
     for row in report.parameters:
         if row.gradient:
-            names.setdefault(in_a_word(row.gradient), []).append(code(row.name))
+            names.setdefault(in_a_word(row.gradient), []).append(row.name)
     if not names:
         return
     total = plural(sum(map(len, names.values())), "tensor")
@@ -47,7 +47,7 @@ def _coverage(report: Report) -> Iterator[Line]:
         yield "gradient", f"{word(*names)} in {total}"
     else:
         fine = names.pop("ok", [])
-        parts = [f"{word(status)}: {some_of(names[status])}" for status in by_severity(names)]
+        parts = [f"{word(status)}: {some_of([*map(code, names[status])])}" for status in by_severity(names)]
         yield "gradient", "; ".join([*parts, f"ok in {len(fine):,} of {total}"])
 
 

@@ -32,6 +32,8 @@ def with_parts(rows: Iterable[Parameter]) -> Iterator[Parameter]:
 
 def part_lines(row: Parameter) -> Iterator[PartOf]:
     """Yield the parts of a row; a row that sums up a module has none."""
+    if not isinstance(row, Several) and not row.parts:  # as most have none
+        return
     members = members_of(row)
     if isinstance(row, Several) and row.tensors:
         return

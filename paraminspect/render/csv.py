@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 from paraminspect.page.part_lines import with_parts
@@ -14,7 +15,6 @@ from paraminspect.report import (
     Comparison,
     Difference,
     Gradient,
-    Init,
     Parameter,
     Report,
     Slope,
@@ -180,15 +180,23 @@ def _slope(slope: Slope) -> list[_Cell]:
 
 def _cells(row: Parameter) -> list[_Cell]:
     shape = "" if row.numel is None else "x".join(map(str, row.shape))
-    own = [*map(_text, (row.name, ";".join(row.aliases), row.module, row.module_type, row.kind)), shape]
-    sizes = [_text(row.dtype), row.numel, row.bytes, _text(row.device)]
-    flags = [str(row.requires_grad).lower(), row.identity, row.storage]
-    status = _text(row.gradient.status) if row.gradient else None
-    init = [_text(row.init.scheme), row.init.expected_mean, row.init.expected_std] if row.init else [None] * 3
+    aliases = _text(";".join(row.aliases)) if row.aliases else ""
+    status = _word(row.gradient.status) if row.gradient else None
+    init = [_word(row.init.scheme), row.init.expected_mean, row.init.expected_std] if row.init else [None] * 3
     return [
-        *own,
-        *sizes,
-        *flags,
+        _text(row.name),
+        aliases,
+        _text(row.module),
+        _word(row.module_type),
+        _word(row.kind),
+        shape,
+        _word(row.dtype),
+        row.numel,
+        row.bytes,
+        _word(row.device),
+        "true" if row.requires_grad else "false",
+        row.identity,
+        row.storage,
         *_figures(row.values),
         status,
         *_figures(row.gradient),
@@ -200,10 +208,14 @@ def _cells(row: Parameter) -> list[_Cell]:
 
 
 def _initialised(row: Parameter, verdict: str) -> list[_Cell]:
-    init = row.init or Init("")
+    init = row.init
+    digest = _text(row.digest) if row.digest else None
+    if init is None:
+        return [None, None, None, None, _word(verdict) or None, None, digest, None, None, None]
     figures = [init.fan_in, init.fan_out, init.expected_low, init.expected_high]
-    texts = (verdict, "; ".join(init.notes), row.digest or "", init.distribution or "")
-    return [*figures, *(_text(text) or None for text in texts), init.confidence, init.p_value]
+    notes = _word("; ".join(init.notes)) if init.notes else None
+    distribution = _word(init.distribution) if init.distribution else None
+    return [*figures, _word(verdict) or None, notes, digest, distribution, init.confidence, init.p_value]
 
 
 def _figures(values: Values | Gradient | None) -> Sequence[_Cell]:
@@ -214,3 +226,6 @@ def _figures(values: Values | Gradient | None) -> Sequence[_Cell]:
 def _text(text: str) -> str:
     """Keep a text on its line, and a spreadsheet from reading it as a formula."""
     return "'" + clean(text, limit=None) if text.startswith(("=", "+", "-", "@", "\t", "\r")) else clean(text, None)
+
+
+_word = lru_cache(1000)(_text)  # for what many rows have in common

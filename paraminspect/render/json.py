@@ -51,7 +51,7 @@ def _lines(items: Sequence[Any]) -> Iterator[str]:
 
 
 def _fields(value: Any) -> Any:
-    return list(value) if isinstance(value, TensorRows) else vars(value)
+    return list(value) if type(value) is TensorRows else vars(value)
 
 
 # The parts of a Report are encoded from their fields, in the order they are declared.

@@ -18,7 +18,7 @@ def figure(value: float | None, digits: int = 4) -> str:
         return f"{value:,}"
     if value.is_integer() and abs(value) < 10**digits:
         return str(int(value))
-    return f"{value:#.{digits}g}".removesuffix(".")
+    return (f"{value:#.4g}" if digits == 4 else f"{value:#.{digits}g}").removesuffix(".")
 
 
 def whole(value: int | None) -> str:
