@@ -53,7 +53,7 @@ class Whole:
         return Whole(self.count, self.mean, square, max(high - centre, centre - low), self.rounding, centre)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """One shape of distribution with a scale: the std of a normal, the bound of a uniform, the std before a cut at ±2.
 
@@ -86,12 +86,16 @@ class Family:
         What rounding has put beyond the edge is mirrored there.
         """
         x = np.where(np.abs(x) > self.edge, np.sign(x) * 2.0 * self.edge - x, x) if self.edge < math.inf else x
-        if self.quadratic:
-            outside = 0.0 if math.isinf(self.edge) else normal_tail(self.edge)
-            z = torch.from_numpy(x)
-            ends = [(torch.special.ndtr(end).numpy() - outside) / (1.0 - 2.0 * outside) for end in (z, -z)]
-        else:
+        if not self.quadratic:
             ends = [(1.0 + x) / 2.0, (1.0 - x) / 2.0]
+        else:
+            z = torch.from_numpy(x)
+            ends = [torch.special.ndtr(end).numpy() for end in (z, -z)]
+            if math.isinf(self.edge):
+                below, above = (np.log(np.maximum(end, 1e-300)) for end in ends)
+                return below, above
+            outside = normal_tail(self.edge)
+            ends = [(end - outside) / (1.0 - 2.0 * outside) for end in ends]
         below, above = (np.log(np.clip(end, 1e-300, 1.0)) for end in ends)
         return below, above
 

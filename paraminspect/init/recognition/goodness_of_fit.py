@@ -24,10 +24,10 @@ def p_value(whole: Whole, block: Floats, family: Family, scale: float) -> float:
     tests = [*_of_figures(whole, family, scale)]
     if min(tests) < HOPELESS:
         return min(tests)
-    standard = (block - whole.centre) / scale
+    standard = (block - whole.centre if whole.centre else block) / scale
     tests.append(anderson_darling(standard, family))
     if min(block.shape) >= LEAST_SIDE:
-        tests += _of_independence(standard / family.std, family.kurtosis)
+        tests += _of_independence(standard if family.std == 1.0 else standard / family.std, family.kurtosis)
     return min(1.0, len(tests) * min(tests))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -65,16 +66,20 @@ def recognise_all(
 
 def place_of(owner: nn.Module, leaf: str) -> Place:
     """Describe where a tensor hangs; of a class of the user's, the layer of torch that it derives from."""
-    kind = next((one.__name__ for one in type(owner).__mro__ if one.__module__.startswith("torch.nn.")), "")
     groups: Any = attributes_of(owner).get("groups", 1)
     padding = padding_rows(((owner, leaf),))
     return Place(
-        kind,
+        _layer_of(type(owner)),  # type: ignore[arg-type]  # a class can be hashed
         leaf,
         weight_shape(owner),
         groups if isinstance(owner, nn.modules.conv._ConvNd) and isinstance(groups, int) else 1,
         padding[0] if padding else None,
     )
+
+
+@lru_cache(256)
+def _layer_of(kind: type) -> str:
+    return next((one.__name__ for one in kind.__mro__ if one.__module__.startswith("torch.nn.")), "")
 
 
 def _without_the_trained(members: list[_Member]) -> list[_Member]:

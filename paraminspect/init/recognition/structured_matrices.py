@@ -61,8 +61,11 @@ def _orthogonal_gain(matrix: torch.Tensor, rounding: float) -> float | None:
         rows = wide[:: -(-len(wide) // count)].to(torch.float64 if wide.shape[1] < WIDE else torch.float32)
         gram = rows @ rows.t()
         square = float(gram.diagonal().mean())
+        most = (2e-5 + 8.0 * rounding) * square
+        if not 0.0 < square < math.inf or abs(float(gram[0, 1])) > most:  # two rows tell it of most
+            return None
         error = gram - square * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        if not 0.0 < square < math.inf or float(error.abs().max()) > (2e-5 + 8.0 * rounding) * square:
+        if float(error.abs().max()) > most:
             return None
         gain = math.sqrt(square)
     return round(gain, 4)

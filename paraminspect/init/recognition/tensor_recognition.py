@@ -197,7 +197,8 @@ def _block(tensor: torch.Tensor, rounding: float) -> Floats:
     lines = lines[:: _step(lines.shape[0], SIDE)].flatten(1)
     lines = lines[:, :: _step(lines.shape[1], SIDE * SIDE // len(lines))]
     block = lines.to("cpu", torch.float64).numpy()
-    block = np.asarray(block[np.any(block != 0.0, axis=1)])
+    if not (block.flags.c_contiguous and np.count_nonzero(block) == block.size):  # as it is in most
+        block = np.asarray(block[np.any(block != 0.0, axis=1)])
     if rounding < 2.0**-12:
         return block
     spread = np.random.default_rng(0).uniform(-rounding, rounding, block.shape)  # a generator of its own
