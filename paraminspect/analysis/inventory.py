@@ -15,7 +15,7 @@ from paraminspect.modules.forgotten import MOST_VALUES, Forgotten, Search
 from paraminspect.modules.hidden_weights import notes_on, unpacked
 from paraminspect.modules.nested_tensors import leaves_of
 from paraminspect.modules.script_constants import FROZEN, graph_constants, packed_constants
-from paraminspect.modules.walk import MOST_ALIASES, Path, Walk, attributes_of, join, overridden, registered, walk
+from paraminspect.modules.walk import MOST_ALIASES, Path, Walk, attributes_of, join, registered, walk
 from paraminspect.modules.wrapper_tensors import PLAIN, bytes_held, is_wrapper, why_unread
 from paraminspect.report import Totals
 from paraminspect.text.numbers import plural, some_of
@@ -139,6 +139,7 @@ class Inventory:
     walked: Walk = field(default_factory=lambda: Walk(()))
     _identities: dict[int, int] = field(default_factory=dict, init=False, repr=False)
     _storages: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _by_kind: dict[str, tuple[TensorEntry, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for entry in self.entries:
@@ -168,7 +169,9 @@ class Inventory:
 
     def of_kind(self, kind: str) -> tuple[TensorEntry, ...]:
         """Return the entries of one kind: parameter, buffer, unregistered or constant."""
-        return tuple(entry for entry in self.entries if entry.kind == kind)
+        if kind not in self._by_kind:
+            self._by_kind[kind] = tuple([entry for entry in self.entries if entry.kind == kind])
+        return self._by_kind[kind]
 
 
 def take_inventory(module: nn.Module) -> Inventory:
@@ -197,8 +200,10 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
     grouped: dict[int, list[_Slot]] = {}
     what = f"_{kind}s"
     for path, owner in found.paths:
-        for leaf, tensor in registered(owner, what):
-            grouped.setdefault(id(tensor), []).append((path, owner, leaf, tensor))
+        held = attributes_of(owner).get(what)
+        if held or type(held) is not dict:  # most have no buffers
+            for leaf, tensor in registered(owner, what):
+                grouped.setdefault(id(tensor), []).append((path, owner, leaf, tensor))
     notes: dict[str, dict[str, str]] = {}
     for slots in grouped.values():
         path, owner, leaf, tensor = slots[0]
@@ -207,12 +212,13 @@ def _registered(found: Walk, kind: str) -> Iterator[TensorEntry]:
         note = notes[path].get(leaf)
         if note is None and type(tensor) is not nn.Parameter:
             note = _unread(tensor) or _why_untrained(tensor, found)
+        alone = len(slots) == 1  # as most are
         yield TensorEntry(
-            names=tuple([join(slot[0], slot[2]) for slot in slots]),
+            names=(join(path, leaf),) if alone else tuple([join(slot[0], slot[2]) for slot in slots]),
             tensor=tensor,
             owner=owner,
             kind=kind,
-            owner_names=tuple([slot[0] for slot in slots]),
+            owner_names=(path,) if alone else tuple([slot[0] for slot in slots]),
             note=note,
             persistent=any(map(_is_persistent, slots)) if kind == "buffer" else None,
         )
@@ -264,7 +270,7 @@ def unregistered(one: Forgotten) -> TensorEntry:
 
 def _notes(found: Walk, search: Search) -> Iterator[str]:
     """Say which names are left out, and where there was more than was looked at."""
-    own = overridden(found.paths)
+    own = found.overridden
     if own:
         yield f"{own}: the rows are what is registered, which is what state_dict saves"
     if found.cycles:
@@ -310,7 +316,7 @@ def counted_by_torch(module: nn.Module, walked: Walk | None = None) -> int | Non
     That is where a class puts its own `parameters` in the place of torch's: it may leave out what it pleases, and
     running it may have effects. And where torch's own walk, which recurses, is not deep enough or never began.
     """
-    if overridden((walked or walk(module)).paths):
+    if (walked or walk(module)).overridden:
         return None
     try:
         with torch._C.DisableTorchFunctionSubclass():

@@ -55,8 +55,9 @@ class Request:
 
     def selects(self, names: Iterable[str]) -> bool:
         """Tell whether a tensor of these names is shown: one of them matches one of the globs."""
-        globs = [spelling for glob in self.params for spelling in (glob, without_prefix(glob))]
-        return not self.params or matches(names, globs)
+        if not self.params:
+            return True
+        return matches(names, [spelling for glob in self.params for spelling in (glob, without_prefix(glob))])
 
     def nothing_selected(self, inventory: Inventory) -> UserError:
         """Build the error for globs that match no name."""

@@ -30,21 +30,33 @@ def declared_ties(module: nn.Module) -> Ties:
     Each module is asked for what it has itself, by its class or as an attribute: a wrapper whose ``__getattr__`` asks
     what it wraps (torch.compile, PEFT) would declare names that stand one level below it.
     """
+    if not _may_declare(module):  # as most do not
+        return Ties()
     found: dict[Tie, None] = {}
     kind = ""
-    by_class: dict[type, bool] = {}
     for path, owner in walk(module).paths:
-        owner_class = type(owner)
-        if owner_class not in by_class:
-            by_class[owner_class] = _of_class(owner_class, ORIGIN) is not _NOWHERE
-        if not by_class[owner_class] and ORIGIN not in attributes_of(owner):  # as in most
-            continue
         if _own(owner, ORIGIN) is _NOWHERE:
             continue
         kind, prefix = ORIGIN, f"{path}." if path else ""
         for tie in _ties_of(owner):
             found[tuple(prefix + name for name in tie)] = None
     return Ties(tuple(found), ORIGIN if found else "", kind)
+
+
+def _may_declare(root: nn.Module) -> bool:
+    """Tell whether a module, or its class, has the attribute; no names are made for that."""
+    seen: dict[int, nn.Module] = {}
+    todo = [root]
+    while todo:
+        module = todo.pop()
+        if id(module) not in seen:
+            seen[id(module)] = module
+            held = attributes_of(module)
+            if ORIGIN in held:
+                return True
+            if held.get("_modules") or type(held.get("_modules")) is not dict:
+                todo += [child for _, child in registered(module, "_modules")]
+    return any(_of_class(kind, ORIGIN) is not _NOWHERE for kind in set(map(type, seen.values())))
 
 
 def _ties_of(module: nn.Module) -> Iterator[Tie]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -41,6 +41,23 @@ class Walk:
         return iter(self._first)
 
     @cached_property
+    def overridden(self) -> str:
+        """Say which class puts its own code in the place of torch's ``parameters()``; nothing if none does.
+
+        Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
+        """
+        usual: set[type] = set()
+        methods: Sequence[str] = _NAMING
+        for _, module in self.paths:
+            kind, held = type(module), attributes_of(module)
+            for method in methods:
+                if method in held or not (kind in usual or is_torchs(kind, method)):
+                    return f"{kind.__name__} has its own {method}()"
+            usual.add(kind)
+            methods = _NAMING[-1:]
+        return ""
+
+    @cached_property
     def _first(self) -> tuple[Path, ...]:
         found: dict[int, Path] = {}
         for one in self.paths:
@@ -64,11 +81,11 @@ def attributes_of(held: object) -> dict[str, Any]:
 
 def own_attributes(module: nn.Module) -> list[tuple[str, Any]]:
     """Return the attributes that a module has beyond those of every nn.Module, in their order."""
-    found = [*attributes_of(module).items()]
+    held = attributes_of(module)
+    names = [*held]
     usual = len(_OF_EVERY)
-    if [name for name, _ in found[:usual]] == _OF_EVERY:  # they were set first, as in most
-        return found[usual:]
-    return [(name, value) for name, value in found if name not in _OF_EVERY]
+    first = names[:usual] == _OF_EVERY  # as in most
+    return [(name, held[name]) for name in (names[usual:] if first else names) if first or name not in _OF_EVERY]
 
 
 def _namespace_of(held: object) -> Any:
@@ -144,7 +161,9 @@ def walk(root: nn.Module) -> Walk:
                 continue
             inner = f"{path}.{name}" if path else name
             paths.append((inner, child))
-            below = registered(child, "_modules")
+            below: Any = attributes_of(child).get("_modules")
+            if below or type(below) is not dict:  # of those that no code of a user's made, it is empty in most
+                below = registered(child, "_modules")
             if below:
                 trail.append((inner, own, own in seen, iter(below)))
                 above.add(own)
@@ -197,23 +216,6 @@ def _kept_short(found: Walk) -> Walk:
 
 
 _NAMING = ("parameters", "named_parameters", "_named_members", "named_modules")
-
-
-def overridden(paths: Iterable[Path]) -> str:
-    """Say which class puts its own code in the place of torch's ``parameters()``; nothing if none does.
-
-    Of the modules below the root only `named_modules` counts: torch asks nothing else of them.
-    """
-    usual: set[type] = set()
-    methods: Sequence[str] = _NAMING
-    for _, module in paths:
-        kind, held = type(module), attributes_of(module)
-        for method in methods:
-            if method in held or not (kind in usual or is_torchs(kind, method)):
-                return f"{kind.__name__} has its own {method}()"
-        usual.add(kind)
-        methods = _NAMING[-1:]
-    return ""
 
 
 def is_torchs(kind: type, method: str) -> bool:
