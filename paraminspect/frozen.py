@@ -36,8 +36,8 @@ else:
         return lambda cls: _completed(dataclasses.dataclass(init=False, repr=False, eq=False)(cls), eq)
 
 
-_MANY = 100
-"""Objects of a class after which its ``__init__`` is compiled: that takes as long as to make as many."""
+_MANY = 50
+"""Objects of a class after which its ``__init__`` is compiled: that has paid off after about as many more."""
 
 
 def _completed(cls: Any, eq: bool) -> Any:

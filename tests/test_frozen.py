@@ -71,7 +71,7 @@ def test_a_missing_field_is_named() -> None:
     kind = made(dataclass(frozen=True))
     with pytest.raises(TypeError, match=r"Shape takes a, b, c, d, e; got 1 by position and \['c'\]"):
         kind(1, c=2)
-    for _ in range(100):  # after which its __init__ is compiled
+    for _ in range(50):  # after which its __init__ is compiled
         kind(1, "x")
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'b'"):
         kind(1, c=2)

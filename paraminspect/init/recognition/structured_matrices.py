@@ -56,16 +56,17 @@ def _orthogonal_gain(matrix: torch.Tensor, rounding: float) -> float | None:
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
     if len(wide) < 2:
         return None
+    two = wide[:2].to(torch.float64)
+    (square, product), _ = (two @ two.t()).tolist()
+    if abs(product) > 2.0 * (2e-5 + 8.0 * rounding) * square:  # as of most: no matrix with such rows is orthogonal
+        return None
     gain = 0.0
     for count in ROWS:
         rows = wide[:: -(-len(wide) // count)].to(torch.float64 if wide.shape[1] < WIDE else torch.float32)
         gram = rows @ rows.t()
         square = float(gram.diagonal().mean())
-        most = (2e-5 + 8.0 * rounding) * square
-        if not 0.0 < square < math.inf or abs(float(gram[0, 1])) > most:  # two rows tell it of most
-            return None
         error = gram - square * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        if float(error.abs().max()) > most:
+        if not 0.0 < square < math.inf or float(error.abs().max()) > (2e-5 + 8.0 * rounding) * square:
             return None
         gain = math.sqrt(square)
     return round(gain, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -140,7 +141,7 @@ _Weighed = list[tuple[Candidate, Whole, float]]
 def _shares(candidates: Sequence[tuple[Candidate, Whole]]) -> _Weighed:
     """Return the candidates with their shares of the likelihood, the likeliest first."""
     scores = [
-        math.log(one.weight * _FAMILY_WEIGHT[one.family]) + one.family.log_likelihood(figures, one.scale)
+        _log(one.weight * _FAMILY_WEIGHT[one.family]) + one.family.log_likelihood(figures, one.scale)
         for one, figures in candidates
     ]
     top = max(scores)
@@ -165,6 +166,9 @@ def _untested(shares: _Weighed, block: Floats) -> tuple[tuple[Guess, ...], Calla
         return tests[scale]
 
     return tuple(Guess(one, share, math.nan) for one, _, share in likely), p_value_of
+
+
+_log = lru_cache(100)(math.log)  # of the few weights that there are
 
 
 def _scale(one: Candidate) -> str:
