@@ -13,7 +13,8 @@ from paraminspect.cli.options import Notes, Output, PartOfModel, Rows
 from paraminspect.errors import UserError
 
 if TYPE_CHECKING:
-    from paraminspect.report import Checkpoint, Failure, Values
+    from paraminspect.experiments.checkpoint_values import MeasuredValues
+    from paraminspect.report import Checkpoint, Failure
 
 
 def is_checkpoint(source: str | None) -> TypeGuard[str]:
@@ -39,7 +40,9 @@ def show_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: Ou
         values = None
         failures: tuple[Failure, ...] = ()
         if stats:
-            values, failures = _measured(checkpoint, params, session.shows_progress(printing, notes))
+            measured = _measured(checkpoint, params, session.shows_progress(printing, notes))
+            values, failures = measured.values, measured.failures
+            checkpoint = dataclasses.replace(checkpoint, faults=(*checkpoint.faults, *measured.faults))
         report = report_of_checkpoint(checkpoint, "show", params, values, sort, rows.top)
         report = dataclasses.replace(report, errors=(*report.errors, *failures))
         return session.finish(report, rows, printing, notes)
@@ -60,9 +63,7 @@ def share_checkpoint(source: str, unused: Iterable[Any], rows: Rows, printing: O
     return session.finish(report, rows, printing, notes)
 
 
-def _measured(
-    checkpoint: Checkpoint, params: Sequence[str], wanted: bool
-) -> tuple[dict[str, Values | None], tuple[Failure, ...]]:
+def _measured(checkpoint: Checkpoint, params: Sequence[str], wanted: bool) -> MeasuredValues:
     """Read the tensors that are selected; on a terminal say how fast."""
     from paraminspect.experiments.checkpoint_values import bytes_to_read, measure_checkpoint
 

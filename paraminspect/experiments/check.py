@@ -134,15 +134,16 @@ def _of_file(source: str, request: CheckRequest, selection: Selection, reading: 
     with collector_at_rest():
         checkpoint = list_checkpoint(source)
         with reading(bytes_to_read(checkpoint, request.params)) as advance:
-            values, failures = measure_checkpoint(checkpoint, request.params, advance)
-        report = report_of_checkpoint(checkpoint, "check", request.params, values, selection=selection)
+            measured = measure_checkpoint(checkpoint, request.params, advance)
         damaged = any(fault.severity == "error" for fault in checkpoint.faults)  # what cannot be read follows from it
+        checkpoint = replace(checkpoint, faults=(*checkpoint.faults, *measured.faults))
+        report = report_of_checkpoint(checkpoint, "check", request.params, measured.values, selection=selection)
         digests: Mapping[str, TensorDigest] = {}
         if _wants_digests(request):
             from paraminspect.experiments.tensor_digests import digests_of_checkpoint
 
             digests = digests_of_checkpoint(checkpoint)
-        return Found(replace(report, errors=() if damaged else failures), digests)
+        return Found(replace(report, errors=() if damaged else measured.failures), digests)
 
 
 def _wants_digests(request: CheckRequest) -> bool:

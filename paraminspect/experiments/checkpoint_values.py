@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +21,7 @@ from paraminspect.analysis.statistics.streamed_elements import JoinedElements, S
 from paraminspect.analysis.statistics.tensor_values import measure_elements
 from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_report import selected
-from paraminspect.report import Checkpoint, Failure, TensorHeader, Values
+from paraminspect.report import Checkpoint, Failure, Fault, StoredRecord, TensorHeader, Values
 from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes
 from paraminspect.sources.checkpoint.read_ahead import ReadAhead
 from paraminspect.sources.checkpoint.torch_zip import read_zip
@@ -29,15 +30,17 @@ _FOUR_BIT: Final = "float4_e2m1fn_x2"
 _LARGE: Final = 2**21
 """Elements from which on a tensor has all threads to itself; smaller ones have one each."""
 
+_BLOCK: Final = 2**20
 _MOST_THREADS: Final = 4
 _MOST_FAILURES: Final = 10
 
 
 class MeasuredValues(NamedTuple):
-    """The figures of tensors by their names, None where they cannot be read, and what went wrong."""
+    """The figures of tensors by their names, None where they cannot be read, what went wrong, what was changed."""
 
     values: dict[str, Values | None]
     failures: tuple[Failure, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def measure_checkpoint(
@@ -63,12 +66,40 @@ def measure_checkpoint(
                     failures.append(values)
                 for name in (other.name for other in same[_view(tensor)]):
                     found[name] = None if isinstance(values, Failure) else values
-    return MeasuredValues(found, tuple(failures[:_MOST_FAILURES]))
+        faults = tuple(
+            fault for fault in pool.map(partial(_changed, reader, advance), _records(checkpoint, found)) if fault
+        )
+    return MeasuredValues(found, tuple(failures[:_MOST_FAILURES]), faults)
 
 
 def bytes_to_read(checkpoint: Checkpoint, params: Sequence[str]) -> int:
     """Return how many bytes the tensors take that the globs select."""
-    return sum({_view(tensor): tensor.bytes or 0 for tensor in selected(checkpoint.tensors, params)}.values())
+    tensors = selected(checkpoint.tensors, params)
+    names = {tensor.name for tensor in tensors}
+    values = sum({_view(tensor): tensor.bytes or 0 for tensor in tensors}.values())
+    return values + sum(record.length for record in _records(checkpoint, names))
+
+
+def _records(checkpoint: Checkpoint, names: Container[str]) -> list[StoredRecord]:
+    """Return the records whose checksums are looked at: those of sound files here, as others are read twice for it."""
+    is_sound = not any(fault.severity == "error" for fault in checkpoint.faults)
+    return [one for one in checkpoint.records if one.name in names and is_sound and not is_remote(checkpoint.path)]
+
+
+def _changed(reader: _Reader, advance: Callable[[int], None], record: StoredRecord) -> Fault | None:
+    """Return a fault where the bytes of a record are not those that were saved."""
+    crc = 0
+    try:
+        for at in range(0, record.length, _BLOCK):
+            piece = reader.file(record.file).read(record.start + at, min(_BLOCK, record.length - at))
+            crc = zlib.crc32(piece, crc)
+            advance(len(piece))
+    except UserError:  # as the values of the same bytes, which say so
+        return None
+    if crc == record.crc:
+        return None
+    message = f"its bytes are not those that were saved: their CRC-32 is {crc:08x}, the archive says {record.crc:08x}"
+    return Fault("changed-bytes", "error", record.name, message)
 
 
 def _view(tensor: TensorHeader) -> Any:

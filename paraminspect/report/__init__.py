@@ -15,6 +15,7 @@ from paraminspect.report.checkpoint_contents import (
     Portion as Portion,
     Shape as Shape,
     StateOfParameter as StateOfParameter,
+    StoredRecord as StoredRecord,
     TensorHeader as TensorHeader,
     TensorRows as TensorRows,
     TrainingPart as TrainingPart,

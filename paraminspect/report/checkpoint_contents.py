@@ -54,6 +54,16 @@ class TensorHeader(NamedTuple):
         return math.prod(self.shape)
 
 
+class StoredRecord(NamedTuple):
+    """The bytes of a file that have a checksum there: `name` is that of the first tensor in them."""
+
+    name: str
+    file: int
+    start: int
+    length: int
+    crc: int
+
+
 class Fault(NamedTuple):
     """Say what is unsound about a file: `code` is a stable word, `where` the file, the tensor, the shard.
 
@@ -96,7 +106,7 @@ class Checkpoint:
     path, as short texts. `ties` maps a name that was not written to the one that stands for it. `bytes_read` is what
     the listing cost. `versions` are those of the modules of a state_dict, by where it stands, `optimizers` the
     parameters that each optimizer has, `value_bytes` about what the other values take, by the first part of their path.
-    `beside` are files of a training that lie in the same folder, as ``optimizer.pt`` does.
+    `beside` are files of a training that lie in the same folder, as ``optimizer.pt`` does. `records` have a CRC-32.
     """
 
     format: str
@@ -113,6 +123,7 @@ class Checkpoint:
     optimizers: tuple[OptimizerGroups, ...] = ()
     value_bytes: Mapping[str, int] = field(default_factory=dict)
     beside: tuple[Part, ...] = ()
+    records: tuple[StoredRecord, ...] = ()
 
 
 @dataclass(frozen=True)

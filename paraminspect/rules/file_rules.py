@@ -321,6 +321,15 @@ RULES: Final = (
         "nn.init.zeros_(block.out.weight)",
         "Nothing, before training; else see PI301 to PI303.",
     ),
+    CheckRule(
+        "PI635",
+        "changed-bytes",
+        "error",
+        "A tensor of torch.save whose bytes are not those that were saved: their CRC-32 is another.",
+        "torch.load does not look: the tensor loads, with other numbers.",
+        "a bit that flipped on a disk, or an editor of bytes",
+        "Fetch it again, or take the checkpoint before it.",
+    ),
 )
 
 _HINTS: Final = {
@@ -353,6 +362,7 @@ _HINTS: Final = {
     "big-endian": "torch.load reads it: save it again on a little-endian machine",
     "too-deep": "save the state_dict alone",
     "unreadable": "fetch it again",
+    "changed-bytes": "fetch it again, or take the checkpoint before it",
     "not-finite": "go back to the checkpoint before it",
 }
 """What to try, by the name of the rule."""

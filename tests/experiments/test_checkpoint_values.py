@@ -137,3 +137,24 @@ def test_any_strides_are_read_as_torch_reads_them(blocks: list[list[tuple[int, i
     whole = JoinedElements([StreamedElements([400], np.dtype(np.float32), read)] * len(blocks))
     read_back = np.concatenate([whole.read(index).copy() for index in whole.blocks(limit)])
     assert read_back.tolist() == memory.tolist() * len(blocks) and whole.sample(64).size <= 64
+
+
+def test_bytes_that_were_changed_are_told_by_their_checksum(tmp_path: Path) -> None:
+    state = {f"{at}.weight": torch.full((50, 3), float(at + 1)) for at in range(3)}
+    for crc, expected in ((True, [("changed-bytes", "1.weight")]), (False, [])):
+        torch.serialization.set_crc32_options(crc)
+        try:
+            torch.save(state, tmp_path / "x.pt")
+        finally:
+            torch.serialization.set_crc32_options(True)
+        sound = list_checkpoint(str(tmp_path / "x.pt"))
+        assert measure_checkpoint(sound, ()).faults == ()
+        data = bytearray((tmp_path / "x.pt").read_bytes())
+        data[sound.tensors[1].start or 0] ^= 1
+        (tmp_path / "x.pt").write_bytes(data)
+        read = []
+        changed = list_checkpoint(str(tmp_path / "x.pt"))
+        found = measure_checkpoint(changed, (), read.append)
+        assert [(fault.code, fault.where) for fault in found.faults] == expected
+        assert sum(read) == bytes_to_read(changed, ())
+        assert measure_checkpoint(changed, ("0.weight",)).faults == ()

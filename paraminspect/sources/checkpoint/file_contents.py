@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any, Final
 
 from paraminspect.frozen import dataclass
-from paraminspect.report import Fault, OptimizerGroups, TensorHeader
+from paraminspect.report import Fault, OptimizerGroups, StoredRecord, TensorHeader
 
 _MOST_ALIKE: Final = 1_000
 
@@ -23,6 +23,7 @@ class FileContents:
     versions: Mapping[str, Any] = field(default_factory=dict)
     optimizers: tuple[OptimizerGroups, ...] = ()
     value_bytes: Mapping[str, int] = field(default_factory=dict)
+    records: tuple[StoredRecord, ...] = ()
 
 
 class FaultList:

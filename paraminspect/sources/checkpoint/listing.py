@@ -147,6 +147,7 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: FileConte
         versions=listed.versions,
         optimizers=listed.optimizers,
         value_bytes=listed.value_bytes,
+        records=listed.records,
     )
 
 

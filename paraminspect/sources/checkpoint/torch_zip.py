@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from dataclasses import replace
 from typing import Final
 
 from paraminspect.errors import UserError
-from paraminspect.report import Fault, TensorHeader
+from paraminspect.report import Fault, StoredRecord, TensorHeader
 from paraminspect.sources.checkpoint.cut_zip import LOCAL, CutZip, not_complete, read_cut_zip
 from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
@@ -93,7 +94,7 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, pat
         raise _foreign(infos, file)
     top = pickles[0].filename.removesuffix("data.pkl")
     faults += _zip_faults(infos, file)
-    data = _small(archive, pickles[0], file)
+    data = _small(archive, pickles[0], file, base)
     try:
         walked = walk(data)
     except BadPickle as error:
@@ -101,16 +102,16 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, pat
         raise UserError(message, where=file.name, code="bad-pickle") from None
     objects = torch_objects(walked.value, walked.globals, file.name, path)
     order = next((one for one in infos if one.filename == f"{top}byteorder"), None)
-    if order is not None and _small(archive, order, file).strip() == b"big":
+    if order is not None and _small(archive, order, file, base).strip() == b"big":
         faults.append(Fault("big-endian", "warning", file.name, "was written big-endian: its values are not read here"))
     records = {one.filename.removeprefix(f"{top}data/"): one for one in infos if one.filename.startswith(f"{top}data/")}
     placed = _Places(records, file, number, base)
     tensors = [placed.header(tensor, faults) for tensor in objects.tensors]
     faults += placed.unused(objects.tensors)
-    return objects.contents(tensors, faults)
+    return replace(objects.contents(tensors, faults), records=placed.checked(objects.tensors))
 
 
-def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes) -> bytes:
+def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes, base: int) -> bytes:
     """Read one record whole, if it is of a size that a pickle has and does not unpack to far more."""
     if info.file_size > LONGEST or info.file_size > 100 * max(info.compress_size, 1):
         message = f"its {info.filename!r} unpacks from {info.compress_size:,} to {info.file_size:,} bytes: not read"
@@ -118,6 +119,8 @@ def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Bytes) -> byte
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         message = f"its {info.filename!r} is encrypted, or compressed as torch.save never does"
         raise UserError(message, where=file.name, code="unsupported-source")
+    if not info.CRC and info.compress_type == zipfile.ZIP_STORED:  # torch.save was told to write no checksums
+        return file.read(_start(file, base + info.header_offset), info.file_size)
     try:
         return archive.read(info)
     except zlib.error as error:
@@ -154,6 +157,12 @@ def _zip_faults(infos: list[zipfile.ZipInfo], file: Bytes) -> list[Fault]:
     if len({one.filename for one in infos}) < len(infos):
         faults.append(Fault("duplicate-name", "error", file.name, "has two records of one name"))
     return faults
+
+
+def _start(file: Bytes, at: int) -> int:
+    """Return where the bytes of a record begin: behind its local header at `at`, which only it knows the length of."""
+    head = file.read(at, LOCAL)
+    return at + LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
 
 
 class _Places:
@@ -207,16 +216,25 @@ class _Places:
         )
 
     def _start(self, key: str, record: zipfile.ZipInfo) -> int:
-        """Return where the bytes of a record begin: behind its local header, which only it knows the length of."""
+        """Return where the bytes of a record begin."""
         found = self._starts.get(key)
         if found is None:
             at = self._base + record.header_offset
             if not self._have_headers:
                 return at
-            head = self._file.read(at, LOCAL)
-            found = at + LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-            self._starts[key] = found
+            found = self._starts[key] = _start(self._file, at)
         return found
+
+    def checked(self, tensors: list[StoredTensor]) -> tuple[StoredRecord, ...]:
+        """Return the storages that have a CRC-32: torch.save writes 0 where it is told to write none."""
+        first: dict[str, str] = {}
+        for tensor in tensors:
+            if tensor.storage is not None and tensor.storage.key in self._starts:
+                first.setdefault(tensor.storage.key, tensor.name)
+        found = ((name, self._starts[key], self._records[key]) for key, name in first.items())
+        return tuple(
+            StoredRecord(name, self._number, start, info.file_size, info.CRC) for name, start, info in found if info.CRC
+        )
 
     def unused(self, tensors: list[StoredTensor]) -> list[Fault]:
         """Return a fault where the archive has storages that no tensor lies in, or slices that drag more along."""
