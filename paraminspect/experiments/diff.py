@@ -28,6 +28,8 @@ from paraminspect.report import (
     TieChange,
     ValueChange,
 )
+from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
+from paraminspect.sources.checkpoint.training_parts import training_parts
 from paraminspect.sources.diff_sides import Side, SideTensor
 from paraminspect.text.escape import some_names
 
@@ -51,6 +53,7 @@ def diff(
     pairs = pair_names(a.tensors, b.tensors)
     lora = adapters_of(a, b, pairs.removed, pairs.added)
     pairs = _without_adapters(pairs, a, b) if lora else pairs
+    pairs, beside = _without_training(pairs, a, b)
     with Comparer(request.tolerance, advance) as comparer:
         pair_by_bytes(pairs, a, b, comparer)
         pairs, ignored = _selected(pairs, request.params)
@@ -76,6 +79,7 @@ def diff(
         metadata=metadata,
         adapters=lora,
         ignored=ignored,
+        beside=beside,
         l2=sums[0],
         relative=sums[1],
         counts=counts,
@@ -135,6 +139,23 @@ def _selected(pairs: Pairs, globs: Sequence[str]) -> tuple[Pairs, int]:
         message = f"{' or '.join(map(repr, globs))} matches no tensor of either side"
         raise UserError(message, where="--params", hint=hint, code="glob-matches-nothing")
     return kept, len(pairs.pairs) + len(pairs.removed) + len(pairs.added) - left
+
+
+def _without_training(pairs: Pairs, a: Side, b: Side) -> tuple[Pairs, tuple[str, ...]]:
+    """Leave out the parts of a training checkpoint beside the weights that a model goes with; return these parts."""
+    for at, side, model in ((0, a, b), (1, b, a)):
+        whose = {pair[at].partition(".")[0] for pair in pairs.pairs}
+        if side.checkpoint is None or model.subject is None or len(whose) != 1:
+            continue
+        parts = training_parts(side.checkpoint, optimizers_of(side.checkpoint))
+        rest = tuple(one.name for one in parts if one.tensors and one.name not in whose)
+        if rest and any(one.name in whose and one.holds.endswith("weights") for one in parts):
+            removed, added = (
+                [name for name in names if place != at or name.partition(".")[0] in whose]
+                for place, names in enumerate((pairs.removed, pairs.added))
+            )
+            return replace(pairs, removed=removed, added=added), rest
+    return pairs, ()
 
 
 def _without_adapters(pairs: Pairs, a: Side, b: Side) -> Pairs:

@@ -204,7 +204,10 @@ def _range(row: ChangeRow, key: str) -> str:
 def _between(known: Sequence[float]) -> str:
     """Return a figure, or the smallest and the largest of several with a digit less."""
     low, high = min(known), max(known)
-    return figure(low) if figure(low) == figure(high) else f"{figure(low, _DIGITS)}..{figure(high, _DIGITS)}"
+    if figure(low) == figure(high):
+        return figure(low)
+    texts = dict.fromkeys(figure(one, _DIGITS) for one in (low, high))
+    return "..".join(texts)
 
 
 def _rank(row: ChangeRow) -> str:
@@ -275,6 +278,8 @@ def _adapters(targets: Sequence[AdapterTarget], view: View) -> Table[_TargetRow]
 def _lines(found: Difference) -> Iterator[Line]:
     if found.fit is not None:
         yield from fit_lines(found.fit)
+    if found.beside:
+        yield "beside", f"{some_of([code(name) for name in found.beside], _MOST)}: of the training, not compared"
     for renaming in found.renamings[:_MOST]:
         yield "renamed", _renaming(renaming)
     if found.renamings[_MOST:]:

@@ -159,6 +159,7 @@ class Difference:
     tensors of equal bytes, `within` those whose values differ within the tolerance, `compared` all that both have.
     `tensors` are those that differ, the largest change first, of which `counts` says how many differ in what. `l2` is
     ‖B - A‖ over all whose values moved, `relative` that to their ‖A‖. `ignored` counts what ``--params`` leaves out.
+    `beside` are the parts of a training checkpoint that a model is not compared with, as its optimizer.
     """
 
     a: SideOfDiff
@@ -176,6 +177,7 @@ class Difference:
     fit: StateDictFit | None = None
     adapters: tuple[AdapterTarget, ...] = ()
     ignored: int = 0
+    beside: tuple[str, ...] = ()
     l2: float | None = None
     relative: float | None = None
     counts: dict[str, int] = field(default_factory=dict)

@@ -175,6 +175,21 @@ def test_a_tolerance_is_that_of_allclose(run: Run, tmp_path: Path, tolerance: st
     assert found["within"] == len(within)
 
 
+def test_a_model_is_not_compared_with_the_state_of_its_training(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(3, 2)\n")
+    net = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = {**net.state_dict(), "more": torch.ones(1)}
+    torch.save({"model": state, "optimizer": optimizer.state_dict(), "ema": net.state_dict()}, tmp_path / "x.pt")
+    for swap in (False, True):
+        sides = [f"{tmp_path}/net.py:net", tmp_path / "x.pt"]
+        found = differing(run, *(sides[::-1] if swap else sides))
+        assert [one["name"] for one in found["tensors"] if one["status"] != "changed"] == ["model.more"]
+        assert sorted(found["beside"]) == ["ema", "optimizer"]
+
+
 def test_values_within_a_tolerance_leave_another_dtype_the_only_change(run: Run, tmp_path: Path) -> None:
     save_file({"w": torch.tensor([1.0, 2.0])}, tmp_path / "a.safetensors")
     save_file({"w": torch.tensor([1.0, 2.5]).half()}, tmp_path / "b.safetensors")
