@@ -38,7 +38,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from paraminspect.analysis.passes.contributions import Account, Grads, dense, peak, with_status
-from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, tensors_among
+from paraminspect.analysis.passes.operands import has_graph, holds_tensor, name_of, operands, reads_all, tensors_among
 from paraminspect.analysis.passes.rounding import Rounding
 from paraminspect.analysis.passes.running_modules import Watch
 from paraminspect.analysis.statistics.contents import SMALL
@@ -86,6 +86,7 @@ class Ledger(TorchFunctionMode):
         self._watch = watch
         self._rounding = rounding
         self._handles: list[Any] = []
+        self._readers: dict[Callable[..., Any], bool] = {}
         for parameter in self.parameters.values():
             self._watch_hooked(parameter)
 
@@ -93,19 +94,26 @@ class Ledger(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        gathers = _BACKWARDS.get(getattr(func, "__name__", ""))
-        if gathers is not None:
-            with self._watch.gather(gathers):
-                return func(*args, **kwargs)
         # First by identity alone, which costs next to nothing; what of it the operation reads is asked of the few.
         found = tensors_among(args, self.parameters)
         if kwargs:
             found.update(tensors_among(kwargs.values(), self.parameters))
-        if found:
+        if found and not ("out" not in kwargs and self._reads_all(func)):
             found = tensors_among(operands(func, args, kwargs), found)
-        if not found:
+        if found:
+            return self._use(found, func, args, kwargs)
+        gathers = _BACKWARDS.get(getattr(func, "__name__", ""))
+        if gathers is None:
             return func(*args, **kwargs)
-        return self._use(found, func, args, kwargs)
+        with self._watch.gather(gathers):
+            return func(*args, **kwargs)
+
+    def _reads_all(self, func: Callable[..., Any]) -> bool:
+        """Tell whether an operation reads the elements of all its arguments, as most do."""
+        known = self._readers.get(func)
+        if known is None:
+            known = self._readers[func] = reads_all(func)
+        return known
 
     def close(self) -> None:
         """Put the uses in order and let go of the graph, when the passes are over."""

@@ -38,14 +38,27 @@ def name_of(func: Callable[..., Any]) -> str:
 def operands(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
     """Yield the arguments whose elements `func` reads, lists as they are."""
     name = name_of(func)
-    attribute = getattr(func, "__name__", "") == "__get__"
-    if name in _ASKS or (attribute and name not in _DERIVED):
+    if _asks(func, name):
         return
-    in_place = name in _WRITES or (name[-1:] == "_" and name[-2:] != "__")
-    yield from args[:1] if not in_place else ()
+    yield from args[:1] if not _is_in_place(name) else ()
     if name not in _AS_ANOTHER:
         yield from args[1:]
         yield from (value for key, value in kwargs.items() if key != "out")
+
+
+def reads_all(func: Callable[..., Any]) -> bool:
+    """Tell whether `func` reads the elements of all its arguments, but for ``out``."""
+    name = name_of(func)
+    return not (_asks(func, name) or _is_in_place(name) or name in _AS_ANOTHER)
+
+
+def _asks(func: Callable[..., Any], name: str) -> bool:
+    attribute = getattr(func, "__name__", "") == "__get__"
+    return name in _ASKS or (attribute and name not in _DERIVED)
+
+
+def _is_in_place(name: str) -> bool:
+    return name in _WRITES or (name[-1:] == "_" and name[-2:] != "__")
 
 
 def tensors_among(items: Iterable[Any], wanted: dict[int, Tensor]) -> dict[int, Tensor]:

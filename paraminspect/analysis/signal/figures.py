@@ -221,8 +221,13 @@ def symmetric_units(numbers: Tensor, grad: Tensor, units: int) -> int:
 
 
 def _different(rows: Tensor) -> bool:
-    """Tell whether no two of some short rows are the same."""
-    return int(torch.unique(_hashed(rows)).numel()) == rows.shape[0]
+    """Tell whether no two of some short rows are the same: most often the first numbers tell."""
+    first = (rows[:, 0] + 0.0).to(torch.float64).view(torch.int64)
+    return _all_differ(first) or _all_differ(_hashed(rows))
+
+
+def _all_differ(numbers: Tensor) -> bool:
+    return int(torch.unique(numbers).numel()) == numbers.numel()
 
 
 _ROUNDED, _MOST_KINDS = 64.0, 256  # times eps: what two sums of the same terms may differ by; kinds of units

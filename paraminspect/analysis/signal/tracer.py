@@ -121,7 +121,8 @@ class Tracer(TorchFunctionMode):
         if tensor.is_floating_point():
             if not tensor.requires_grad:
                 self._unrecorded.add(node)
-            node.measured, node.cosine = measure.figures(tensor), measure.cosine(tensor)
+            doubles = measure.InDouble(tensor)
+            node.measured, node.cosine = measure.figures(tensor, doubles), measure.cosine(tensor, doubles)
             if tensor.requires_grad:
                 self.roots.append(get_gradient_edge(tensor))
         return node
@@ -137,7 +138,8 @@ class Tracer(TorchFunctionMode):
         changed = self._add(_OPAQUE, (node,), tensor)
         if node in self._unrecorded:
             self._unrecorded.add(changed)
-        changed.measured, changed.cosine = measure.figures(tensor), measure.cosine(tensor)
+        doubles = measure.InDouble(tensor)
+        changed.measured, changed.cosine = measure.figures(tensor, doubles), measure.cosine(tensor, doubles)
         return changed
 
     def finish(self) -> None:
@@ -315,16 +317,17 @@ class Tracer(TorchFunctionMode):
     def _opaque(self, call: TorchCall, before: Before, output: Tensor) -> Node:
         """Take what came out as measured: a row if parameters took part, as in batch_norm, else none."""
         node = self._add(_OPAQUE, tuple(dict.fromkeys(before.values())), output)
+        doubles = measure.InDouble(output)
         arguments = argument_tensors((*call.args, *call.kwargs.values()))
         if self._weights.note_read(arguments) and output.dim():
             norm = name_of(call.func) in _CHANNELS_FIRST
             units = 1 if norm and output.dim() > 1 else output.dim() - 1
             self._row(node, output, "norm" if norm else "other", width=output.shape[units], units=units)
         else:
-            node.measured = measure.figures(output)
+            node.measured = measure.figures(output, doubles)
             node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"
         if node.row is None or not self._thorough:
-            node.cosine = measure.cosine(output)
+            node.cosine = measure.cosine(output, doubles)
         return node
 
     # --- nodes and rows ----------------------------------------------------------------------------------------

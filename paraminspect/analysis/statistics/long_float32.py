@@ -48,7 +48,7 @@ def moments_of_float32(values: Array, origin: float, work: Floats) -> Moments | 
     n, limit = values.size, max(-low, high) / RANGE
     zeros = small = 0
     if least < limit or not least:
-        zeros, small = near_zero(values, least, limit)
+        zeros, small = near_zero(values, least, limit, work)
     # Adding 0 turns -0.0 into 0.0: which of two equal zeros comes first in the patterns means nothing.
     found = Moments(n, low + 0, min=low + 0, max=high + 0, zeros=zeros)
     if low == high:
@@ -88,10 +88,17 @@ def _ends(values: Array) -> tuple[float, float, float] | None:
     return ends[0], ends[-1], min(map(abs, ends))
 
 
-def near_zero(values: Array, least: float, limit: float) -> tuple[int, int]:
-    """Count the zeros, and the other numbers that are too small beside the largest for a plain sum."""
-    zeros = 0 if least else int(np.count_nonzero(values == 0))
-    return zeros, int(np.count_nonzero(np.abs(values) < limit)) - (zeros if limit else 0)
+def near_zero(values: Array, least: float, limit: float, work: Floats) -> tuple[int, int]:
+    """Count the zeros, and the other numbers that are too small beside the largest for a plain sum.
+
+    `work` is overwritten, in which all stays in cache.
+    """
+    zeros = below = 0
+    for piece, room in _pieces(values, work):
+        magnitudes = np.abs(piece, out=room.view(np.float32)[: piece.size])
+        below += int(np.count_nonzero(magnitudes < limit))
+        zeros += 0 if least else int(np.count_nonzero(magnitudes == 0))
+    return zeros, below - (zeros if limit else 0)
 
 
 def _pieces(values: Array, work: Floats) -> Iterator[tuple[Array, Floats]]:

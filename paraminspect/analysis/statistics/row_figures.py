@@ -44,7 +44,7 @@ class FloatRows:
         limit = np.maximum(-low, high) / RANGE
         zeros, small = np.zeros(n.size, np.intp), np.zeros(n.size, np.intp)
         for at in np.flatnonzero(known & ((least < limit) | (least == 0))).tolist():
-            zeros[at], small[at] = near_zero(self.array(at), least[at], limit[at])
+            zeros[at], small[at] = near_zero(self.array(at), least[at], limit[at], self._work)
         mean = total / n
         m2 = squares - total * mean
         reach = np.maximum(high, -low)
