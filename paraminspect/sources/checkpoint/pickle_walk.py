@@ -88,7 +88,7 @@ def walk(data: bytes, start: int = 0) -> Walked:
 
 class _Machine:
     def __init__(self, data: bytes, start: int) -> None:
-        self.data, self.at = data, start
+        self.data, self.at, self.size = data, start, len(data)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.named: dict[Global, None] = {}
@@ -128,6 +128,22 @@ class _Machine:
         piece = self.data[self.at : end]
         self.at = end + 1
         return piece
+
+    def byte(self) -> int:
+        """Return the next byte: what most opcodes have, so that `number` would be a quarter of the time."""
+        at = self.at
+        if at >= self.size:
+            raise BadPickle("it breaks off", at)
+        self.at = at + 1
+        return self.data[at]
+
+    def four(self) -> int:
+        """Return the next four bytes as an unsigned number."""
+        at, end = self.at, self.at + 4
+        if end > self.size:
+            raise BadPickle("it breaks off", at)
+        self.at = end
+        return int.from_bytes(self.data[at:end], "little")
 
     def number(self, form: str) -> int:
         found: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
@@ -258,35 +274,35 @@ _NAMED_STEPS: Final[dict[bytes, _Step]] = {
     b"1": lambda m: m.to_mark(),
     b"2": lambda m: m.push(m.stack[-1]),
     b"p": lambda m: m.memo.__setitem__(int(m.line()), m.stack[-1]),
-    b"q": lambda m: m.memo.__setitem__(m.number("<B"), m.stack[-1]),
-    b"r": lambda m: m.memo.__setitem__(m.number("<I"), m.stack[-1]),
+    b"q": lambda m: m.memo.__setitem__(m.byte(), m.stack[-1]),
+    b"r": lambda m: m.memo.__setitem__(m.four(), m.stack[-1]),
     b"\x94": lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),
     b"g": lambda m: m.push(m.memo[int(m.line())]),
-    b"h": lambda m: m.push(m.memo[m.number("<B")]),
-    b"j": lambda m: m.push(m.memo[m.number("<I")]),
+    b"h": lambda m: m.push(m.memo[m.byte()]),
+    b"j": lambda m: m.push(m.memo[m.four()]),
     # numbers
     b"N": lambda m: m.push(None),
     b"\x88": lambda m: m.push(True),
     b"\x89": lambda m: m.push(False),
     b"I": lambda m: m.integer(),
     b"J": lambda m: m.push(m.number("<i")),
-    b"K": lambda m: m.push(m.number("<B")),
+    b"K": lambda m: m.push(m.byte()),
     b"M": lambda m: m.push(m.number("<H")),
     b"L": lambda m: m.push(int(m.line().removesuffix(b"L"))),
-    b"\x8a": lambda m: m.push(_long(m.take(m.number("<B")))),
+    b"\x8a": lambda m: m.push(_long(m.take(m.byte()))),
     b"\x8b": lambda m: m.push(_long(m.take(m.number("<i")))),
     b"F": lambda m: m.push(float(m.line())),
     b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
     # texts and bytes
     b"S": lambda m: m.push(_quoted(m.line())),
     b"T": lambda m: m.push(m.take(m.number("<i")).decode("latin-1")),
-    b"U": lambda m: m.push(m.take(m.number("<B")).decode("latin-1")),
+    b"U": lambda m: m.push(m.take(m.byte()).decode("latin-1")),
     b"V": lambda m: m.push(m.line().decode("raw-unicode-escape")),
-    b"X": lambda m: m.push(_text(m.take(m.number("<I")))),
-    b"\x8c": lambda m: m.push(_text(m.take(m.number("<B")))),
+    b"X": lambda m: m.push(_text(m.take(m.four()))),
+    b"\x8c": lambda m: m.push(_text(m.take(m.byte()))),
     b"\x8d": lambda m: m.push(_text(m.take(m.number("<Q")))),
-    b"B": lambda m: m.push(m.take(m.number("<I"))),
-    b"C": lambda m: m.push(m.take(m.number("<B"))),
+    b"B": lambda m: m.push(m.take(m.four())),
+    b"C": lambda m: m.push(m.take(m.byte())),
     b"\x8e": lambda m: m.push(m.take(m.number("<Q"))),
     b"\x96": lambda m: m.push(m.take(m.number("<Q"))),
     # containers

@@ -57,7 +57,7 @@ def _pickles(file: Bytes) -> tuple[TorchObjects, list[str], int]:
         except BadPickle as error:
             whole = length == min(file.size, LONGEST)
             if not whole and error.message == "it breaks off":
-                length = min(2 * length, file.size, LONGEST)
+                length = min(4 * length, file.size, LONGEST)
                 continue
             cut = "ends in its pickle" if error.message == "it breaks off" else f"cannot be read: {error.message}"
             code = "truncated" if error.message == "it breaks off" else "bad-pickle"
