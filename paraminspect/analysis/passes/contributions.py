@@ -107,7 +107,7 @@ class Account:
         def compare(grads: Grads) -> None:
             grad = grads[0]
             if grad is not None and gathering():
-                with torch.no_grad(), torch._C.DisableTorchFunction():
+                with torch._C.DisableTorchFunction(), torch.no_grad():
                     self._receive(grad, flush)
 
         self._node = view.grad_fn.next_functions[0][0]  # type: ignore[union-attr]  # an alias has a grad_fn

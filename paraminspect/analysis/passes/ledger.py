@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
@@ -131,19 +131,24 @@ class Ledger(TorchFunctionMode):
     ) -> Any:
         """Run an operation that reads the parameters in `found`, on aliases of the followed ones."""
         self.read.update(found)
-        followed = [parameter for key, parameter in found.items() if key in self.followed and not is_lazy(parameter)]
+        # Where other modes are on, each attribute of a tensor that is looked at is a call of theirs.
+        with torch._C.DisableTorchFunction():
+            followed = [one for key, one in found.items() if key in self.followed and not is_lazy(one)]
+            watched = [one for one in followed if one.requires_grad]
         if not followed:
             return func(*args, **kwargs)
         views: dict[int, Tensor] = {}  # without a graph nothing comes back: the use is noted, not watched
         if torch.is_grad_enabled():
-            aliases = ((id(parameter), _alias_of(parameter)) for parameter in followed if parameter.requires_grad)
+            aliases = ((id(parameter), _alias_of(parameter)) for parameter in watched)
             views = {key: alias for key, alias in aliases if alias is not None}
         output = func(*_replaced(args, views), **dict(zip(kwargs, _replaced(kwargs.values(), views), strict=True)))
-        for parameter in followed:
-            view = views.get(id(parameter))
-            if view is not None and output is view:
-                return parameter  # w.contiguous() and the like: what reads it is still to come
-            self._record(parameter, view, func, args[0] if output is None and args else output)  # h[mask] = w
+        with torch._C.DisableTorchFunction():
+            for parameter in followed:
+                view = views.get(id(parameter))
+                if view is not None and output is view:
+                    return parameter  # w.contiguous() and the like: what reads it is still to come
+                written = args[0] if output is None and args else output  # h[mask] = w
+                self._record(parameter, view, func, written)
         return output
 
     def _record(self, parameter: Tensor, view: Tensor | None, func: Callable[..., Any], output: Any) -> None:
@@ -165,7 +170,7 @@ class Ledger(TorchFunctionMode):
         def arrive(grads: Grads) -> None:
             grad = grads[0]
             if grad is not None and self._watch.gathering:
-                with torch.no_grad(), torch._C.DisableTorchFunction():
+                with torch._C.DisableTorchFunction(), torch.no_grad():  # in this order: modes hear of the other too
                     self._arrive(record, account, grad, node)
 
         self._handles.append(node.register_prehook(arrive))  # type: ignore[union-attr]  # an alias has a grad_fn
@@ -235,7 +240,10 @@ def _alias_of(parameter: Tensor) -> Tensor | None:
         except (RuntimeError, NotImplementedError):
             return None
     if torch._C._functorch.peek_interpreter_stack() is None:
-        return _alias(parameter)  # type: ignore[no-any-return]  # as above
+        if type(parameter) is not nn.Parameter:  # another class may want to hear of it
+            return _alias(parameter)  # type: ignore[no-any-return]  # as above
+        with torch._C.DisableTorchFunction():
+            return _alias(parameter)  # type: ignore[no-any-return]  # as above
     from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
     with temporarily_clear_interpreter_stack():

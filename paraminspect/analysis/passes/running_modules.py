@@ -221,8 +221,8 @@ class Watch(Running):
         if id(running.module) in self.childless:
             with torch._C.DisableTorchFunction():  # our own looking is no use of a parameter, and need not be checked
                 self._look(running, output)
-            if self.companion is not None and not self.gathering:
-                self.companion.returned(running, output)
+                if self.companion is not None and not self.gathering:
+                    self.companion.returned(running, output)
 
     def _look(self, running: Frame, output: Any) -> None:
         """Measure the first tensor of real or complex numbers, and arrange to measure its gradient."""

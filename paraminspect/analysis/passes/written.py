@@ -56,7 +56,7 @@ def _change(before: Tensor, after: Tensor) -> str:
     """Say how many elements changed, and the root mean square of the change; nothing where there is none."""
     if is_lazy(before) or is_lazy(after):
         return ""
-    with torch.no_grad(), torch._C.DisableTorchFunction():
+    with torch._C.DisableTorchFunction(), torch.no_grad():
         if before.shape != after.shape or before.dtype != after.dtype or before.device != after.device:
             return f"it is {str(after.dtype).removeprefix('torch.')} {tuple(after.shape)} on {after.device} now"
         try:

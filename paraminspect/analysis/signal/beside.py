@@ -106,7 +106,7 @@ class SignalBeside:
             return False
         trace.doubt = doubt_of_norms(self._module, self._modules, trace.graph)
         trace.guessed, trace.reused = self._weights.guessed, tuple(tracer.reused)
-        with torch.no_grad(), torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction(), torch.no_grad():
             reached = note_outputs(output, tracer, trace.graph)
         if tracer.lost is not None and not reached:
             trace.notes += [NOT_REACHED, lost_note(tracer.lost)]

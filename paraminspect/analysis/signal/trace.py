@@ -74,7 +74,7 @@ class _Calls(Running):
 
 def first_node(output: object, node_of: Callable[[Tensor], Node | None]) -> Node | None:
     """Return the node of the first tensor of an output that carries the signal."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():
+    with torch._C.DisableTorchFunction(), torch.no_grad():
         return next((node for node in map(node_of, tensors_in(output)) if node is not None), None)
 
 
@@ -214,7 +214,7 @@ def _number(value: Tensor) -> float | None:
 
 def _send_back(output: object, tracer: Tracer, parameters: list[Tensor], trace: Trace) -> None:
     """Run the cotangent back as far as the signal's way goes; parameters get no gradient."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():
+    with torch._C.DisableTorchFunction(), torch.no_grad():
         reached = note_outputs(output, tracer, trace.graph)
     if not reached:
         trace.notes.append(NOT_REACHED)

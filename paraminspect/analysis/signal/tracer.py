@@ -186,7 +186,7 @@ class Tracer(TorchFunctionMode):
     @contextlib.contextmanager
     def _watching(self, func: Callable[..., Any] | str) -> Iterator[None]:
         """Look unseen by autograd and by ourselves; at what cannot be looked at, the way of the signal ends."""
-        with torch.no_grad(), torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction(), torch.no_grad():  # in this order: modes hear of the other too
             try:
                 yield
             except _ERRORS as error:
@@ -374,7 +374,7 @@ class Tracer(TorchFunctionMode):
 
         def note(grad: Tensor | None) -> None:
             if grad is not None and self.listens:
-                with torch.no_grad(), torch._C.DisableTorchFunction():
+                with torch._C.DisableTorchFunction(), torch.no_grad():
                     row.grad = measure.second_moment(grad)
                     self.symmetry.note_gradient(node, row, grad)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, run_passes, uses_of, verdicts_of
+from paraminspect.analysis.passes.operands import name_of
 from paraminspect.modules.subject import Batch, Given, Loss
 from paraminspect.report import Use, Verdict
 from tests.cases import each
@@ -584,3 +587,23 @@ def test_gradients_that_the_caller_switched_off_are_on(off: Callable[[], object]
     with off():
         passes = run_passes(net, Batch((Given(A),)), Loss(), follow=tuple(net.parameters()))
     assert [use.gradient.status for use in uses_of(passes, names(net))] == ["ok", "ok"]
+
+
+class Heard(TorchFunctionMode):
+    """Note every call that reaches a mode of the user's, or that which watches for writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.names.append(name_of(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_other_modes_hear_of_what_the_model_calls_alone() -> None:
+    net, x, heard = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.randn(5, 3), Heard()
+    run_passes(net, Batch((Given(x),)), Loss(), follow=tuple(net.parameters()), contain=lambda: heard)
+    assert heard.names == ["linear", "tanh", "linear", "numel", "ones_like"]  # these two start the backward
