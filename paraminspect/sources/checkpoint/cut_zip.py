@@ -36,8 +36,8 @@ class CutZip(NamedTuple):
         first = next((one.name for one in self.objects.tensors if self.is_cut(one)), "")
         what = f"; {first!r} is the first tensor that is not" if first else ""
         message = (
-            f"is cut off at byte {file.size:,}: its list of records is missing, {len(self.records):,} of "
-            f"{plural(len(sizes), 'storage')} ({sum(sizes.values()):,} bytes) can be read whole{what}"
+            f"is cut off at byte {file.size:,}, its list of records is missing: of {plural(len(sizes), 'storage')} "
+            f"({sum(sizes.values()):,} bytes) {len(self.records):,} can be read whole{what}"
         )
         return Fault("truncated", "error", file.name, message)
 

@@ -40,7 +40,11 @@ class Bytes(Protocol):
 
     name: str
     size: int
-    count: int
+
+    @property
+    def count(self) -> int:
+        """Return how many bytes it gave."""
+        ...
 
     def read(self, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
@@ -88,7 +92,7 @@ class LocalFile(_Closing):
     """A regular file of this machine, read with ``pread``: one that is cut meanwhile is an error, not a crash."""
 
     def __init__(self, path: str) -> None:
-        self.name, self.count = path, 0
+        self.name, self._count = path, 0
         try:
             # Non-blocking: a named pipe that nobody writes to must not hold us up before its kind is known.
             self._descriptor = os.open(path, _FLAGS)
@@ -102,6 +106,11 @@ class LocalFile(_Closing):
             raise _error(f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file", path)
         self.size = status.st_size
 
+    @property
+    def count(self) -> int:
+        """Return how much was read, not more than all: the first bytes are read again, once the format is known."""
+        return min(self._count, self.size)
+
     def read(self, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start` on. Raises ShortRead, or UserError where the system refuses."""
         pieces: list[bytes] = []
@@ -114,7 +123,7 @@ class LocalFile(_Closing):
                 at += len(piece)
         except OSError as error:
             raise _error(f"cannot be read: {_reason(error)}", self.name) from None
-        self.count += at - start
+        self._count += at - start
         if at < end:
             raise _short(self.name, start, length, at)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -127,7 +136,7 @@ class LocalFile(_Closing):
                 at += got
         except OSError as error:
             raise _error(f"cannot be read: {_reason(error)}", self.name) from None
-        self.count += at
+        self._count += at
         if at < len(buffer):
             raise _short(self.name, start, len(buffer), start + at)
 
