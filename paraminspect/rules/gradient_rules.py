@@ -298,7 +298,7 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
     """
     weights = weights_with_gradient(report)
     exact = tuple(row.name for row in weights if row.gradient and in_a_word(row.gradient) == "zero")
-    begun_as_zero = any(map(is_zero, (row for row in report.parameters if row.kind == "parameter")))
+    begun_as_zero = bool(exact) and any(is_zero(row) for row in report.parameters if row.kind == "parameter")
     constant = is_whole(report) and _is_rounding(weights)
     if exact and not begun_as_zero and not constant and not _drops_branches(report):
         hint = "look for activations or masks that are 0 everywhere, or --loss random"

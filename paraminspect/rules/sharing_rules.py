@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import Report, Sharing
+from paraminspect.report import Report
 from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold
 from paraminspect.rules.wording import names_of
 from paraminspect.text.escape import code
@@ -100,9 +100,10 @@ def ties(report: Report, _: Limits) -> Iterator[Problem]:
         elif shared.verdict == "missing":
             hint = "correct the name where the tie is declared"
             yield Problem("PI404", "error", "tie", tuple(shared.missing), _nothing_called, hint)
-    parameters = {row.name for row in report.parameters if row.kind == "parameter"}
-    for shared in report.sharing:
-        if shared.verdict is None and _overlaps(shared, parameters):
+    untied = [shared for shared in report.sharing if shared.verdict is None and shared.kind in _RULE_OF]
+    parameters = {row.name for row in report.parameters if row.kind == "parameter"} if untied else set()
+    for shared in untied:
+        if sum(name in parameters for name in shared.names) > 1:
             hint = code(shared.repair or "") or "use one Parameter, or clone() to part them"
             yield Problem(_RULE_OF[shared.kind], "error", "overlap", tuple(shared.names), _one_memory, hint)
 
@@ -115,10 +116,6 @@ def _nothing_called(names: Sequence[str]) -> str:
     return f"a tie is declared with {names_of(names)}, but nothing is called that"
 
 
-def _overlaps(shared: Sharing, parameters: set[str]) -> bool:
-    return shared.kind in _RULE_OF and sum(name in parameters for name in shared.names) > 1
-
-
 def _one_memory(names: Sequence[str]) -> str:
     return f"{names_of(names)} share memory but are different Parameters: each gets its own gradient and step"
 
@@ -128,10 +125,11 @@ def copies(report: Report, _: Limits) -> Iterator[Problem]:
 
     Modules of one class are often made as copies of one another, and constants are alike everywhere.
     """
-    types = {row.name: row.module_type for row in report.parameters if row.kind == "parameter"}
-    for shared in report.sharing:
+    equal = [shared for shared in report.sharing if shared.kind == "equal-not-shared" and shared.verdict is None]
+    types = {row.name: row.module_type for row in report.parameters if row.kind == "parameter"} if equal else {}
+    for shared in equal:
         kinds = {types[name] for name in shared.names if name in types}
-        if shared.kind == "equal-not-shared" and shared.verdict is None and "Embedding" in kinds and len(kinds) > 1:
+        if "Embedding" in kinds and len(kinds) > 1:
             first, *others = sorted(shared.names, key=lambda name: types.get(name) != "Embedding")
             hint = code(shared.repair or f"model.{others[0]} = model.{first}")
             yield Problem("PI405", "note", "tie", (first, *others), _a_copy, f"{hint}, where a tie is meant")

@@ -126,7 +126,7 @@ def _without_signal(report: Report) -> Iterator[Problem]:
 
     A BatchNorm in eval mode that has seen no batch does not normalise: nothing is said of a network that has one.
     """
-    if any("BatchNorm" in layer.type for layer in report.layers):
+    if not report.layers or any("BatchNorm" in layer.type for layer in report.layers):
         return
     rows = [row for row in report.parameters if len(row.shape) > 1 and row.gradient and row.gradient.status == "ok"]
     modules = {row.module for row in rows}

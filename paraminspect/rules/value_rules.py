@@ -228,12 +228,9 @@ _WIDTHS: Final = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 def subnormals(report: Report, limits: Limits) -> Iterator[Problem]:
     """Yield parameters of which many elements are subnormal; where none is larger, it is memory, as PI202 says."""
-    memory = {name for name, _ in of_no_weights(report)}
-    share = {
-        one.where or "": one.measured or 0.0
-        for one in report.verdicts
-        if one.figure == "subnormals" and (one.measured or 0.0) >= limits["PI207"] and one.where not in memory
-    }
+    many = [one for one in report.verdicts if one.figure == "subnormals" and (one.measured or 0.0) >= limits["PI207"]]
+    memory = {name for name, _ in of_no_weights(report)} if many else set()
+    share = {one.where or "": one.measured or 0.0 for one in many if one.where not in memory}
     if share:
 
         def say(names: Sequence[str]) -> str:
@@ -247,6 +244,8 @@ def subnormals(report: Report, limits: Limits) -> Iterator[Problem]:
 def dtypes(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield weights and biases that differ in dtype, then the float64 parameters of a model of narrower ones."""
     rows = [row for row in report.parameters if row.kind == "parameter" and row.dtype in _WIDTHS]
+    if len({row.dtype for row in rows}) < 2:  # as in most models
+        return
     weights = {row.module: row for row in rows if row.name.rpartition(".")[2] == "weight"}
     apart = []
     for row in rows:
