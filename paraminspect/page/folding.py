@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import NamedTuple
 
@@ -25,9 +26,8 @@ FEWEST_ROWS = 10
 """A table of fewer rows stays as it is."""
 _FEWEST_BLOCKS = 2
 _FEWEST_GROWING = 3
-_PLAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*")  # nothing that bash would expand, split or unquote
+_PLAIN = re.compile(r"[\w-]+")  # nothing that bash would expand, split or unquote
 _NUMBER = re.compile(r"([\w-]*[A-Za-z_])?(0|[1-9][0-9]{0,14})")  # as bash counts: no leading zero, and it fits 64 bits
-_DIGITS = frozenset("0123456789")
 HOLE = "#"
 
 Places = Callable[[Parameter], Sequence[str]]
@@ -105,8 +105,8 @@ class Arrangement:
     def _judged(self, row: Parameter) -> Hashable:
         if isinstance(row, Several):
             return tuple([self._verdicts.get(member.name) for member in row.members])
-        parts = tuple([self._verdicts.get(f"{row.name}{part.label}") for part in row.parts])
-        return (self._verdicts.get(row.name), parts)
+        parts = [self._verdicts.get(f"{row.name}{part.label}") for part in row.parts] if row.parts else ()
+        return (self._verdicts.get(row.name), tuple(parts))
 
 
 def folded(rows: Sequence[Parameter]) -> str:
@@ -132,7 +132,11 @@ def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], pla
     agreeing: dict[Hashable, list[int]] = {}
     for index, (row, name) in enumerate(zip(rows, names, strict=True)):
         if name is not None and name.numbers:
-            others = (relative_names(row.aliases, name), relative_names(places(row), name, outer=True))
+            used_in = places(row)
+            others = (
+                relative_names(row.aliases, name) if row.aliases else (),
+                relative_names(used_in, name, outer=True) if used_in else (),
+            )
             growing = any(isinstance(kind, Growing) for kind in blocks[index])
             key = (name.parts, blocks[index], others, _state(row, growing), judged(row))
             agreeing.setdefault(key, []).append(index)
@@ -149,19 +153,40 @@ def fold(rows: Sequence[Parameter], judged: Callable[[Parameter], Hashable], pla
 
 def parse_name(name: str) -> HollowName | None:
     """Take the numbers out of a name; None for one that a shell would not take as it is."""
-    if not _PLAIN.fullmatch(name):
+    owner, dot, leaf = name.rpartition(".")
+    above, last = (_parse_owner(owner) if dot else HollowName((), (), ())), _parse_part(leaf)
+    if above is None or last is None:
         return None
+    part, number = last
+    if number is None:
+        return HollowName((*above.parts, part), above.numbers, above.blocks)
+    return HollowName((*above.parts, part), (*above.numbers, number), (*above.blocks, name))
+
+
+@lru_cache(16)  # the tensors of a module follow each other
+def _parse_owner(owner: str) -> HollowName | None:
     parts, numbers, blocks, end = [], [], [], 0
-    for part in name.split("."):
-        end += len(part)
-        if part[-1:] in _DIGITS and (numbered := _NUMBER.fullmatch(part)):
-            parts.append((numbered[1] or "") + HOLE)
-            numbers.append(int(numbered[2]))
-            blocks.append(name[:end])
-        else:
-            parts.append(part)
+    for text in owner.split("."):
+        parsed = _parse_part(text)
+        if parsed is None:
+            return None
+        part, number = parsed
+        end += len(text)
+        parts.append(part)
+        if number is not None:
+            numbers.append(number)
+            blocks.append(owner[:end])
         end += 1
     return HollowName(tuple(parts), tuple(numbers), tuple(blocks))
+
+
+@lru_cache(1000)
+def _parse_part(part: str) -> tuple[str, int | None] | None:
+    """Return a part of a name with a hole for its number, and this; None where bash would expand or split it."""
+    if not _PLAIN.fullmatch(part):
+        return None
+    numbered = _NUMBER.fullmatch(part)
+    return ((numbered[1] or "") + HOLE, int(numbered[2])) if numbered else (part, None)
 
 
 def relative_names(names: Sequence[str], to: HollowName, outer: bool = False) -> tuple[Hashable, ...]:
