@@ -48,7 +48,7 @@ class FiguresQueue(Queue):
 
     def measure(self, tensor: Tensor, deliver: Callable[[Values | None], None]) -> None:
         """Have `deliver` called with the figures, None where they are unknown."""
-        if not (is_plain(tensor) and _SMALL < tensor.numel() < _LARGE):
+        if not (_SMALL < tensor.numel() < _LARGE and is_plain(tensor)):
             super().measure(tensor, deliver)
             return
         with np.errstate(all="ignore"):
