@@ -225,6 +225,8 @@ def _unused(unread: Sequence[str], everything: int | None, report: Report) -> Pr
 
 def _skipped(unused: Sequence[Parameter], rows: Sequence[Parameter]) -> tuple[list[str], list[str]]:
     """Tell those that others of the same list were read beside, as with experts, from those that nothing reads."""
+    if not unused:  # as in most models
+        return [], []
     read = {alike for row in rows if row.gradient and row.gradient.status != "unused" for alike in _alike(row.name)}
     skipped: list[str] = []
     unread: list[str] = []

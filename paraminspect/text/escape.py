@@ -178,6 +178,10 @@ class View:
     def sentence(self, text: str) -> str:
         """Return a text of ours, and whatever an input has in it as `text` does."""
         if not text.isprintable():
+            inside = text[1:-1]
+            plain = inside.isascii() and inside.isprintable() and len(inside) <= LONGEST
+            if plain and text[-1] == END and text[0] in MARKS:  # as most cells are
+                return inside
             text = spell(text, lambda _, marked: self.text(marked), clean_whole)
         return to_ascii(text) if self.glyphs.ascii else text
 

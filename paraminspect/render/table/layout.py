@@ -102,7 +102,8 @@ def _spelled(cells: list[str], view: View) -> list[str]:
     joined = "".join(cells)
     if joined.isprintable() and (joined.isascii() or not view.glyphs.ascii):
         return cells
-    return list(map(view.sentence, cells))
+    spelled = {text: view.sentence(text) for text in dict.fromkeys(cells)}  # a dtype is that of many rows
+    return [spelled[text] for text in cells]
 
 
 def _align_points(texts: list[str]) -> list[str]:
