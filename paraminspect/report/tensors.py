@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from paraminspect.frozen import dataclass
 
@@ -30,6 +30,10 @@ class Values:
     nan: int = 0
     inf: int = 0
     histogram: tuple[int, ...] | None = None
+
+
+RETURNED_ASIDE: Final = "what it returned is handed on beside other tensors, and nothing reads it"
+"""The reason for parts whose result the caller may take, or not: the last norm of a backbone, a pooler."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import Gradient, Layer, Parameter, Report, TreeLayer
+from paraminspect.report import RETURNED_ASIDE, Gradient, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
 from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of, outermost
@@ -28,7 +28,7 @@ RULES: Final = (
         "disconnected-parameter",
         "error",
         "A parameter that the forward reads, but that the loss does not depend on. Where others get a gradient in eval "
-        "mode, as of a detector, it is PI308.",
+        "mode, as of a detector, and where it is the last of a part that returns several tensors, it is PI308.",
         "No gradient reaches it: something on the way cuts the graph, such as detach, argmax, round or numpy.",
         "return self.head(self.body(x).detach())",
         "Keep what leads from it to the loss differentiable.",
@@ -87,7 +87,7 @@ RULES: Final = (
         "note",
         "A parameter without a gradient where that is often meant: in eval mode, where others of the same list got one "
         "instead (a router, LayerDrop, the levels of a detector), and where the class names it in its code, as for "
-        "another input.",
+        "another input; or where a part of the model returns it beside other tensors, and nothing reads it.",
         "It tells what this run did not try. Healthy networks have such parts: select the rule to see them.",
         "if self.training: return self.body(x), self.auxiliary(x)",
         "--train, or --input with what the part is for.",
@@ -157,10 +157,11 @@ def _first_nonfinite(layers: Iterable[Layer | TreeLayer]) -> str:
 def unreached(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield parameters that the loss does not depend on, then those that the forward never read."""
     rows = [row for row in report.parameters if row.gradient and row.gradient.status not in ("frozen", "not-run")]
-    lost = [row for row in rows if row.gradient and row.gradient.status == "disconnected"]
+    gone = [row for row in rows if row.gradient and row.gradient.status == "disconnected"]
+    lost = [row for row in gone if not _handed_on(row)]
     unused = [row for row in rows if row.gradient and row.gradient.status == "unused"]
     skipped, unread = _skipped(unused, rows)
-    everything = len(lost) + len(unused) if is_whole(report) and len(lost) + len(unused) == len(rows) else None
+    everything = len(gone) + len(unused) if is_whole(report) and len(gone) + len(unused) == len(rows) else None
     if lost:
         yield _disconnected(lost, everything, report)
     elsewhere = {verdict.where for verdict in report.verdicts if verdict.about == "reach"}
@@ -175,6 +176,13 @@ def unreached(report: Report, _: Limits) -> Iterator[Problem]:
             return f"no gradient reaches {modules_of(names, report)}: this forward does not read {them}, its code may"
 
         yield Problem(_ASIDE, "note", "unused", tuple(other), not_here, hint)
+    if aside := [row.name for row in gone if _handed_on(row)]:
+
+        def left(names: Sequence[str]) -> str:
+            what = by_number(len(outermost(names, report)), "what it returned", "what they returned")
+            return f"no gradient reaches {modules_of(names, report)}: {what} is handed on, and nothing reads it"
+
+        yield Problem(_ASIDE, "note", "disconnected", tuple(aside), left, "leave it out, where it is not meant")
     if skipped:
         hint = "where a router or LayerDrop picks, that is meant; else use every one in forward"
 
@@ -182,6 +190,12 @@ def unreached(report: Report, _: Limits) -> Iterator[Problem]:
             return f"no gradient reached {modules_of(names, report)}: the forward read only others of the same list"
 
         yield Problem(_ASIDE, "note", "unused", tuple(skipped), say, hint)
+
+
+def _handed_on(row: Parameter) -> bool:
+    """Tell whether a module above returned its result among others, which the caller may take or leave."""
+    cause = row.gradient.cause if row.gradient else None
+    return cause is not None and cause.reason == RETURNED_ASIDE
 
 
 def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Report) -> Problem:

@@ -229,6 +229,38 @@ def test_what_inference_or_chance_explains_is_no_finding_unless_asked_for(
     assert [one.rule for one in paraminspect.check(module, x, select=["PI3", "PI308"]).findings] == expected
 
 
+class Backbone(nn.Module):
+    """A part that returns its features beside the norm of the last, as a vision transformer does for a dense head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.layer(x)
+        return features, self.norm(features)
+
+
+@pytest.mark.parametrize(("dropped", "rule"), [(False, "PI308"), (True, "PI302")])
+def test_what_a_part_returns_beside_others_may_be_left(dropped: bool, rule: str) -> None:
+    """What a forward computes and drops itself is a mistake."""
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        features, _ = self.backbone(x)
+        if dropped:
+            self.spare(features)
+        return torch.as_tensor(self.head(features))
+
+    spare = {"spare": nn.Linear(8, 2)} if dropped else {}
+    module, x = Branches(run, backbone=Backbone(), head=nn.Linear(8, 2), **spare), torch.randn(16, 8)
+    assert found(module, x) == (["PI302"] if dropped else [])
+    findings = paraminspect.check(module, x, select=["PI302", "PI308"]).findings
+    names = {one.rule: one.names for one in findings}
+    assert names["PI308"] == ("backbone.norm.weight", "backbone.norm.bias")
+    assert names.get("PI302", ()) == (("spare.weight", "spare.bias") if dropped else ())
+    assert rule in names
+
+
 class ForAnotherInput(nn.Module):
     """A part that the forward reads with an input that this run does not give, beside one that no code reads."""
 

@@ -24,7 +24,7 @@ from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
 from paraminspect.modules.walk import walk
-from paraminspect.report import Cause
+from paraminspect.report import RETURNED_ASIDE, Cause
 
 _UNUSED = "what it returned reaches no output"
 _PAST_LOSS = "what it returned is in the output, but not in the loss"
@@ -101,7 +101,10 @@ def _gone(flow: ValueFlow, bit: int, unread: str) -> Cause | None:
     if found is not None:
         return _cause(found)
     last = next((one for one in reversed(flow.carried) if one[0] & bit), None)
-    return None if last is None or flow.hidden else Cause(last[2], last[1], unread)
+    if last is None or flow.hidden:
+        return None
+    aside = any(live & bit and f"{last[2]}.".startswith(f"{name}.") for name, live in flow.handed)
+    return Cause(last[2], last[1], RETURNED_ASIDE if aside and unread == _UNUSED else unread)
 
 
 def _cause(one: Break) -> Cause:

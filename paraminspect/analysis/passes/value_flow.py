@@ -82,7 +82,8 @@ class ValueFlow(TorchFunctionMode):
 
     `breaks` come in order of execution, and so do `carried`: which parameters went into which operation of a module.
     `leaves` are the other leaves that were read, by their id, without those that the forward itself took a gradient of.
-    `hidden` tells that values went through vmap or its like, which unwraps its results out of sight.
+    `hidden` tells that values went through vmap or its like, which unwraps its results out of sight. `handed` are the
+    modules that returned several tensors to another one, with the parameters that are live in these.
     """
 
     def __init__(self, modules: Walk, followed: Iterable[Tensor], known: Iterable[Tensor]) -> None:
@@ -94,6 +95,7 @@ class ValueFlow(TorchFunctionMode):
         self.leaves: dict[int, LeafUse] = {}
         self._known = {id(tensor) for tensor in known}
         self.hidden = False
+        self.handed: list[tuple[str, int]] = []
         self._fresh: dict[int, Tensor] = {}
         self._notes: dict[int, _Note] = {}
 
@@ -120,6 +122,8 @@ class ValueFlow(TorchFunctionMode):
     def crossed(self, frame: Frame, output: Any) -> None:
         """Carry over what a module computed out of sight, in C++ or another thread: its output depends on its input."""
         outputs = tensors_in(output)
+        if frame.name and len(outputs) > 1 and registered(frame.module, "_modules"):
+            self.handed.append((frame.name, self._together(outputs).live))
         if not outputs or any(id(tensor) in self._notes or id(tensor) in self.bits for tensor in outputs):
             return
         given = tensors_in(frame.args)
