@@ -93,7 +93,7 @@ TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ViTForImageClassification": ("ViTConfig", _SMALL),
     "SwinModel": ("SwinConfig", {}),
     "SegformerForSemanticSegmentation": ("SegformerConfig", {}),
-    "DPTForDepthEstimation": ("DPTConfig", _SMALL | {"num_hidden_layers": 12}),
+    "DPTForDepthEstimation": ("DPTConfig", {}),  # narrower, its standard deviation of 0.02 lets the signal vanish
     "VideoMAEModel": ("VideoMAEConfig", _SMALL),
     "CLIPModel": ("CLIPConfig", {"text_config": _SMALL, "vision_config": _SMALL}),
     "WhisperModel": ("WhisperConfig", _SEQUENCE),
