@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs: help and usage errors need none
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def finish(
     output.emit(render(report, chosen.value, view))
     say_beside(report, notes.quiet)
     if not notes.quiet and chosen is Format.table:
-        _suggest(report, rows, not printing.no_color)
+        _suggest(report, rows, not printing.no_color, view.width)
     return FAILED if report.errors else DONE
 
 
@@ -133,7 +134,7 @@ def say_beside(report: Report, quiet: bool) -> None:
         output.error(f"{failure.where}: {failure.message}" if failure.where else failure.message)
 
 
-def _suggest(report: Report, part: PartOfModel, colour: bool) -> None:
+def _suggest(report: Report, part: PartOfModel, colour: bool, columns: int | None) -> None:
     """Say below a page which commands go on from it, with the same SOURCE, and which stops on what it shows."""
     from paraminspect.rules.wording import typed
 
@@ -147,8 +148,11 @@ def _suggest(report: Report, part: PartOfModel, colour: bool) -> None:
         more = shlex.join([*words, "--select", ",".join(rules)])
         lines[f"{typed('check', report)} {more}"] = "exit code 1 on this, in a script"
     width = max(map(len, lines), default=0)
+    room = math.inf if columns is None else columns
+    fit = all(width + 2 + len(what) <= room for what in lines.values())
     for line, what in lines.items():
-        output.suggest(f"{line:<{width}}  {what}", colour)
+        beside = f"  {what}" if len(line) + 2 + len(what) <= room else ""
+        output.suggest(f"{line:<{width if fit else 0}}{beside}", colour)
 
 
 def tell_warnings(quiet: bool) -> None:
