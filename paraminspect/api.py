@@ -26,7 +26,6 @@ from paraminspect.modules.subject import Batch, InputFound, InputSearch, Loss, S
 from paraminspect.render import render
 from paraminspect.render.table.lines import fold
 from paraminspect.report import Report, Source
-from paraminspect.rules.headline import with_findings
 from paraminspect.rules.rule_selection import Selection
 from paraminspect.rules.typed_selection import check_threshold, ids_of, selection_of
 from paraminspect.sources.examples import batch_of, example_maker
@@ -171,8 +170,12 @@ def check(
     subject = _subject("check", model, inputs, loss, seed, forward)
     request = Request("check", _several(params), layer, forward=forward)
     with collector_at_rest():
-        report = grad(subject, request, (), lambda _: subject) if forward else show(subject, request)
-    return Inspection(**vars(with_findings(report, chosen)))
+        report = (
+            grad(subject, request, (), lambda _: subject, selection=chosen)
+            if forward
+            else show(subject, request, selection=chosen)
+        )
+    return Inspection(**vars(report))
 
 
 def _selection(select: Sequence[str], ignore: Sequence[str], thresholds: Mapping[str, float]) -> Selection:

@@ -18,7 +18,7 @@ from paraminspect.report import Environment, Failure, Headline, Report, Source
 from paraminspect.rules.baseline import Known
 from paraminspect.rules.catalogue import RULES
 from paraminspect.rules.expectation_rules import Expectations, TensorDigest, unmet
-from paraminspect.rules.headline import finding_of, with_findings
+from paraminspect.rules.headline import finding_of
 from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 from paraminspect.sources.checkpoint_name import is_checkpoint
 
@@ -166,7 +166,7 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
 
     asked = Request("check", request.params, request.layer, forward=request.forward)
     run = grad if request.forward else show
-    report = run(subject, asked, setup.rules, setup.subject)
+    report = run(subject, asked, setup.rules, setup.subject, selection=selection)
     if request.forward and report.forward is None:
         report = _without_input(report, source)
     digests: Mapping[str, TensorDigest] = {}
@@ -174,7 +174,7 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
         from paraminspect.experiments.tensor_digests import digests_of_model
 
         digests = digests_of_model(subject, report.model.prefix if report.model else "")
-    return Found(with_findings(report, selection), digests)
+    return Found(report, digests)
 
 
 def _without_input(report: Report, source: str) -> Report:

@@ -25,7 +25,8 @@ from paraminspect.isolation.phases import enter
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.modules.subject import Batch, Subject
 from paraminspect.report import Failure, Layer, LayerExpected, Report, Signal, Verdict
-from paraminspect.rules.headline import with_findings
+from paraminspect.rules.headline import OF_PAGES, with_findings
+from paraminspect.rules.rule_selection import Selection
 
 
 def grad(
@@ -36,19 +37,20 @@ def grad(
     seeds: int = 1,
     histograms: bool = False,
     advance: Callable[[], None] = lambda: None,
+    selection: Selection = OF_PAGES,
 ) -> Report:
     """Run the passes as `show` does, then follow the signal through the module as it was before them.
 
     The first seed's signal is that of the passes: their module, input and random numbers. `rebuild` makes the subject
     of a seed that is so much later; `advance` is called after each. Without a forward that reached its end there is no
-    signal. Raises UserError for whatever the user can put right.
+    signal. The rules of `selection` are asked. Raises UserError for whatever the user can put right.
     """
     with looking_at(subject) as seen:
         report, traces = _first(seen, request, rules, histograms)
     if traces:
         advance()
         report = _over_seeds(report, traces, subject, rules, rebuild, seeds, request.layer, advance)
-    return with_findings(report)
+    return with_findings(report, selection)
 
 
 def _first(

@@ -13,7 +13,8 @@ from paraminspect.experiments.status_over_seeds import with_later_seeds
 from paraminspect.init.rules import BoundRule
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Report
-from paraminspect.rules.headline import with_findings
+from paraminspect.rules.headline import OF_PAGES, with_findings
+from paraminspect.rules.rule_selection import Selection
 
 
 def show(
@@ -23,19 +24,20 @@ def show(
     rebuild: Callable[[int], Subject] | None = None,
     seeds: int = 1,
     advance: Callable[[], None] = lambda: None,
+    selection: Selection = OF_PAGES,
 ) -> Report:
     """Apply the rules, measure, run the passes; afterwards the module is as it was, save for the rules.
 
     With several `seeds` the statuses of gradients are of all of them, see `status_over_seeds`; `rebuild` makes the
-    subject of a seed that is so much later. Raises UserError for whatever the user can put right; a forward that fails
-    is part of the Report.
+    subject of a seed that is so much later. The rules of `selection` are asked. Raises UserError for whatever the user
+    can put right; a forward that fails is part of the Report.
     """
     with looking_at(subject) as seen:
         report = _shown(seen, request, rules)
     if rebuild is not None and seeds > 1:
         advance()
         report = with_later_seeds(report, subject, rules, request.layer, rebuild, seeds, advance)
-    return with_findings(report)
+    return with_findings(report, selection)
 
 
 def _shown(subject: Subject, request: Request, rules: tuple[BoundRule, ...]) -> Report:

@@ -9,6 +9,9 @@ from typing import Any, Final
 from paraminspect.frozen import dataclass
 from paraminspect.report import Fault, OptimizerGroups, StoredRecord, TensorHeader
 
+LEGACY_MAGIC: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+"""What a file of the legacy format begins with: the pickle of a number."""
+
 _MOST_ALIKE: Final = 1_000
 
 

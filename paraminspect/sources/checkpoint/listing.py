@@ -11,7 +11,7 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Fault, Part
-from paraminspect.sources.checkpoint.file_contents import FaultList, FileContents
+from paraminspect.sources.checkpoint.file_contents import LEGACY_MAGIC, FaultList, FileContents
 from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.safetensors_file import read_header
 from paraminspect.sources.checkpoint.shard_index import (
@@ -66,7 +66,7 @@ def _is_folder(source: str) -> bool:
 
 _SIGNS: Final = (
     (b"PK\x03\x04", "torch zip"),
-    (bytes.fromhex("80028a0a6cfc9c46f9206aa850192e"), "torch legacy"),
+    (LEGACY_MAGIC, "torch legacy"),
 )
 _OTHERS: Final = (
     (b"\x89HDF", "an HDF5 file, such as Keras writes"),

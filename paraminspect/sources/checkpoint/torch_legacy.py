@@ -11,7 +11,6 @@ from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
 from paraminspect.sources.checkpoint.torch_objects import TorchObjects, brief, is_contiguous, torch_objects
 
-MAGIC: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _FIRST: Final = 1 << 20
 
 

@@ -27,8 +27,8 @@ from paraminspect.experiments.checkpoint_report import report_of_checkpoint
 from paraminspect.experiments.checkpoint_sharing import sharing_of
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.render import render
+from paraminspect.sources.checkpoint.file_contents import LEGACY_MAGIC
 from paraminspect.sources.checkpoint.listing import list_checkpoint
-from paraminspect.sources.checkpoint.torch_legacy import MAGIC
 from paraminspect.text.escape import View
 
 KINDS = ("safetensors", "zip", "legacy", "index", "metadata", "distcp")
@@ -265,7 +265,9 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
         path, b"\x80\x02(" + b"K\x01" * MANY + b"tq\x000(" + b"h\x00" * MANY + b"l."
     ),
     "long_key.pt": lambda path: zipped(path, long_key()),
-    "huge_key.pth": lambda path: path.write_bytes(MAGIC + b"\x80\x02N." * 2 + huge_key() + b"\x80\x02].") and None,
+    "huge_key.pth": lambda path: (
+        path.write_bytes(LEGACY_MAGIC + b"\x80\x02N." * 2 + huge_key() + b"\x80\x02].") and None
+    ),
     "many_names.pt": lambda path: zipped(path, b"\x80\x02" + b"".join(b"ca\n%d\n" % at for at in range(MANY)) + b"."),
     "nested.pt": lambda path: zipped(
         path, b"\x80\x02" + b"ctorch._utils\n_rebuild_parameter\n" * 5_000 + b"N" + b"\x85R" * 5_000 + b"."
