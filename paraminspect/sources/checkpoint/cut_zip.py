@@ -84,7 +84,7 @@ def _pickle(file: Bytes, at: int) -> Walked | None:
     length = min(at + _FIRST, file.size)
     while True:
         try:
-            return walk(file.read(0, length), at)
+            return walk(file.read(0, length), at, for_storages=2 * file.size)
         except BadPickle as error:
             if error.message != "it breaks off" or length == min(file.size, LONGEST):
                 return None

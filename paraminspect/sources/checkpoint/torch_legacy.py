@@ -51,7 +51,7 @@ def _pickles(file: Bytes) -> tuple[TorchObjects, list[str], int]:
             walked: list[Walked] = []
             at = 0
             for _ in range(5):
-                walked.append(walk(data, at))
+                walked.append(walk(data, at, for_storages=2 * file.size))
                 at = walked[-1].end
         except BadPickle as error:
             whole = length == min(file.size, LONGEST)

@@ -181,7 +181,7 @@ class _Sorter:
         if {"state", "param_groups"} <= {key for key, _ in children} and depth < _DEEPEST_OPTIMIZER:
             self.found.optimizers.append(_optimizer(path, dict(children)["param_groups"]))
         if depth == 0 and (group := _GROUP.fullmatch(path)):  # an object of its own in a distributed checkpoint
-            self.found.optimizers.append(_optimizer(group[1], [PickledDict([("params", value)])]))
+            self.found.optimizers.append(_optimizer(group[1], [PickledDict(["params", value])]))
         here = path if inside is not None and _is_named(value) else None
         if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
             self.found.versions[here] = self.versions(value.state)
@@ -229,7 +229,7 @@ class _Sorter:
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what is in a dict, a list or an object, by name."""
-    if isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS):
+    if isinstance(value, PickledDict) or (isinstance(value, Called) and value.name in _DICTS):
         for key, child in _pairs(value):
             if isinstance(key, (str, int)):
                 yield key if type(key) is str else brief(key), child
@@ -237,20 +237,20 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         if any(isinstance(child, (Called, PickledDict, list, tuple)) for child in value):
             for number, child in enumerate(value):
                 yield str(number), child
-    elif isinstance(value, Called) and str(value.function) not in _PLAIN and isinstance(value.state, PickledDict):
+    elif isinstance(value, Called) and value.name not in _PLAIN and isinstance(value.state, PickledDict):
         yield from _children(value.state)
 
 
 def _pairs(value: PickledDict | Called) -> list[tuple[Any, Any]]:
     """Return the keys and values of a dict; Python 2 wrote ``OrderedDict([[key, value], …])``, as a call of a list."""
-    args = value.args if isinstance(value, Called) and str(value.function) in _DICTS else ()
+    args = value.args if isinstance(value, Called) and value.name in _DICTS else ()
     given = args[0] if isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], list) else []
     return [(one[0], one[1]) for one in given if type(one) in (list, tuple) and len(one) == 2] + value.pairs
 
 
 def _is_named(value: Any) -> bool:
     """Tell whether a value is a mapping with texts for keys: an optimizer's state has numbers."""
-    is_dict = isinstance(value, PickledDict) or (isinstance(value, Called) and str(value.function) in _DICTS)
+    is_dict = isinstance(value, PickledDict) or (isinstance(value, Called) and value.name in _DICTS)
     return is_dict and all(isinstance(key, str) for key, _ in _pairs(value))
 
 
@@ -312,7 +312,7 @@ def _tensor(value: Any, path: str) -> StoredTensor | None:
     """Return the tensor that a call would have made; None where it makes none."""
     if not isinstance(value, Called) or not isinstance(value.function, Global) or not isinstance(value.args, tuple):
         return None
-    name, args = str(value.function), value.args
+    name, args = value.name, value.args
     try:
         if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
             return _strided(path, *args[:4])
@@ -324,7 +324,11 @@ def _tensor(value: Any, path: str) -> StoredTensor | None:
         if name == "torch._tensor._rebuild_from_type_v2":
             rebuilt = Called(args[0], args[2])
             inner = _tensor(rebuilt, path)
-            return None if inner is None else inner._replace(is_parameter="Parameter" in str(args[1]))
+            return (
+                None
+                if inner is None
+                else inner._replace(is_parameter=isinstance(args[1], Global) and "Parameter" in args[1].name)
+            )
         if name == "torch._utils._rebuild_meta_tensor_no_storage":
             why = "it was on the meta device: the file has no values for it"
             return StoredTensor(path, _dtype(args[0]), _sizes(args[1]), _sizes(args[2]), 0, None, False, why)
@@ -378,7 +382,7 @@ def _are_sizes(value: Any) -> bool:
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    if isinstance(value, Called) and str(value.function) == "torch.Size" and isinstance(value.args, tuple):
+    if isinstance(value, Called) and value.name == "torch.Size" and isinstance(value.args, tuple):
         value = value.args[0]
     if not _are_sizes(value):
         raise ValueError

@@ -25,6 +25,8 @@ from paraminspect.text.numbers import plural
 _MOST_LISTED: Final = 2**26
 """How many bytes of a zip are read to list it: those of 800,000 storages. An entry of 47 bytes takes 800 in memory."""
 
+_FOR_A_STORAGE: Final = 2048
+
 
 class _Window(io.RawIOBase):
     """A part of a file as the file object that zipfile wants; of it `left` more bytes may be read."""
@@ -96,7 +98,7 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, pat
     faults += _zip_faults(infos, file)
     data = _small(archive, pickles[0], file, base)
     try:
-        walked = walk(data)
+        walked = walk(data, for_storages=_FOR_A_STORAGE * len(infos))
     except BadPickle as error:
         message = f"its data.pkl cannot be read at byte {error.at:,}: {error.message}"
         raise UserError(message, where=file.name, code="bad-pickle") from None

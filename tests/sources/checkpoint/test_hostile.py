@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,8 +28,10 @@ from paraminspect.experiments.checkpoint_report import report_of_checkpoint
 from paraminspect.experiments.checkpoint_sharing import sharing_of
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.render import render
+from paraminspect.sources.checkpoint import pickle_walk
 from paraminspect.sources.checkpoint.file_contents import LEGACY_MAGIC
 from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.pickle_walk import BadPickle, walk
 from paraminspect.text.escape import View
 
 KINDS = ("safetensors", "zip", "legacy", "index", "metadata", "distcp")
@@ -252,6 +255,10 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "a_billion.pt": lambda path: zipped(path, doubling(60)),
     "deep_lists.pt": lambda path: zipped(path, deep(b"(", b"l", 200_000)),
     "deep_dict.pt": lambda path: zipped(path, b"\x80\x02" + b"}X\x01\0\0\0a" * 100_000 + b"N" + b"s" * 100_000 + b"."),
+    "called_list.pt": lambda path: zipped(path, doubling(60).removesuffix(b".") + b")R."),
+    "typed_list.pt": lambda path: zipped(
+        path, doubling(60).removesuffix(b".") + b"0ctorch._tensor\n_rebuild_from_type_v2\n(Nh\x3cNtR."
+    ),
     "self.pt": lambda path: zipped(path, b"\x80\x02}q\x00X\x01\0\0\0ah\x00s."),
     "long_memo.pt": lambda path: zipped(path, b"\x80\x02" + b"\x8b\xff\xff\xff\x7f" + b"\0" * 100 + b"."),
     "huge_digits.pt": lambda path: zipped(path, b"\x80\x02I" + b"9" * 5_000 + b"\n."),
@@ -302,6 +309,63 @@ def test_what_would_take_all_time_or_memory_takes_little(tmp_path: Path) -> None
     for name, status, resident in ends:
         assert int(status) >> 8 in (0, 2) and not int(status) & 127, name
         assert int(resident) < 900_000, name
+
+
+def test_no_opcode_takes_more_memory_than_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = 2**17
+    monkeypatch.setattr(pickle_walk, "_ROOM", room)
+    for opcodes in (
+        *(
+            b"(",
+            b")",
+            b"]",
+            b"}",
+            b"\x8f",
+            b"N",
+            b"N2",
+            b"NQ",
+            b"P\n",
+            b"I1000\n",
+            b"J\1\2\3\4",
+            b"L1000\n",
+            b"G" + b"\1" * 8,
+        ),
+        *(b"X\1\0\0\0a", b"X\2\0\0\0\xc3\xa4", b"X\4\0\0\0\xf0\x9f\x98\x80", b"C\2ab", b"S'ab'\n", b"]\x94"),
+        *(b"N\x85", b"NN\x86", b"NNN\x87", b"(NNt", b"(]l", b"(NNd", b"}NNs", b"](Ne", b"}(NNu", b"]Na"),
+        *(
+            b"NNR",
+            b"NN\x81",
+            b"NNR(NNu",
+            b"NNRNa",
+            b"NNRNb",
+            b"(NNo",
+            b"(ia\nb\n",
+            b"ca\nb\n",
+            b"N\x85\x85",
+            b"(N\x85t",
+        ),
+    ):
+        data = b"\x80\x02" + opcodes * (room // 10) + b"."
+        tracemalloc.start()
+        try:
+            with pytest.raises(BadPickle, match="would take more than"):
+                walk(data)
+            assert tracemalloc.get_traced_memory()[1] < 1.1 * (room + len(data)), opcodes
+        finally:
+            tracemalloc.stop()
+
+
+def test_tensors_of_which_the_bytes_are_there_are_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_walk, "_ROOM", 2**16)
+    state = {f"layers.{number}.weight": torch.full((500,), float(number)) for number in range(500)}
+    torch.save(state, tmp_path / "zip.pt")
+    torch.save(state, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    with pytest.warns(UserWarning, match="single process"):
+        dcp.save(dict(state), checkpoint_id=str(tmp_path / "dcp"))
+    whole = (tmp_path / "zip.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[:-1000])
+    for name in ("zip.pt", "legacy.pt", "dcp", "cut.pt"):
+        assert {one.name for one in list_checkpoint(str(tmp_path / name)).tensors} == {*state}, name
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
