@@ -41,7 +41,8 @@ class Global(NamedTuple):
         return self.full
 
 
-class Persistent(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Persistent:
     """What stands outside of the pickle, by its persistent id."""
 
     id: Any
@@ -181,6 +182,8 @@ class _Machine:
                     index = fours[at & 3][at >> 2]
                     at += 4
                     stack.append(memo[index] if index < len(memo) else far[index])
+                elif code == 0x51:  # BINPERSID
+                    stack[-1] = Persistent(stack[-1])
                 elif code in constants:
                     stack.append(constants[code])
                 elif code == 0x2E:  # STOP
@@ -319,9 +322,6 @@ class _Machine:
         module = self.line().decode()
         self.name(module, self.line().decode())
 
-    def persistent(self) -> None:
-        self.push(Persistent(self.stack.pop()))
-
     def push_tuple(self, items: tuple[Any, ...]) -> None:
         for item in items:
             if type(item) is tuple:
@@ -334,7 +334,10 @@ class _Machine:
 
         One so deep is refused that whoever compares or frees it may come to the end of the C stack.
         """
-        depth = 1 + max(self.depths.get(id(item), 0) for item in items if type(item) is tuple)
+        depth = 1
+        for item in items:
+            if type(item) is tuple and (inner := self.depths.get(id(item), 0)) >= depth:
+                depth = inner + 1
         if depth > _DEEPEST:
             raise BadPickle(f"it nests tuples more than {_DEEPEST} deep", self.at)
         self.depths[id(items)] = depth
@@ -418,7 +421,6 @@ _NAMED_STEPS: Final[dict[bytes, _Step]] = {
     b"i": lambda m: m.inst(),
     b"b": lambda m: m.build(),
     b"P": lambda m: m.push(Persistent(m.line().decode("latin-1"))),
-    b"Q": lambda m: m.persistent(),
     # the protocol, its frames
     b"\x80": lambda m: m.take(1),
     b"\x95": lambda m: m.take(8),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from dataclasses import replace
@@ -183,38 +184,40 @@ class _Places:
         self._starts: dict[str, int] = {}
 
     def header(self, tensor: StoredTensor, faults: list[Fault]) -> TensorHeader:
-        plain = tensor.header()
         if tensor.storage is None:
             if tensor.why:
                 faults.append(Fault("no-values", "warning", tensor.name, tensor.why))
-            return plain
+            return tensor.header()
         ref = tensor.storage
         record = self._records.get(ref.key)
         if record is None:
             message = f"its storage {ref.key!r} is missing in the archive"
             faults.append(Fault("missing-record", "error", tensor.name, message))
-            return plain._replace(why=message, storage=(self._number, ref.key))
-        return self._placed(plain, tensor, ref, record, faults)
+            return tensor.header()._replace(why=message, storage=(self._number, ref.key))
+        return self._placed(tensor, ref, record, faults)
 
     def _placed(
-        self, plain: TensorHeader, tensor: StoredTensor, ref: StorageRef, record: zipfile.ZipInfo, faults: list[Fault]
+        self, tensor: StoredTensor, ref: StorageRef, record: zipfile.ZipInfo, faults: list[Fault]
     ) -> TensorHeader:
-        width, last = (tensor.bits or 8) // 8, tensor.reach
+        bits, last = tensor.bits, tensor.reach
         why = ""
         if last > record.file_size:
             why = f"needs {last:,} bytes of its storage {ref.key!r}, which has {record.file_size:,}"
             faults.append(Fault("lying-size", "error", tensor.name, why))
         elif record.compress_type != zipfile.ZIP_STORED:
             why = "its storage is compressed"
-        start = None if why else self._start(ref.key, record) + tensor.offset * width
-        stride = None if is_contiguous(tensor.shape, tensor.stride) else tensor.stride
-        return plain._replace(
-            file=self._number,
-            start=start,
-            stride=stride,
-            storage=(self._number, ref.key),
-            held=record.file_size,
-            why=why,
+        return TensorHeader(
+            tensor.name,
+            tensor.dtype,
+            tensor.shape,
+            None if bits is None else math.prod(tensor.shape) * bits // 8,
+            self._number,
+            None if why else self._start(ref.key, record) + tensor.offset * ((bits or 8) // 8),
+            None if is_contiguous(tensor.shape, tensor.stride) else tensor.stride,
+            (self._number, ref.key),
+            record.file_size,
+            why,
+            inside=tensor.inside,
         )
 
     def _start(self, key: str, record: zipfile.ZipInfo) -> int:
