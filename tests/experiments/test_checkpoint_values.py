@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from paraminspect.experiments.checkpoint_report import report_of_checkpoint
 from paraminspect.experiments.checkpoint_values import bytes_to_read, measure_checkpoint
 from paraminspect.report import Values
 from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.piecewise_crc import PiecewiseCrc
 
 EIGHT_BIT = [getattr(torch, name) for name in dir(torch) if name.startswith("float8_")]
 
@@ -158,3 +161,32 @@ def test_bytes_that_were_changed_are_told_by_their_checksum(tmp_path: Path) -> N
         assert [(fault.code, fault.where) for fault in found.faults] == expected
         assert sum(read) == bytes_to_read(changed, ())
         assert measure_checkpoint(changed, ("0.weight",)).faults == ()
+
+
+def test_the_bytes_of_a_tensor_that_is_a_whole_record_are_read_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = {"long": torch.randn(300_000), "short": torch.randn(9), "turned": torch.randn(30, 20).t()}
+    torch.save(made | {"row": torch.randn(9, 9)[2]}, tmp_path / "x.pt")
+    listed = list_checkpoint(str(tmp_path / "x.pt"))
+    read: list[int] = []
+    assert measure_checkpoint(listed, ("long", "short"), read.append).faults == ()
+    assert sum(read) == bytes_to_read(listed, ("long", "short")) + 2 * 4 * 4096  # what the histogram and a guess take
+    assert bytes_to_read(listed, ("long", "short")) == 4 * 300_009
+    assert bytes_to_read(listed, ("turned", "row")) == 2 * 4 * 600 + 4 * 9 + 4 * 81
+    data = bytearray((tmp_path / "x.pt").read_bytes())
+    for tensor in listed.tensors:
+        data[(tensor.start or 0) + 4] ^= 1
+    (tmp_path / "x.pt").write_bytes(data)
+    assert [fault.where for fault in measure_checkpoint(listed, ()).faults] == [*made, "row"]
+
+
+@given(st.binary(max_size=300), st.data())
+def test_the_crc_of_pieces_in_any_order_is_that_of_the_whole(data: bytes, draw: st.DataObject) -> None:
+    cuts = sorted({0, len(data), *draw.draw(st.lists(st.integers(0, len(data))))})
+    pieces = draw.draw(st.permutations([*pairwise(cuts)]))
+    crc = PiecewiseCrc(len(data))
+    for first, last in pieces:
+        crc.add(first, data[first : (first + last) // 2])  # a sample of it
+        crc.add(first, memoryview(data)[first:last])
+        crc.add(first, data[first : (first + last) // 2])
+    assert crc.whole() == zlib.crc32(data)
