@@ -74,9 +74,6 @@ def _contained(command: Callable[..., int]) -> Callable[..., int]:
 class _Commands(Mapping[str, Any]):
     """Typer's commands, each of them made when it is asked for."""
 
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
-
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
@@ -87,11 +84,10 @@ class _Commands(Mapping[str, Any]):
         return name in COMMANDS
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = _made(name, COMMANDS[name])
-        return self._made[name]
+        return _made(name, COMMANDS[name])
 
 
+@functools.cache
 def _made(name: str, entry: Entry) -> Any:
     alone = typer.Typer(add_completion=False, **_PLAIN)
     alone.command(
