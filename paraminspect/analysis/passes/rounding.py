@@ -53,6 +53,7 @@ _PASS_ON = _COPIES | {
     *("SiluBackward0", "MishBackward0", "TanhBackward0", "SigmoidBackward0", "SoftplusBackward0", "HardtanhBackward0"),
     *("HardswishBackward0", "HardsigmoidBackward0", "ExpBackward0", "LogBackward0", "SqrtBackward0", "RsqrtBackward0"),
 }
+DRAWN = 65_537  # random numbers at most: a prime, so that no dimension is a multiple of it
 _SHORT = 8192  # elements: up to here torch needs fewer calls
 # At which place a bias is, and in which dimension of the output its elements count.
 BIASES = {
@@ -274,4 +275,11 @@ class _Again:
 
 
 def _signs(grad: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.randint(0, 2, grad.shape, generator=generator, device="cpu") * 2 - 1).to(grad.device, grad.dtype)
+    drawn = torch.randint(0, 2, (min(grad.numel(), DRAWN),), generator=generator, device="cpu") * 2 - 1
+    return repeated(drawn.to(grad.device, grad.dtype), grad.shape)
+
+
+def repeated(numbers: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a shape full of the numbers, over and over: drawing as many as a layer returns takes longer than it."""
+    count = math.prod(shape)
+    return numbers.repeat(-(-count // max(numbers.numel(), 1)))[:count].view(tuple(shape))

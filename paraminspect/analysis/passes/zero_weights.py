@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.passes.rounding import BIASES
+from paraminspect.analysis.passes.rounding import BIASES, DRAWN, repeated
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_among, nodes_of
 
@@ -35,7 +35,6 @@ _COPIES = ("ToCopy", "T", "View", "UnsafeView", "Transpose", "Alias", "Expand", 
 _SAME = {f"{name}Backward0" for name in (*_COPIES, "Clone", "ReshapeAlias")}
 _MEANS = ("Mean", "Sum", "AvgPool2D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Div", "NativeDropout")
 _ZERO_STAYS = _SAME | {f"{name}Backward{overload}" for name in _MEANS for overload in (0, 1)}
-_DRAWN = 65_537  # a prime: no dimension is a multiple of it
 _OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
 
 
@@ -243,13 +242,9 @@ def _saved_names(node: Any) -> tuple[str, ...]:
 
 
 def random_like(shape: Sequence[int], like: Any, generator: torch.Generator) -> Tensor:
-    """Return random numbers in the dtype and on the device of something else; beyond some thousands they repeat.
-
-    Drawing as many as a layer returns would take longer than its backward, which is only to return something.
-    """
-    count = math.prod(shape)
-    numbers = torch.randn(min(count, _DRAWN), generator=generator).to(like.device, like.dtype)
-    return numbers.repeat(-(-count // max(numbers.numel(), 1)))[:count].view(tuple(shape))
+    """Return random numbers in the dtype and on the device of something else; beyond some thousands they repeat."""
+    drawn = torch.randn(min(math.prod(shape), DRAWN), generator=generator)
+    return repeated(drawn.to(like.device, like.dtype), shape)
 
 
 _Crossings = set[tuple[Any, int]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -158,16 +158,16 @@ def unnamed(family: Family, whole: Whole) -> Iterator[Candidate]:
     scale = family.likeliest(whole)
     short = float(f"{scale:.0e}")
     usual = f"{short:e}"[0] in "125"
-    yield replace(_plain(family, short, 0.5 if usual else 0.1, whole.centre), named=usual)
+    yield _plain(family, short, 0.5 if usual else 0.1, whole.centre, named=usual)
     price = whole.count if family is not NORMAL else math.sqrt(whole.count)
-    yield replace(_plain(family, scale, 0.05 / price, whole.centre), named=False)
+    yield _plain(family, scale, 0.05 / price, whole.centre, named=False)
 
 
-def _plain(family: Family, scale: float, weight: float, centre: float) -> Candidate:
+def _plain(family: Family, scale: float, weight: float, centre: float, named: bool) -> Candidate:
     mean = f"mean {centre:.4g}, " if centre else ""
     if family is UNIFORM:
         low, high = centre - scale, centre + scale
         words = f"uniform {low:.3g} to {high:.3g}" if centre else f"uniform ±{scale:.3g}"
-        return Candidate(family, scale, weight, words, "uniform", {"a": low, "b": high}, None, centre)
+        return Candidate(family, scale, weight, words, "uniform", {"a": low, "b": high}, None, centre, named)
     words = f"{family.name} {mean}std {scale:.3g}"
-    return Candidate(family, scale, weight, words, family.name, {"mean": centre, "std": scale}, None, centre)
+    return Candidate(family, scale, weight, words, family.name, {"mean": centre, "std": scale}, None, centre, named)

@@ -80,6 +80,11 @@ class Family:
         """Return the scale of the greatest likelihood."""
         return math.sqrt(whole.square) if math.isinf(self.edge) else whole.extreme / self.edge
 
+    def greatest(self, whole: Whole) -> float:
+        """Return the logarithm of the density at the scale that makes it greatest: no other comes above it."""
+        scale = self.likeliest(whole)
+        return self.log_likelihood(whole, max(scale, math.sqrt(whole.square)) if self.quadratic else scale)
+
     def inside(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the logarithms of the chances to fall below and above x, x in units of the scale.
 

@@ -13,7 +13,7 @@ import torch
 
 from paraminspect.init.moment_verdicts import EPSILON
 from paraminspect.init.recognition.candidates import Candidate, Place, default, named, unnamed
-from paraminspect.init.recognition.distributions import CUT, FAMILIES, NORMAL, UNIFORM, Floats, Whole
+from paraminspect.init.recognition.distributions import CUT, FAMILIES, NORMAL, UNIFORM, Family, Floats, Whole
 from paraminspect.init.recognition.goodness_of_fit import p_value
 from paraminspect.init.recognition.guesses import FEW, MANY, REFUSED, SLIGHT, Guess, Recognition, judged, unrecognised
 from paraminspect.init.recognition.structured_matrices import sparse, structured
@@ -25,6 +25,7 @@ SIDE: Final = 192  # rows and columns of the sample
 OFF_CENTRE: Final = 4.5  # standard errors of the mean
 CLAMP: Final = 2.0  # where trunc_normal_ cuts unless told otherwise
 NEAR: Final = 0.15
+FAR: Final = 60.0  # in the logarithm of a likelihood: no weight of a candidate makes up for it
 LEVELS: Final = 8  # different values that a tensor has at most that was set piece by piece
 _SOME: Final = 256  # elements among which more levels show already, save for very rare ones
 _FAMILY_WEIGHT: Final = {NORMAL: 1.0, UNIFORM: 1.0, CUT: 0.2}
@@ -116,8 +117,9 @@ def _drawn(tensor: torch.Tensor, figures: Whole, values: Values, place: Place) -
     if abs(figures.mean) > OFF_CENTRE * figures.std / math.sqrt(figures.count):
         candidates = list(_off_centre(figures, values))
     else:
-        candidates = [(one, figures) for one in named(place, shape)]
-        candidates += [(one, figures) for family in FAMILIES for one in unnamed(family, figures)]
+        families = _in_question(figures)
+        candidates = [(one, figures) for one in named(place, shape) if one.family in families]
+        candidates += [(one, figures) for family in families for one in unnamed(family, figures)]
     guesses, p_value_of = _untested(_shares(candidates), block)
     fits = any(one.candidate.scheme == "default" and p_value_of(one) >= REFUSED for one in guesses)
     refuted = not fits and (first is not None or figures.count >= MANY)
@@ -127,6 +129,12 @@ def _drawn(tensor: torch.Tensor, figures: Whole, values: Values, place: Place) -
     if isinstance(first, Candidate) and _nearly(found, first):
         found = unrecognised(f"{found.words} fits, which is {first.words} no more", found.p_value)
     return replace(found, refuted=refuted)
+
+
+def _in_question(figures: Whole) -> list[Family]:
+    """Return the families that come near the likeliest one at their best: no scale of the others has any share."""
+    best = [family.greatest(figures) for family in FAMILIES]
+    return [family for family, score in zip(FAMILIES, best, strict=True) if score > max(best) - FAR]
 
 
 def _nearly(found: Recognition, first: Candidate) -> bool:
