@@ -77,7 +77,7 @@ def _diagnose(
 def _behind_zero(
     passes: ForwardBackward, parameters: Sequence[TensorEntry], contain: Callable[[], AbstractContextManager[None]]
 ) -> frozenset[int]:
-    """Return the parameters whose gradient a zero weight explains; another backward runs only if one may."""
+    """Return the parameters whose gradient a zero weight explains."""
     if not passes.kept or passes.constant or passes.loss is None:
         return frozenset()
     figures = [(one, passes.gradients.get(id(one.tensor))) for one in parameters if one.numel]
@@ -94,13 +94,14 @@ def _given(batch: Batch) -> Iterator[Tensor]:
 
 
 def _without_gradient(parameters: Sequence[TensorEntry], passes: ForwardBackward) -> Iterator[Tensor]:
-    """Yield the parameters that were read and got no gradient; those that got 0 only where the graph has `stops`."""
+    """Yield the parameters that were read and got no gradient, or, where the graph has `stops`, an unexplained 0."""
+    unexplained = passes.stops and not passes.constant
     for entry in parameters:
         figures = passes.gradients.get(id(entry.tensor))
         if figures is None:
             if not entry.lazy and gradient_of(entry.tensor, passes).status == "disconnected":
                 yield entry.tensor
-        elif passes.stops and not passes.constant and figures.zeros == entry.numel:
+        elif unexplained and figures.zeros == entry.numel and id(entry.tensor) not in passes.behind_zero:
             yield entry.tensor
 
 

@@ -7,8 +7,8 @@ is off for every sample is one. Three things are asked of a gradient of 0 before
 1. The weight itself gets a gradient, so that it moves (or it is behind another one that does).
 2. In autograd's graph every path from the loss to the parameter crosses an edge that such a weight multiplies: with a
    random gradient the node returns 0 there, and with random numbers in the weight's place it does not.
-3. With random numbers in the place of these weights, in the backward alone, the gradient is not 0. The forward is as it
-   was, so what is dead in it is still dead.
+3. With random numbers in the place of these weights, in the backward alone, a gradient gets from there to the
+   parameter, see `gradient_reach`. The forward is as it was, so what is dead in it is still dead.
 
 What such a weight made 0 counts as the weight does: squeeze and excitation multiplies its gates by the 0 that a last
 norm of gain 0 returns, and takes its input from the mean of it.
@@ -17,7 +17,6 @@ norm of gain 0 returns, and takes its input from the mean of it.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,16 +25,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paraminspect.analysis.passes.gradient_reach import LEAF, passed_on, reach
 from paraminspect.analysis.passes.rounding import BIASES, DRAWN, repeated
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_among, nodes_of
 
-_LEAF = "torch::autograd::AccumulateGrad"
 _COPIES = ("ToCopy", "T", "View", "UnsafeView", "Transpose", "Alias", "Expand", "Unsqueeze", "Squeeze", "Permute")
 _SAME = {f"{name}Backward0" for name in (*_COPIES, "Clone", "ReshapeAlias")}
 _MEANS = ("Mean", "Sum", "AvgPool2D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Div", "NativeDropout")
+_Crossings = set[tuple[Any, int]]
 _ZERO_STAYS = _SAME | {f"{name}Backward{overload}" for name in _MEANS for overload in (0, 1)}
-_OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
 
 
 @recording()
@@ -47,15 +46,15 @@ def behind_zero_weights(
 ) -> frozenset[int]:
     """Return the ids of those parameters in `zero`, whose gradient is 0, that are behind a weight that is.
 
-    `weights` are parameters of zeros that get a gradient. The graph behind the loss `value` must still be whole: it is
-    run back through again. What raises is no exception here, save KeyboardInterrupt: nothing is told then.
+    `weights` are parameters of zeros that get a gradient. The graph behind the loss `value` must still be whole: nodes
+    of it are run again. What raises is no exception here, save KeyboardInterrupt: nothing is told then.
     """
     try:
         with eager(), room(), contain():
             graph = nodes_of(value)
             saved = _Saved(graph, [*weights, *(one for one in zero if not one.any())])
             try:
-                return _explained(value, graph, zero, weights, saved)
+                return _explained(value, zero, weights, saved)
             finally:
                 saved.let_go()
     except KeyboardInterrupt:
@@ -69,32 +68,33 @@ def may_multiply_by(zeros: Sequence[Tensor], graph: Iterable[Any]) -> bool:
     return bool(zeros) and any(BIASES.get(node.name(), ())[:1] != (place,) for node, place in _reading(graph, zeros))
 
 
-def _explained(
-    value: Tensor, graph: Sequence[Any], zero: Sequence[Tensor], weights: Sequence[Tensor], saved: _Saved
-) -> frozenset[int]:
+def _explained(value: Tensor, zero: Sequence[Tensor], weights: Sequence[Tensor], saved: _Saved) -> frozenset[int]:
     """Ask again as long as weights are found that get their gradient once others have moved."""
-    connected = {id(leaf) for leaf in leaves_among(graph)}
-    found: dict[int, Tensor] = {}
+    found: set[int] = set()
     saved.moving = {id(weight) for weight in weights}
     while True:
-        reached = _reached(value, _crossings(saved))
-        asked = [one for one in zero if id(one) in connected - reached - set(found)]
-        new = {id(one): one for one in _with_gradient(value, asked, saved)}
+        new = set(_with_gradient(value, [one for one in zero if id(one) not in found], saved))
         found |= new
-        later = {key for key in new if key in saved.keys} - saved.moving
+        later = (new & saved.keys) - saved.moving
         if not later:
             return frozenset(found)
         saved.moving |= later
 
 
-def _with_gradient(value: Tensor, parameters: Sequence[Tensor], saved: _Saved) -> list[Tensor]:
-    """Return the parameters whose gradient is not 0 once random numbers are in the weights' place."""
-    if not parameters:
-        return []
-    with saved.replaced():  # one backward for all of them: a model has as many as it has layers
-        grads = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    pairs = zip(parameters, grads, strict=True)
-    return [one for one, grad in pairs if grad is not None and bool(grad.any())]
+def _with_gradient(value: Tensor, parameters: Sequence[Tensor], saved: _Saved) -> Iterator[int]:
+    """Yield the ids of the parameters whose gradient is not 0 once random numbers are in the weights' place.
+
+    Another backward runs, one for all of them, only for those of which the nodes alone do not tell it.
+    """
+    crossings = _crossings(saved)
+    outside = _reached(value, crossings)
+    with saved.replaced():
+        sure, undecided = reach((node.next_functions[at] for node, at in crossings if node in outside), outside)
+        behind = {id(leaf) for node in undecided for leaf in leaves_among(nodes_of(node, outside))} - sure
+        left = [one for one in parameters if id(one) in behind]
+        grads = torch.autograd.grad(value, left, retain_graph=True, allow_unused=True) if left else ()
+    yield from (id(one) for one in parameters if id(one) in sure)
+    yield from (id(one) for one, grad in zip(left, grads, strict=True) if grad is not None and bool(grad.any()))
 
 
 @dataclass
@@ -127,7 +127,7 @@ class _Known:
         if key is not None:
             return key
         node = _through(tensor.grad_fn, _SAME)
-        leaf = id(node.variable) if node is not None and node.name() == _LEAF else None
+        leaf = id(node.variable) if node is not None and node.name() == LEAF else None
         if leaf in self.ids:
             return leaf
         maker = self.maker(tensor.grad_fn)
@@ -175,7 +175,8 @@ class _Saved:
             tensor = saved if at is None else saved[at]
             key = known.key(tensor)
             if key is not None:
-                held.key, held.random = key, random_like(tensor.shape, tensor, generator)
+                drawn = torch.randn(min(tensor.numel(), DRAWN), generator=generator).to(tensor.device, tensor.dtype)
+                held.key, held.random = key, repeated(drawn, tensor.shape)
                 yield held
 
     def _unpack(self, held: _SavedWeight) -> Tensor:
@@ -212,7 +213,7 @@ def _through(node: Any, kinds: Collection[str]) -> Any:
 
 def _read_through(node: Any) -> int | None:
     """Return the id of the leaf that a node shows: as it is, in a view, in a copy."""
-    while node is not None and node.name() != _LEAF:
+    while node is not None and node.name() != LEAF:
         following = node.next_functions
         node = following[0][0] if len(following) == 1 and not _saved_names(node) else None
     return None if node is None else id(node.variable)
@@ -222,7 +223,11 @@ def _saved_by(node: Any) -> Iterator[tuple[Any, str, int | None]]:
     """Yield what a node has saved: autograd's own object for each, the attribute that has the tensor, its place."""
     for name in _saved_names(node):
         # A Function of the user's has `_raw_saved_tensors` and `saved_tensors`, a node of torch's a pair for each.
-        shown = "saved_tensors" if isinstance(node, _OWN) else name.removeprefix("_raw")
+        shown = (
+            "saved_tensors"
+            if isinstance(node, torch.autograd.function.BackwardCFunction)
+            else name.removeprefix("_raw")
+        )
         raw = getattr(node, name)
         if isinstance(raw, tuple | list):
             yield from ((one, shown, at) for at, one in enumerate(raw))
@@ -241,47 +246,26 @@ def _saved_names(node: Any) -> tuple[str, ...]:
     return _names_by_type[kind]
 
 
-def random_like(shape: Sequence[int], like: Any, generator: torch.Generator) -> Tensor:
-    """Return random numbers in the dtype and on the device of something else; beyond some thousands they repeat."""
-    drawn = torch.randn(min(math.prod(shape), DRAWN), generator=generator)
-    return repeated(drawn.to(like.device, like.dtype), shape)
-
-
-_Crossings = set[tuple[Any, int]]
-
-
 def _crossings(saved: _Saved) -> _Crossings:
     """Return the edges, as a node and the number of its input, that a zero weight multiplies."""
-    generator = torch.Generator().manual_seed(1)
-    nodes = [node for node, keys in saved.readers.items() if keys & saved.moving and not isinstance(node, _OWN)]
-    return {(node, index) for node in nodes for index in _blocked(node, saved, generator)}
+    return {(node, at) for node, keys in saved.readers.items() if keys & saved.moving for at in _blocked(node, saved)}
 
 
-def _blocked(node: Any, saved: _Saved, generator: torch.Generator) -> Iterator[int]:
-    """Yield the inputs that get 0 for a random gradient, and something else once the weight is random."""
-    grads = [random_like(one.shape, one, generator) for one in node._input_metadata]
-    was = _returned(node, grads)
+def _blocked(node: Any, saved: _Saved) -> set[int]:
+    """Return the inputs that get 0 for a random gradient, and something else once the weight is random."""
+    now = passed_on(node)
     with saved.replaced():
-        would_be = _returned(node, grads)
-    for index, (one, other) in enumerate(zip(was, would_be, strict=True)):
-        if one is not None and other is not None and not one.any() and other.any():
-            yield index
+        then = passed_on(node)
+    return set() if now is None or then is None else {*then} - {*now}
 
 
-def _returned(node: Any, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    found = node(*grads)
-    return found if isinstance(found, tuple) else (found,)
-
-
-def _reached(value: Tensor, crossings: _Crossings) -> set[int]:
-    """Return the ids of the leaves that some path leads to which crosses no such edge."""
-    todo, seen, leaves = [value.grad_fn], set(), set()
+def _reached(value: Tensor, crossings: _Crossings) -> set[Any]:
+    """Return the nodes that some path leads to which crosses no such edge."""
+    todo, seen = [value.grad_fn], set()
     while todo:
         node: Any = todo.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.name() == _LEAF:
-            leaves.add(id(node.variable))
         todo += [to for at, (to, _) in enumerate(node.next_functions) if (node, at) not in crossings]
-    return leaves
+    return seen

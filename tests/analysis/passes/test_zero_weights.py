@@ -74,6 +74,23 @@ def alone(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.b(torch.relu(net.a(net.stem(x))))))
 
 
+class Doubled(torch.autograd.Function):
+    """What must not run on its own: the whole backward has to tell."""
+
+    @staticmethod
+    def forward(_ctx: object, x: Tensor) -> Tensor:  # type: ignore[override]  # torch's has no types
+        return x * 2
+
+    @staticmethod
+    def backward(_ctx: object, grad: Tensor) -> Tensor:  # type: ignore[override]  # as above
+        return grad * 2
+
+
+def own(net: Net, x: Tensor) -> Tensor:
+    h = net.stem(x)
+    return net.head(h + net.gate * Doubled.apply(branch(net, h)))
+
+
 def tanh(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.tanh(net.b(torch.tanh(net.a(torch.tanh(net.stem(x)))))))
 
@@ -95,6 +112,12 @@ def squeezed(net: Net, x: Tensor) -> Tensor:
     return net.head(x + out * torch.sigmoid(net.b(torch.tanh(net.a(out.mean(0, keepdim=True))))))
 
 
+def squeezed_off(net: Net, x: Tensor) -> Tensor:
+    """The same with a ReLU, which is off for an input of 0."""
+    out = net.norm(torch.relu(net.stem(x)))
+    return net.head(x + out * torch.sigmoid(net.b(torch.relu(net.a(out.mean(0, keepdim=True))))))
+
+
 BRANCH = {"a.weight", "a.bias", "b.weight", "b.bias"}
 CASES = {
     "a gate": (gated, zeroed(), BRANCH, set()),
@@ -108,6 +131,13 @@ CASES = {
         set(),
         {"norm.weight", "stem.weight", "stem.bias", *BRANCH},
     ),
+    "squeeze and excitation with a ReLU that is off": (
+        squeezed_off,
+        zeroed("norm.weight", "a.bias"),
+        {"stem.weight", "stem.bias", "b.bias"},
+        {"a.weight", "a.bias", "b.weight"},
+    ),
+    "a Function of the user's": (own, zeroed(), BRANCH, set()),
     "dropout": (drawn, zeroed(), BRANCH, set()),
     "one zero behind another": (two_gates, zeroed("b.weight"), BRANCH, set()),
     "a head of zeros": (alone, zeroed("head.weight"), {"stem.weight", "stem.bias", *BRANCH}, set()),
