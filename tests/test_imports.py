@@ -282,7 +282,7 @@ def test_no_file_name_stands_twice() -> None:
 def test_no_class_name_stands_twice() -> None:
     places: dict[str, list[str]] = {}
     for module in MODULES:
-        for node in ast.walk(parsed(module)):
+        for node in statements(parsed(module).body, inside=True):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -10,7 +10,6 @@ from paraminspect.report import Number, Values
 
 LARGEST = Fraction(math.nextafter(math.inf, 0))
 TINIEST = Fraction(5e-324)  # what a figure may be off by where float64 has no more digits
-UNIT = 2**1074  # every finite float64 is a whole number of 1/UNIT
 
 
 def assert_figures(values: Values | None, numbers: Sequence[Number], times: int = 1) -> None:
@@ -30,10 +29,12 @@ def assert_figures(values: Values | None, numbers: Sequence[Number], times: int 
 
 def assert_moments(values: Values, finite: Sequence[Number], times: int = 1) -> None:
     """Check mean, std, rms and l2 of finite numbers to the digits that are promised."""
-    n, scaled = len(finite), [_whole(number) for number in finite]
-    mean = Fraction(sum(scaled), n * UNIT)
-    size = Fraction(sum(map(abs, scaled)), n * UNIT)
-    square = Fraction(sum(number * number for number in scaled), n * UNIT**2)
+    ratios = [number.as_integer_ratio() for number in finite]
+    unit = max(denominator for _, denominator in ratios)  # all are powers of 2
+    n, scaled = len(finite), [numerator * (unit // denominator) for numerator, denominator in ratios]
+    mean = Fraction(sum(scaled), n * unit)
+    size = Fraction(sum(map(abs, scaled)), n * unit)
+    square = Fraction(sum(number * number for number in scaled), n * unit**2)
     assert values.mean is not None and abs(Fraction(values.mean) - mean) <= Fraction(4, 10**16) * size + TINIEST
     assert is_root(values.std, square - mean**2)
     assert is_root(values.rms, square)
@@ -47,8 +48,3 @@ def is_root(measured: float | None, square: Fraction, tolerance: Fraction = Frac
         return square > LARGEST**2
     slack = Fraction(measured) * tolerance + TINIEST
     return max(Fraction(measured) - slack, Fraction(0)) ** 2 <= square <= (Fraction(measured) + slack) ** 2
-
-
-def _whole(number: Number) -> int:
-    numerator, denominator = number.as_integer_ratio()
-    return numerator * (UNIT // denominator)
