@@ -8,17 +8,18 @@ what moves numbers to other places or adds them up always returns some.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import checkpoint
 
 from paraminspect.analysis.passes.rounding import DRAWN, repeated
 
 LEAF = "torch::autograd::AccumulateGrad"
-OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
+_OWN = torch.autograd.function.BackwardCFunction  # of the user's: it must not run on its own
 # What the gradient of each input of a product is multiplied by, as the node has saved it.
 _FACTORS: dict[str, tuple[str | None, ...]] = {
     "ConvolutionBackward0": ("weight", "input", None),
@@ -67,11 +68,11 @@ def passed_on(node: Any, place: int | None = None) -> list[int] | None:
     name, following = node.name(), node.next_functions
     if name in _ALWAYS:
         return [*range(len(following))]
+    if isinstance(node, _OWN) or _computes_anew(node):
+        return None
     if name in _FACTORS:
         factors = enumerate(_FACTORS[name])
         return [at for at, one in factors if following[at][0] is not None and (one is None or _saved(node, one))]
-    if isinstance(node, OWN):
-        return None
     given = [_random(one) if place in (None, at) else None for at, one in enumerate(node._input_metadata)]
     try:
         returned = node(*given)
@@ -79,6 +80,35 @@ def passed_on(node: Any, place: int | None = None) -> list[int] | None:
         return None
     every: Sequence[Tensor | None] = returned if isinstance(returned, tuple) else (returned,)
     return [at for at, one in enumerate(every) if one is not None and _has_some(one)]
+
+
+def saved_by(node: Any) -> Iterator[tuple[Any, str, int | None]]:
+    """Yield what a node has saved: autograd's own object for each, the attribute that has the tensor, its place."""
+    for name in saved_names(node):
+        # A Function of the user's has `_raw_saved_tensors` and `saved_tensors`, a node of torch's a pair for each.
+        shown = "saved_tensors" if isinstance(node, _OWN) else name.removeprefix("_raw")
+        raw = getattr(node, name)
+        if isinstance(raw, tuple | list):
+            yield from ((one, shown, at) for at, one in enumerate(raw))
+        elif raw is not None:
+            yield raw, shown, None
+
+
+_names_by_type: dict[type, tuple[str, ...]] = {}
+
+
+def saved_names(node: Any) -> tuple[str, ...]:
+    """Return the attributes of a node that have what it saved; all nodes of an operation have the same."""
+    kind = type(node)
+    if kind not in _names_by_type:
+        _names_by_type[kind] = tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+    return _names_by_type[kind]
+
+
+def _computes_anew(node: Any) -> bool:
+    """Tell whether a checkpoint would run its part of the forward again for what a node has saved."""
+    hooks = (getattr(raw, "unpack_hook", None) for raw, _, _ in saved_by(node))
+    return any(getattr(hook, "__module__", "") == checkpoint.__name__ for hook in hooks)
 
 
 def _saved(node: Any, name: str) -> bool:

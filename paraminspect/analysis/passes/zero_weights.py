@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.passes.gradient_reach import LEAF, passed_on, reach
+from paraminspect.analysis.passes.gradient_reach import LEAF, passed_on, reach, saved_by, saved_names
 from paraminspect.analysis.passes.rounding import BIASES, DRAWN, repeated
 from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import leaves_among, nodes_of
@@ -52,7 +52,8 @@ def behind_zero_weights(
     try:
         with eager(), room(), contain():
             graph = nodes_of(value)
-            saved = _Saved(graph, [*weights, *(one for one in zero if not one.any())])
+            with torch._C.DisableTorchFunction():  # what looks writes nothing
+                saved = _Saved(graph, [*weights, *(one for one in zero if not one.any())])
             try:
                 return _explained(value, zero, weights, saved)
             finally:
@@ -86,12 +87,14 @@ def _with_gradient(value: Tensor, parameters: Sequence[Tensor], saved: _Saved) -
 
     Another backward runs, one for all of them, only for those of which the nodes alone do not tell it.
     """
-    crossings = _crossings(saved)
-    outside = _reached(value, crossings)
+    with torch._C.DisableTorchFunction():  # as above
+        crossings = _crossings(saved)
+        outside = _reached(value, crossings)
+        with saved.replaced():
+            sure, undecided = reach((node.next_functions[at] for node, at in crossings if node in outside), outside)
+    behind = {id(leaf) for node in undecided for leaf in leaves_among(nodes_of(node, outside))} - sure
+    left = [one for one in parameters if id(one) in behind]
     with saved.replaced():
-        sure, undecided = reach((node.next_functions[at] for node, at in crossings if node in outside), outside)
-        behind = {id(leaf) for node in undecided for leaf in leaves_among(nodes_of(node, outside))} - sure
-        left = [one for one in parameters if id(one) in behind]
         grads = torch.autograd.grad(value, left, retain_graph=True, allow_unused=True) if left else ()
     yield from (id(one) for one in parameters if id(one) in sure)
     yield from (id(one) for one, grad in zip(left, grads, strict=True) if grad is not None and bool(grad.any()))
@@ -165,7 +168,7 @@ class _Saved:
 
     def _hold(self, node: Any, known: _Known, generator: torch.Generator) -> Iterator[_SavedWeight]:
         """Put ourselves in the place of what a node has saved, but for what a checkpoint computes anew."""
-        for raw, name, at in _saved_by(node):
+        for raw, name, at in saved_by(node):
             held = _SavedWeight()
             try:
                 raw.register_hooks(held.pack, self._unpack)
@@ -198,7 +201,7 @@ def _reading(graph: Iterable[Any], parameters: Iterable[Tensor]) -> Iterator[tup
     """Yield the nodes that have saved tensors and read one of some parameters, each with the place of that one."""
     ids = {id(one) for one in parameters}
     for node in graph:
-        if _saved_names(node):
+        if saved_names(node):
             for place, (following, _) in enumerate(node.next_functions):
                 if following is not None and _read_through(following) in ids:
                     yield node, place
@@ -215,35 +218,8 @@ def _read_through(node: Any) -> int | None:
     """Return the id of the leaf that a node shows: as it is, in a view, in a copy."""
     while node is not None and node.name() != LEAF:
         following = node.next_functions
-        node = following[0][0] if len(following) == 1 and not _saved_names(node) else None
+        node = following[0][0] if len(following) == 1 and not saved_names(node) else None
     return None if node is None else id(node.variable)
-
-
-def _saved_by(node: Any) -> Iterator[tuple[Any, str, int | None]]:
-    """Yield what a node has saved: autograd's own object for each, the attribute that has the tensor, its place."""
-    for name in _saved_names(node):
-        # A Function of the user's has `_raw_saved_tensors` and `saved_tensors`, a node of torch's a pair for each.
-        shown = (
-            "saved_tensors"
-            if isinstance(node, torch.autograd.function.BackwardCFunction)
-            else name.removeprefix("_raw")
-        )
-        raw = getattr(node, name)
-        if isinstance(raw, tuple | list):
-            yield from ((one, shown, at) for at, one in enumerate(raw))
-        elif raw is not None:
-            yield raw, shown, None
-
-
-_names_by_type: dict[type, tuple[str, ...]] = {}
-
-
-def _saved_names(node: Any) -> tuple[str, ...]:
-    """Return the attributes of a node that have what it saved; all nodes of an operation have the same."""
-    kind = type(node)
-    if kind not in _names_by_type:
-        _names_by_type[kind] = tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
-    return _names_by_type[kind]
 
 
 def _crossings(saved: _Saved) -> _Crossings:
