@@ -27,7 +27,7 @@ def measure_four_bit(elements: Readable) -> Values:
         found = PatternCounts(256)
         for _, index in draw:
             found.add(elements.read(index))
-        return found.counts
+        return found.counts()
 
     first, *others = share(elements.blocks(_BLOCK), worker)
     pairs = sum(others, start=first).reshape(16, 16)  # by the high half, then by the low one

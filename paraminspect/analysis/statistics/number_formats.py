@@ -61,21 +61,37 @@ class PatternCounts:
     """
 
     _PIECE = 2**15  # words: 256 KiB as the indices that torch wants
+    _MOST = 2**30  # words that are counted in 32 bits: a table of half the size stays in a nearer cache
 
     def __init__(self, kinds: int) -> None:
-        self.counts: Counts = np.zeros(kinds, np.int64)
+        self._counts: Counts = np.zeros(kinds, np.int64)
+        self._recent, self._left = np.zeros(kinds, np.int32), self._MOST
         self._indices = np.empty(self._PIECE, np.int64)
         with _unseen():
-            self._table = torch.from_numpy(self.counts)
-            self._ones = torch.from_numpy(np.ones(self._PIECE, np.int64))
+            self._table = torch.from_numpy(self._recent)
+            self._places = torch.from_numpy(self._indices)
+            self._ones = torch.from_numpy(np.ones(self._PIECE, np.int32))
 
     def add(self, words: Array) -> None:
         """Count a flat array of uint8 or uint16 too, of as many kinds at most."""
         with _unseen():
             for start in range(0, words.size, self._PIECE):
-                indices = self._indices[: words.size - start]
-                np.copyto(indices, words[start : start + self._PIECE])
-                self._table.scatter_add_(0, torch.from_numpy(indices), self._ones[: indices.size])
+                piece = words[start : start + self._PIECE]
+                np.copyto(self._indices[: piece.size], piece)
+                places, ones = self._places, self._ones
+                if piece.size < self._PIECE:
+                    places, ones = places[: piece.size], ones[: piece.size]
+                self._table.scatter_add_(0, places, ones)
+                self._left -= piece.size
+                if self._left < self._PIECE:
+                    self.counts()
+
+    def counts(self) -> Counts:
+        """Return how often each pattern was counted."""
+        self._counts += self._recent
+        self._recent[:] = 0
+        self._left = self._MOST
+        return self._counts
 
 
 _NATIVE: dict[torch.dtype, np.dtype[Any]] = {

@@ -156,7 +156,7 @@ def _count(elements: Readable, kinds: int) -> Counts:
         found = PatternCounts(kinds)
         for _, index in draw:
             found.add(elements.read(index))
-        return found.counts
+        return found.counts()
 
     first, *others = share(elements.blocks(BLOCK), worker)
     return sum(others, start=first)

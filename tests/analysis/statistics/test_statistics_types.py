@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paraminspect.analysis.statistics import tensor_values
+from paraminspect.analysis.statistics.number_formats import PatternCounts
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.report import Values
 from tests.analysis.statistics.exact_figures import assert_figures
@@ -32,6 +33,17 @@ def test_ends_of_integer_types(dtype, times):
         assert_figures(values, numbers, times)
         assert type(values.min) is type(values.max) is int
         assert sum(values.histogram) > 0
+
+
+def test_counts_are_carried_over_before_they_fill_32_bits(monkeypatch):
+    monkeypatch.setattr(PatternCounts, "_MOST", 70_000)
+    words = np.random.default_rng(0).integers(0, 300, 200_001).astype(np.uint16)
+    found = PatternCounts(65_536)
+    for part in np.array_split(words, 3):
+        found.add(part)
+        assert found._recent.sum() <= 70_000
+    for _ in range(2):
+        np.testing.assert_array_equal(found.counts(), np.bincount(words, minlength=65_536))
 
 
 @each("dtype", INTEGERS)
