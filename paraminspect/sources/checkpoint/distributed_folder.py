@@ -184,7 +184,7 @@ def _state(path: str, for_storages: int) -> tuple[dict[str, Any], int]:
 def _fields(value: Any) -> dict[str, Any]:
     """Return the attributes that a dataclass would be given."""
     state = value.state if isinstance(value, Called) else None
-    if not isinstance(state, PickledDict) or len(state.pairs) > _MOST_FIELDS:
+    if not isinstance(state, PickledDict) or len(state.flat) > 2 * _MOST_FIELDS:
         return {}
     return {key: item for key, item in state.pairs if isinstance(key, str)}
 

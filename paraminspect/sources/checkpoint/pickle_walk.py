@@ -139,8 +139,8 @@ class _Machine:
                 at += 1
                 room -= costs[code]
                 if code == 0x72:  # LONG_BINPUT
-                    index = fours[at & 3][at >> 2]
                     at += 4
+                    index = fours[at & 3][(at >> 2) - 1]
                     if index == len(memo):
                         memo.append(stack[-1])
                     else:
@@ -154,12 +154,21 @@ class _Machine:
                     stack.append(memo[index] if index < len(memo) else far[index])
                 elif code == 0x94:  # MEMOIZE
                     memo.append(stack[-1])
+                elif code == 0x6A:  # LONG_BINGET
+                    at += 4
+                    index = fours[at & 3][(at >> 2) - 1]
+                    stack.append(memo[index] if index < len(memo) else far[index])
                 elif code == 0x86:  # TUPLE2
                     last = stack.pop()
                     first = stack[-1]
                     stack[-1] = pair = (first, last)
                     if type(last) is tuple or type(first) is tuple:
                         room -= self.nest(pair)
+                elif code == 0x85:  # TUPLE1
+                    last = stack[-1]
+                    stack[-1] = single = (last,)
+                    if type(last) is tuple:
+                        room -= self.nest(single)
                 elif code == 0x28:  # MARK
                     marks.append(stack)
                     stack = []
@@ -173,15 +182,11 @@ class _Machine:
                     last = stack.pop()
                     stack[-1] = Called(stack[-1], last)
                 elif code == 0x58:  # BINUNICODE
-                    start = at + 4
-                    at = start + fours[at & 3][at >> 2]
+                    at = start = at + 4
+                    at += fours[at & 3][(at >> 2) - 1]
                     text = data[start:at].decode("utf-8", "surrogatepass")
                     room -= 0 if text.isascii() else 4 * len(text)
                     stack.append(text)
-                elif code == 0x6A:  # LONG_BINGET
-                    index = fours[at & 3][at >> 2]
-                    at += 4
-                    stack.append(memo[index] if index < len(memo) else far[index])
                 elif code == 0x51:  # BINPERSID
                     stack[-1] = Persistent(stack[-1])
                 elif code in constants:
@@ -400,7 +405,6 @@ _NAMED_STEPS: Final[dict[bytes, _Step]] = {
     b"\x8e": lambda m: m.push(m.take(m.number("<Q"))),
     b"\x96": lambda m: m.push(m.take(m.number("<Q"))),
     # containers
-    b"\x85": lambda m: m.push_tuple((m.stack.pop(),)),
     b"\x87": lambda m: m.push_tuple((m.stack.pop(), m.stack.pop(), m.stack.pop())[::-1]),
     b"]": lambda m: m.push([]),
     b"l": lambda m: m.push(m.to_mark()),

@@ -355,6 +355,17 @@ def test_no_opcode_takes_more_memory_than_is_counted(monkeypatch: pytest.MonkeyP
             tracemalloc.stop()
 
 
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_that_ends_anywhere_breaks_off(tmp_path: Path, protocol: int) -> None:
+    torch.save({"a": torch.ones(2, 300), "b": ["c", 1, 70_000, 2.5, None]}, tmp_path / "x.pt", pickle_protocol=protocol)
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        data = archive.read("x/data.pkl")
+    assert walk(data).end == len(data)
+    for end in range(len(data)):
+        with pytest.raises(BadPickle, match="it breaks off"):
+            walk(data[:end])
+
+
 def test_tensors_of_which_the_bytes_are_there_are_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickle_walk, "_ROOM", 2**16)
     state = {f"layers.{number}.weight": torch.full((500,), float(number)) for number in range(500)}
