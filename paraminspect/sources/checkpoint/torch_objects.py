@@ -7,7 +7,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from paraminspect.report import Fault, OptimizerGroups, TensorHeader
@@ -18,6 +18,7 @@ from paraminspect.sources.checkpoint.pickle_walk import Called, Global, Persiste
 _DEEPEST: Final = 64
 _MOST: Final = 4_000_000
 _MOST_OTHER: Final = 100_000
+_MOST_LEFT_OUT: Final = 500_000
 _MOST_PLACES: Final = 100
 _LONG: Final = 200
 _MOST_TEXT: Final = 2**26
@@ -157,6 +158,7 @@ class _Sorter:
 
     def __init__(self, found: TorchObjects) -> None:
         self.found, self.steps, self.text = found, 0, 0
+        self.values = self.left_out = 0
         self.visits: dict[int, int] = {}
         self.weighed = 0
         self.read_versions: dict[int, _Versions] = {}  # by the id of what stands in the pickle, perhaps many times
@@ -170,6 +172,7 @@ class _Sorter:
             self.found.tensors.append(tensor if tensor.inside == inside else tensor._replace(inside=inside))
             return
         if self.is_too_much(value, depth):
+            self.left_out += 1
             if not any(fault.code == "too-deep" for fault in self.found.faults):
                 limits = (
                     f"{_DEEPEST} levels, {_MOST_OTHER:,} values beside tensors, one in {_MOST_PLACES} places, "
@@ -178,17 +181,22 @@ class _Sorter:
                 message = f"holds more than {limits}; the rest is not listed"
                 self.found.faults.append(Fault("too-deep", "warning", path[:200], message))
             return
-        children = [*_children(value)]
-        if {"state", "param_groups"} <= {key for key, _ in children} and depth < _DEEPEST_OPTIMIZER:
-            self.found.optimizers.append(_optimizer(path, dict(children)["param_groups"]))
+        children = _children(value)
+        first_children = [*islice(children, _MOST_WORDS)]
+        fields = dict(first_children)
+        if {"state", "param_groups"} <= fields.keys() and depth < _DEEPEST_OPTIMIZER:
+            self.found.optimizers.append(_optimizer(path, fields["param_groups"]))
         if depth == 0 and (group := _GROUP.fullmatch(path)):  # an object of its own in a distributed checkpoint
             self.found.optimizers.append(_optimizer(group[1], [PickledDict(["params", value])]))
         here = path if inside is not None and _is_named(value) else None
         if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
             self.found.versions[here] = self.versions(value.state)
-        for key, child in children:
+        for key, child in chain(first_children, children):
+            if self.steps > _MOST or self.left_out > _MOST_LEFT_OUT:
+                break
             self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
-        if not children and path:
+        if not first_children and path:
+            self.values += 1
             self.found.other[path] = brief(value)
             first = path.partition(".")[0]
             self.found.value_bytes[first] = self.found.value_bytes.get(first, 0) + self.weight(value)
@@ -217,12 +225,12 @@ class _Sorter:
 
     def is_too_much(self, value: Any, depth: int) -> bool:
         """Count where a container stands: lists of two of a list of two of … are few, and have a billion paths."""
-        if depth > _DEEPEST or len(self.found.other) > _MOST_OTHER:
+        if depth > _DEEPEST or self.values > _MOST_OTHER:
             return True
         if isinstance(value, (list, tuple, PickledDict, Called)):
             times = self.visits[id(value)] = self.visits.get(id(value), 0) + 1
             if times > 1:  # whoever looks for tensors in it reads all of it again
-                self.steps += len(value if isinstance(value, (list, tuple)) else _pairs(value))
+                self.steps += _length(value)
             if times > _MOST_PLACES and not isinstance(value, tuple):
                 return True
         return self.steps > _MOST or self.text > _MOST_TEXT
@@ -242,11 +250,23 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _children(value.state)
 
 
-def _pairs(value: PickledDict | Called) -> list[tuple[Any, Any]]:
-    """Return the keys and values of a dict; Python 2 wrote ``OrderedDict([[key, value], …])``, as a call of a list."""
+def _pairs(value: PickledDict | Called) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys and values of a dict."""
+    for one in _given(value):
+        if type(one) in (list, tuple) and len(one) == 2:
+            yield one[0], one[1]
+    flat = iter(value.flat)
+    yield from zip(flat, flat, strict=True)
+
+
+def _given(value: PickledDict | Called) -> list[Any]:
+    """Return what a dict was made of: Python 2 wrote ``OrderedDict([[key, value], …])``, as a call of a list."""
     args = value.args if isinstance(value, Called) and value.name in _DICTS else ()
-    given = args[0] if isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], list) else []
-    return [(one[0], one[1]) for one in given if type(one) in (list, tuple) and len(one) == 2] + value.pairs
+    return args[0] if isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], list) else []
+
+
+def _length(value: list[Any] | tuple[Any, ...] | PickledDict | Called) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else len(_given(value)) + len(value.flat) // 2
 
 
 def _is_named(value: Any) -> bool:
