@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ def _spread(parts: Sequence[Binned], low: float, high: float, bins: int) -> _Flo
     lies between two edges is the difference, exactly 0 where there is nothing.
     """
     below, width = low / 2, high / 2 - low / 2  # halves: the width itself may overflow
-    counts = np.array([part.counts for part in parts], np.float64)
+    flat = chain.from_iterable(part.counts for part in parts)
+    counts = np.fromiter(flat, np.float64).reshape(len(parts), -1)
     ends = np.array([(part.low, part.high) for part in parts]) / 2
     weights = np.array([part.weight for part in parts]) / np.maximum(counts.sum(1), 1)
     places = np.clip((ends - below) / width, 0.0, 1.0) * bins if width else np.full(ends.shape, 0.5 * bins)

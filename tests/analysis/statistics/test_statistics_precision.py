@@ -303,6 +303,17 @@ def test_any_tree_merges_to_the_whole(parts):
     assert_figures(figures_of(merged), [number for part in parts for number in part])
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(64, 200), st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 1e7, 1e200]))
+def test_many_parts_merge_at_once_as_in_pairs(count, seed, mean):
+    rng = np.random.default_rng(seed)
+    parts = [moments_of(mean + rng.standard_normal(rng.integers(1, 5))) for _ in range(count)]
+    level = parts
+    while len(level) > 1:
+        level = [merge(*level[at : at + 2]) if at + 1 < len(level) else level[at] for at in range(0, len(level), 2)]
+    assert merge_all(parts) == level[0]
+
+
 @pytest.mark.parametrize("large", [1.0, 0.1, 1 / 3, -1e8])
 def test_roundings_do_not_add_up_over_many_merges(large):
     numbers = [large]
