@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from paraminspect.analysis.statistics.merge import merge_figures
 from paraminspect.frozen import dataclass
 from paraminspect.report import Gradient, Init, Parameter, Values
+from paraminspect.report.merge import merge_figures
 from paraminspect.rules.gradient_rules import by_severity, in_a_word
 
 _Same = TypeVar("_Same")

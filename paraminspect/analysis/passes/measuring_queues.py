@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.elements import Array, Draw, share, simplified
-from paraminspect.analysis.statistics.merge import values_of_moments
 from paraminspect.analysis.statistics.number_formats import measure_words
 from paraminspect.analysis.statistics.tensor_values import measure, measure_words_at_once
 from paraminspect.report import LayerOut, Values
+from paraminspect.report.merge import values_of_moments
 
 _SMALL = 4096  # elements: what has more is not copied
 _LARGE = 2**20  # elements: from here on several threads pay

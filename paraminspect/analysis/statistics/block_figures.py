@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from paraminspect.analysis.statistics.careful_sums import Floats, Mean, careful_sum, mean_of_sums
 from paraminspect.analysis.statistics.long_float32 import moments_of_float32
-from paraminspect.analysis.statistics.merge import Moments, exponent_of, two_sum
 from paraminspect.report import Number
+from paraminspect.report.merge import Moments, exponent_of, two_sum
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]

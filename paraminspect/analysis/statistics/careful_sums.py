@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from paraminspect.analysis.statistics.merge import two_sum
+from paraminspect.report.merge import two_sum
 
 Floats = npt.NDArray[np.float64]
 Mean = tuple[float, float, float]  # its two doubles, and the sum of squared deviations from it

@@ -8,9 +8,9 @@ import numpy as np
 
 from paraminspect.analysis.statistics.block_figures import Counts, histogram_of, weighted_moments_of
 from paraminspect.analysis.statistics.elements import Draw, Readable, share
-from paraminspect.analysis.statistics.merge import values_of_moments
 from paraminspect.analysis.statistics.number_formats import PatternCounts
 from paraminspect.report import Values
+from paraminspect.report.merge import values_of_moments
 
 _HALF: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 E2M1: Final = np.array([*_HALF, *(-value for value in _HALF)])

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paraminspect.analysis.statistics.careful_sums import Floats, Mean, careful_sum, mean_of_sums
-from paraminspect.analysis.statistics.merge import Moments
+from paraminspect.report.merge import Moments
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ import torch
 
 from paraminspect.analysis.statistics.block_figures import Array, Counts, moments_of
 from paraminspect.analysis.statistics.careful_sums import Floats
-from paraminspect.analysis.statistics.merge import Moments
+from paraminspect.report.merge import Moments
 
 _NUMPY = {
     torch.bool: np.bool_,

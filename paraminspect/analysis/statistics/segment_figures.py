@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from paraminspect.analysis.statistics.block_figures import BINS, EXACT_IN_FLOAT64
 from paraminspect.analysis.statistics.careful_sums import CANCELLATION, Floats
-from paraminspect.analysis.statistics.merge import LARGEST, SMALLEST
+from paraminspect.report.merge import LARGEST, SMALLEST
 
 Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]

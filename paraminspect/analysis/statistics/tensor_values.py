@@ -22,7 +22,6 @@ from paraminspect.analysis.statistics.block_figures import (
 )
 from paraminspect.analysis.statistics.careful_sums import CANCELLATION, Floats
 from paraminspect.analysis.statistics.elements import Draw, Readable, open_elements, share
-from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat, values_of_moments
 from paraminspect.analysis.statistics.number_formats import (
     COUNTABLE,
     WORDS,
@@ -34,6 +33,7 @@ from paraminspect.analysis.statistics.number_formats import (
 )
 from paraminspect.modules.wrapper_tensors import whole
 from paraminspect.report import Number, Values
+from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_of_moments
 
 SAMPLE = 4096  # elements that a histogram counts at most
 AT_ONCE = 65_536  # elements that a tensor has at most to be measured in one go

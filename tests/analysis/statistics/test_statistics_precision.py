@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings, strategies as st
 from paraminspect.analysis.statistics import tensor_values
 from paraminspect.analysis.statistics.block_figures import moments_of, weighted_moments_of
 from paraminspect.analysis.statistics.elements import share
-from paraminspect.analysis.statistics.merge import Moments, merge, merge_all, repeat
 from paraminspect.analysis.statistics.tensor_values import measure
+from paraminspect.report.merge import Moments, merge, merge_all, repeat
 from tests.analysis.statistics.exact_figures import assert_figures, assert_moments, is_root
 from tests.cases import each
 
@@ -301,17 +301,6 @@ def test_any_tree_merges_to_the_whole(parts):
     with np.errstate(all="ignore"):
         merged = merge_all(moments_of(np.array(part, dtype=np.float32)) for part in parts)
     assert_figures(figures_of(merged), [number for part in parts for number in part])
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(64, 200), st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 1e7, 1e200]))
-def test_many_parts_merge_at_once_as_in_pairs(count, seed, mean):
-    rng = np.random.default_rng(seed)
-    parts = [moments_of(mean + rng.standard_normal(rng.integers(1, 5))) for _ in range(count)]
-    level = parts
-    while len(level) > 1:
-        level = [merge(*level[at : at + 2]) if at + 1 < len(level) else level[at] for at in range(0, len(level), 2)]
-    assert merge_all(parts) == level[0]
 
 
 @pytest.mark.parametrize("large", [1.0, 0.1, 1 / 3, -1e8])

@@ -11,13 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from paraminspect.report.tensors import Gradient, Number, Values
 
 SMALLEST, LARGEST = 2.0**-300, 2.0**300  # between these, squares and sums of them stay far from both ends of float64
-
-_MANY = 64  # parts, from where on arrays are faster than one merge at a time
 
 _figures_of = attrgetter("mean", "std", "rms", "min", "max", "zeros", "nan", "inf")
 
@@ -51,50 +49,23 @@ def merge(a: Moments, b: Moments) -> Moments:
         return (a if a.n else b)._replace(nan=nan, inf=inf)
     n, exponent = a.n + b.n, _common_exponent(a, b)
     (mean_a, low_a, m2_a), (mean_b, low_b, m2_b) = _rescaled(a, exponent), _rescaled(b, exponent)
-    mean, low, m2 = _joined(a.n, mean_a, low_a, m2_a, b.n, mean_b, low_b, m2_b)
-    least, most = min(a.min, b.min), max(a.max, b.max)
-    return Moments(n, mean, low, m2, exponent, least, most, a.zeros + b.zeros, nan, inf)
-
-
-def _joined(
-    n_a: Any, mean_a: Any, low_a: Any, m2_a: Any, n_b: Any, mean_b: Any, low_b: Any, m2_b: Any
-) -> tuple[Any, Any, Any]:
-    """Return mean, its second double, and m2 of two parts together: of two numbers each, or of two arrays of them."""
-    n = n_a + n_b
     delta, rest = two_sum(mean_b, -mean_a)
     delta, rest = two_sum(delta, rest + (low_b - low_a))
-    step, step_low = _share(delta, rest, n_b, n)
+    step, step_low = _share(delta, rest, b.n, n)
     mean, low = two_sum(mean_a, step)
     mean, low = two_sum(mean, low + (low_a + step_low))
-    return mean, low, m2_a + m2_b + delta * delta * (n_a * (n_b / n))
+    m2 = m2_a + m2_b + delta * delta * (a.n * (b.n / n))
+    least, most = min(a.min, b.min), max(a.max, b.max)
+    return Moments(n, mean, low, m2, exponent, least, most, a.zeros + b.zeros, nan, inf)
 
 
 def merge_all(parts: Iterable[Moments]) -> Moments:
     """Merge in a balanced tree over the order given, so that errors grow with its depth, not with its length."""
     level = list(parts) or [Moments()]
-    if len(level) >= _MANY and (whole := _merge_at_once(level)) is not None:
-        return whole
     while len(level) > 1:
         odd = level[-1:] if len(level) % 2 else []
         level = [merge(a, b) for a, b in zip(level[::2], level[1::2], strict=False)] + odd
     return level[0]
-
-
-def _merge_at_once(parts: Sequence[Moments]) -> Moments | None:
-    """Return the same to the bit, each level of the tree as arrays; None where the parts differ in scale."""
-    counts, means, lows, m2s, exponents, least, most, zeros, nan, inf = zip(*parts, strict=True)
-    if None in least or None in most or len(set(exponents)) > 1 or sum(counts) >= 2**53:
-        return None
-    import numpy as np  # costs more than a table of few rows
-
-    level = np.array([counts, means, lows, m2s], np.float64)
-    while level.shape[1] > 1:
-        pairs = level[:, : level.shape[1] // 2 * 2]
-        a, b = pairs[:, ::2], pairs[:, 1::2]
-        merged = np.stack([a[0] + b[0], *_joined(*a, *b)])
-        level = np.concatenate([merged, level[:, pairs.shape[1] :]], axis=1)
-    mean, low, m2 = level[1:, 0].tolist()
-    return Moments(sum(counts), mean, low, m2, exponents[0], min(least), max(most), sum(zeros), sum(nan), sum(inf))
 
 
 def repeat(part: Moments, times: int) -> Moments:
@@ -208,9 +179,9 @@ def _halves(a: float) -> tuple[float, float]:
 
 def _share(delta: float, rest: float, part: int, n: int) -> tuple[float, float]:
     """Return (delta + rest) * part / n as two doubles: rounded to one, errors would add up over many merges."""
-    product, product_low = _two_product(delta, part * 1.0)
+    product, product_low = _two_product(delta, float(part))
     quotient = product / n
-    back, back_low = _two_product(quotient, n * 1.0)
+    back, back_low = _two_product(quotient, float(n))
     return quotient, ((product - back) - back_low + product_low + rest * part) / n
 
 

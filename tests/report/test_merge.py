@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, strategies as st
 
-from paraminspect.analysis.statistics.merge import Moments, merge_figures, moments_of_values, values_of_moments
 from paraminspect.report import Gradient, Values
+from paraminspect.report.merge import Moments, merge_figures, moments_of_values, values_of_moments
 
 KEYS = ("mean", "std", "rms", "min", "max", "l2", "zeros", "nan", "inf")
 SOME = Values(0.1, 0.3, math.hypot(0.1, 0.3), -1, 1, math.sqrt(0.3), 2)
