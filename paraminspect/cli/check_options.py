@@ -288,6 +288,6 @@ def selection_typed(chosen: Chosen, settings: Settings) -> Selection:
         (known,) = ids_of([rule], f"{place}: thresholds")
         check_threshold(known, value, f"{place}: thresholds")
         thresholds[known] = float(value)
-    thresholds |= thresholds_of(chosen.threshold or (), "--threshold")
+    thresholds |= thresholds_of(chosen.threshold or ())
     where = "--select" if chosen.select or chosen.ignore else f"{place}: select"
     return selection_of(select or ids_of(settings.select, f"{place}: select"), ignore, thresholds, where)

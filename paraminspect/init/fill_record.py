@@ -59,14 +59,14 @@ class FillRecord:
     beneath: FillRecord | None = None
     alike: bool = True
 
-    def of_slice(self, rows: RowSlice, otherwise: FillRecord | None = None) -> FillRecord | None:
-        """Return what was done last to all of `rows`; `otherwise` is the record where no rule did anything.
+    def of_slice(self, rows: RowSlice) -> FillRecord | None:
+        """Return what was done last to all of `rows`, None where no rule did anything.
 
         Of what was drawn as a part of more only elements that do not depend on each other have known moments.
         """
         over, found = next(((over, one) for over, one in reversed(self.slices) if over.meets(rows)), (None, None))
         if found is None:
-            found = (self.beneath or otherwise) if self.slices else self
+            found = self.beneath if self.slices else self
         if found is None or over == rows or not (found.moments or found.fills):  # recognised: by all elements alike
             return found
         found = replace(found, init=replace(found.init, notes=()))  # they are about the whole

@@ -53,7 +53,7 @@ def _columns(report: Report, rows: Sequence[Parameter], view: View) -> list[Colu
         columns.measured("min", columns.now, 9),
         columns.histogram(view, 7),
         columns.measured("max", columns.now, 9),
-        verdict_column(report, 1),
+        verdict_column(report),
     ]
 
 

@@ -38,19 +38,19 @@ class Decades:
     low: int
     high: int
 
-    def bar(self, value: float | None, glyphs: Glyphs, width: int = WIDTH) -> str:
+    def bar(self, value: float | None, glyphs: Glyphs) -> str:
         """Return a bar that is empty for 0 and for what is not a number, and never for anything else."""
         if not _is_positive(value):
             return ""
         share = (math.log10(value) - self.low) / (self.high - self.low)
         steps = len(glyphs.blocks)
-        whole, rest = divmod(max(1, round(min(1, share) * width * steps)), steps)
+        whole, rest = divmod(max(1, round(min(1, share) * WIDTH * steps)), steps)
         return glyphs.blocks[-1] * whole + (glyphs.blocks[rest - 1] if rest else "")
 
-    def ends(self, width: int = WIDTH) -> str:
+    def ends(self) -> str:
         """Return the two ends of the scale, to stand over the bars."""
         left = _power(self.low)
-        return f"{left}{_power(self.high):>{width - len(left)}}"
+        return f"{left}{_power(self.high):>{WIDTH - len(left)}}"
 
 
 def decades(values: Iterable[float | None]) -> Decades | None:

@@ -65,7 +65,7 @@ def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Colu
         _name(report, view),
         *([] if is_wide else [given]),
         _output(report, view),
-        _count("own", "own_parameters", 1, "parameters", foot=_own_total(rows, "own_parameters")),
+        _count("own", "own_parameters", 1, "parameters", foot=_own_parameters(rows)),
         *with_children,
         Column("%", share, "right", 7, "parameters"),
         Column("trainable", lambda row: _training(row.layer) if partly else "", rank=4),
@@ -118,8 +118,8 @@ def _count(head: str, field: str, rank: int, group: str = "", foot: str = "") ->
     return Column(head, cell, "right", rank, group, foot)
 
 
-def _own_total(rows: Sequence[PlacedRow], field: str) -> str:
-    counts = [getattr(row.layer, field) for row in rows]
+def _own_parameters(rows: Sequence[PlacedRow]) -> str:
+    counts = [row.layer.own_parameters for row in rows]
     known = sum(count for count in counts if count is not None)
     return whole(known) if None not in counts else f"at least {known:,}" if known else UNKNOWN
 

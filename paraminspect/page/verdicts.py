@@ -39,13 +39,13 @@ def judgement(report: Report) -> Callable[[Parameter], str]:
     return judged
 
 
-def verdict_column(report: Report, rank: int) -> Column[Parameter]:
+def verdict_column(report: Report) -> Column[Parameter]:
     """Show the judgement of each row."""
     judged = judgement(report)
     return Column(
         "verdict",
         lambda row: word(judged(row)),
-        rank=rank,
+        rank=1,
         tone=lambda row: BROKEN if judged(row).endswith("off") else "",
     )
 

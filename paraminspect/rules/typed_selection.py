@@ -41,8 +41,9 @@ def selection_of(
     return found
 
 
-def thresholds_of(texts: Iterable[str], where: str) -> dict[str, float]:
-    """Return the thresholds that the texts name, each ``PI503=0.99``. Raises UserError, placed at `where`."""
+def thresholds_of(texts: Iterable[str]) -> dict[str, float]:
+    """Return the thresholds that the texts name, each ``PI503=0.99``. Raises UserError."""
+    where = "--threshold"
     found: dict[str, float] = {}
     for text in texts:
         rule, sign, number = (part.strip() for part in text.partition("="))

@@ -46,7 +46,7 @@ def input_maker(module: nn.Module, inputs: tuple[Input, ...]) -> Maker:
     return make_input
 
 
-def input_completer(module: nn.Module, inputs: tuple[Input, ...], foreign: bool) -> InputSearch | None:
+def input_completer(module: nn.Module, inputs: tuple[Input, ...]) -> InputSearch | None:
     """Return what finds out which inputs, of which the shape alone is known, are indices; None where none can be.
 
     What is drawn is else as `input_maker` draws it, also where the forward fails on it.
@@ -61,7 +61,7 @@ def input_completer(module: nn.Module, inputs: tuple[Input, ...], foreign: bool)
             for _ in inputs:
                 with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
                     batch = input_maker(module, tuple(completed))()
-                misfit = misfit_of(module, batch, inventory, foreign)
+                misfit = misfit_of(module, batch, inventory, foreign=True)
                 wanted = input_of(misfit.layer) if misfit and isinstance(misfit.layer, _TOKENS) else None
                 found = [at for at in (misfit.reached if misfit else ()) if completed[at].only_shape]
                 if wanted is None or not found:

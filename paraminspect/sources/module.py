@@ -89,7 +89,7 @@ def inputs_of(
     A wrapper, which passes on whatever it gets, takes what the model in it takes.
     """
     if inputs:
-        return input_maker(module, inputs), input_completer(module, inputs, foreign=True)
+        return input_maker(module, inputs), input_completer(module, inputs)
     prefix = wrapping(module).prefix
     return example_maker(dict(walk(module).paths)[prefix.removesuffix(".")], memory=memory)
 

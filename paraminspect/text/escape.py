@@ -85,9 +85,9 @@ def _visible(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def some_names(names: Sequence[str], most: int = 12, longest: int = 60) -> str:
+def some_names(names: Sequence[str], most: int = 12) -> str:
     """Return the first names on one line, each harmless and of bounded length, for a hint."""
-    return ", ".join(clean(name, longest) for name in names[:most]) or "none"
+    return ", ".join(clean(name, 60) for name in names[:most]) or "none"
 
 
 # --- marks -------------------------------------------------------------------------------------------------

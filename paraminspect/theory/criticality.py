@@ -67,7 +67,7 @@ def _canonical(act: Activation) -> Critical:
         if bias >= 0.0:
             return Critical(weight, bias, q)
     message = f"{act.name} has no critical point: no q at which deviations of q and gradients both keep their size"
-    hint = "with sigma_b2 given, gradients alone may" if _has_line(act, 0.0) else ""
+    hint = "with sigma_b2 given, gradients alone may" if _has_line(act) else ""
     raise TheoryError(message, where="critical", hint=hint, code="no-critical-point")
 
 
@@ -92,12 +92,13 @@ def _on_line(act: Activation, bias: float) -> Critical:
             return Critical(1.0 / slope_moment(act, q), bias, q)
     reason = "where gradients keep their size, q does not settle"
     message = f"{act.name} has no critical point with σb² = {bias:g}: {reason}"
-    hint = "it has one with sigma_b2=0" if bias > 0.0 and _has_line(act, 0.0) else ""
+    hint = "it has one with sigma_b2=0" if bias > 0.0 and _has_line(act) else ""
     raise TheoryError(message, where="critical", hint=hint, code="no-critical-point")
 
 
-def _has_line(act: Activation, bias: float) -> bool:
-    return _from_zero(act) is not None or any(True for _ in _line_points(act, bias))
+def _has_line(act: Activation) -> bool:
+    """Tell whether there is a critical point with σb² = 0."""
+    return _from_zero(act) is not None or any(True for _ in _line_points(act, 0.0))
 
 
 def _line_points(act: Activation, bias: float) -> Iterator[float]:

@@ -54,7 +54,7 @@ def _gains() -> tuple[Gain, ...]:
             name,
             activation.gain(name, "second_moment"),
             activation.gain(name, "gradient"),
-            torchs_gain(name, 0.01),
+            torchs_gain(name),
         )
         for name in _SHOWN
     )
