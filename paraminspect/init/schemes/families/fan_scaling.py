@@ -42,11 +42,6 @@ def gain(nonlinearity: str, a: float) -> float:
     return math.sqrt(2.0 / (1.0 + a * a)) if nonlinearity == "leaky_relu" else _GAINS[nonlinearity]
 
 
-def torchs_gain(nonlinearity: str) -> float | None:
-    """Return `gain` with the slope of nn.LeakyReLU, or None for an activation of which torch knows none."""
-    return gain(nonlinearity, 0.01) if nonlinearity in _GAINS else None
-
-
 def kaiming_std(shape: Shape, args: Args) -> float:
     """Return gain / √fan for the fan that `mode` names (He et al. 2015, eq. 10 and 14)."""
     fan_in, fan_out = fan_in_and_fan_out(shape)

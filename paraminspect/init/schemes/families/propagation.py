@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from paraminspect.init.schemes import activation, expected_moments
 from paraminspect.init.schemes.expected_moments import ExpectedMoments
-from paraminspect.init.schemes.families.fan_scaling import torchs_gain
 from paraminspect.init.schemes.fans import MODES, fan, fan_in_and_fan_out
 from paraminspect.init.schemes.scheme import AUTO, Args, Argument, Gain, Scheme, Shape
 
@@ -49,14 +48,10 @@ def _gain_std(shape: Shape, args: Args) -> float:
 
 def _gains() -> tuple[Gain, ...]:
     """Return the gains of the activations in use, torch's beside them."""
+    from paraminspect import theory  # imports numpy
+
     return tuple(
-        Gain(
-            name,
-            activation.gain(name, "second_moment"),
-            activation.gain(name, "gradient"),
-            torchs_gain(name),
-        )
-        for name in _SHOWN
+        Gain(name, theory.gain(name), theory.gain(name, keep="gradient"), theory.torch_gain(name)) for name in _SHOWN
     )
 
 
