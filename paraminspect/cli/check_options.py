@@ -139,7 +139,7 @@ def expectations_typed(expected: Wanted) -> Expectations:
     """Return what is expected. Raises UserError for what is no number, no size, no pair of names, no such file."""
     from paraminspect.rules.digest_list import digests_in
     from paraminspect.rules.expectation_rules import Expectations
-    from paraminspect.text.byte_size import parse_bytes
+    from paraminspect.text.numbers import parse_bytes
 
     size = None if expected.max_bytes is None else parse_bytes(expected.max_bytes)
     if expected.max_bytes is not None and size is None:

@@ -12,7 +12,7 @@ from paraminspect.cli import session
 from paraminspect.cli.options import Call, NoForward, Notes, Output, Passes, Rows, Rules, Setting, Source
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
-from paraminspect.text.byte_size import parse_bytes
+from paraminspect.text.numbers import parse_bytes
 
 NONE_FITS = 1
 

@@ -10,11 +10,11 @@ from operator import attrgetter
 
 from paraminspect.page.part_lines import with_parts
 from paraminspect.page.verdicts import judgement
-from paraminspect.render.layer_cells import LAYERS, layer_cells
 from paraminspect.report import (
     Comparison,
     Difference,
     Gradient,
+    LayerTensor,
     Parameter,
     Report,
     Slope,
@@ -61,7 +61,18 @@ TRIALS = (
     *("error", "steadiest", "layer", "figure"),
     *_SLOPE,
 )
-"""The columns of a comparison: a row is a ``trial``, or below them the ``slope`` of a layer's figure across widths."""
+"""The columns of `compare`: a row is a ``trial``, or below them the ``slope`` of a layer's figure across widths."""
+_COUNTS = (
+    *("calls", "own_parameters", "parameters", "own_trainable", "trainable", "own_bytes", "bytes"),
+    *("own_buffers", "buffers", "own_buffer_bytes", "buffer_bytes", "own_macs", "macs", "own_flops", "flops"),
+    *("own_flops_backward", "flops_backward", "uncounted", "own_saved_bytes", "saved_bytes", "unregistered"),
+)
+LAYERS = (
+    *("index", "module", "type", "parent", "depth", "aliases", "extra_repr", "inputs", "outputs", "varied"),
+    *_COUNTS,
+    *("elsewhere", "forgotten", "failed"),
+)
+"""The columns of `summary`, a row a module; several tensors or names in a cell have a semicolon between them."""
 _MOVED = ("numel", "different", "beyond", "nonfinite", "max_abs", "l2", "relative", "cosine", "rank", "full_rank")
 CHANGES = (
     *("name", "renamed", "status", "changes", "shape", "other_shape", "dtype", "other_dtype", "bytes", "other_bytes"),
@@ -124,8 +135,22 @@ def _modules(report: Report) -> Iterator[str]:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerows([LAYERS] if start == 0 else [])
-        writer.writerows(layer_cells(layer, _text) for layer in layers[start : start + _BATCH])
+        writer.writerows(_layer(layer) for layer in layers[start : start + _BATCH])
         yield buffer.getvalue()
+
+
+def _layer(layer: TreeLayer) -> list[_Cell]:
+    place: list[_Cell] = [layer.index, _text(layer.module), _text(layer.type), _text(layer.parent or ""), layer.depth]
+    said = [";".join(layer.aliases), layer.extra_repr, _shapes(layer.inputs), _shapes(layer.outputs)]
+    counts = [getattr(layer, name) for name in _COUNTS]
+    elsewhere = ";".join(f"{one.name}={one.owner}" for one in layer.elsewhere)
+    ends = [_text(elsewhere), _text(layer.forgotten or ""), str(layer.failed).lower()]
+    return [*place, *map(_text, said), str(layer.varied).lower(), *counts, *ends]
+
+
+def _shapes(found: Sequence[LayerTensor] | None) -> str:
+    """Return the tensors as ``logits 2x16x100;loss``, the shape of a scalar is empty."""
+    return ";".join(f"{one.name} {'x'.join(map(str, one.shape))}".strip() for one in found or ())
 
 
 def _changes(found: Difference) -> Iterator[str]:

@@ -43,12 +43,12 @@ from paraminspect.report.envelope import (
     Finding as Finding,
     Forward as Forward,
     ForwardError as ForwardError,
+    Headline as Headline,
     Model as Model,
     Report as Report,
     Source as Source,
     Verdict as Verdict,
 )
-from paraminspect.report.first_line import Headline as Headline
 from paraminspect.report.layer_signal import (
     Course as Course,
     Layer as Layer,

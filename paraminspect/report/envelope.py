@@ -11,7 +11,6 @@ from paraminspect.frozen import dataclass
 from paraminspect.report.checkpoint_contents import CheckpointFiles, TensorRows
 from paraminspect.report.comparison import Comparison
 from paraminspect.report.difference import Difference
-from paraminspect.report.first_line import Headline
 from paraminspect.report.layer_signal import Layer, Signal
 from paraminspect.report.layer_tree import TreeLayer, Uncounted
 from paraminspect.report.step_memory import Fits, StepMemory
@@ -74,6 +73,23 @@ class Verdict:
     tolerance: float | None = None
     where: str | None = None
     figure: str | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Say in one sentence whether something is wrong, and of several things the one that matters most.
+
+    `tone` is ``fine`` (nothing found), ``note`` (worth knowing, nothing has to be done), ``warning`` or ``error``.
+    `about` names the sort of problem in a word: ``failed``, ``nonfinite``, ``uninitialised``, ``forgotten``,
+    ``disconnected``, ``unused``, ``tie``, ``overlap``, ``scheme``, ``vanishing``, ``exploding``, ``dead``, …; ``none``
+    where there is none. `hint` is what to try, `more` how many further ones there are.
+    """
+
+    tone: str
+    about: str
+    text: str
+    hint: str = ""
+    more: int = 0
 
 
 @dataclass(frozen=True)

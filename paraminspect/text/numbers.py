@@ -1,8 +1,11 @@
-"""Numbers as people read them, and lists cut short; the exact ones are in the data formats."""
+"""Numbers as people read and write them, and lists cut short; the exact ones are in the data formats."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from fractions import Fraction
+from typing import Final
 
 UNKNOWN = "–"
 
@@ -43,6 +46,23 @@ def format_bytes(n: int) -> str:
 def size(count: int) -> str:
     """Return exact bytes, and from 1 KiB on the humanised value beside them."""
     return format_bytes(count) if count < 1024 else f"{count:,} bytes ({format_bytes(count)})"
+
+
+_POWERS: Final = "kMGTP"
+_FORM = re.compile(r"(\d+(?:\.\d*)?(?:[eE]\+?\d{1,2})?)\s*([kKmMgGtTpP]?)(i?)([bB]?)")
+
+
+def parse_bytes(text: str) -> int | None:
+    """Return the bytes of a size in units of 1000 (``GB``) or 1024 (``GiB``), whole ones; None of what is no size.
+
+    A unit without B, as in ``80G``, is one of 1000. There has to be a byte at least.
+    """
+    found = _FORM.fullmatch(text.strip())
+    if found is None or (found[3] and not found[2]):
+        return None
+    power = _POWERS.lower().find(found[2].lower()) + 1 if found[2] else 0
+    size = int(Fraction(found[1]) * (1024 if found[3] else 1000) ** power)
+    return size or None
 
 
 _PREFIXES = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies
 
 from paraminspect.experiments.fits import largest_that_fits
-from paraminspect.text.byte_size import parse_bytes
+from paraminspect.text.numbers import parse_bytes
 from tests.cases import each
 from tests.conftest import Ran
 
