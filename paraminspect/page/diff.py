@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from paraminspect.page.fit_lines import fit_headline, fit_lines
 from paraminspect.page.parts import BROKEN, QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
+from paraminspect.page.repeated_blocks import FEWEST_ROWS
 from paraminspect.page.tensor_folding import fold_names
 from paraminspect.report import (
     AdapterTarget,
@@ -22,7 +23,6 @@ from paraminspect.report import (
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, percent, plural, size, some_of
 
-_FEWEST_ROWS = 10
 _MOST = 12
 _DIGITS = 3
 _ELSEWHERE = {
@@ -122,7 +122,7 @@ def _counts(found: Difference) -> Iterator[str]:
 
 def change_rows(tensors: Sequence[TensorChange], view: View) -> list[ChangeRow]:
     """Return the rows: of tensors alike but for the numbers in their names one, where the largest of them stands."""
-    if not view.fold or len(tensors) < _FEWEST_ROWS:
+    if not view.fold or len(tensors) < FEWEST_ROWS:
         return [ChangeRow(code(one.name), [one]) for one in tensors]
 
     def alike(place: int) -> tuple[object, ...]:
@@ -240,7 +240,7 @@ def _adapters(targets: Sequence[AdapterTarget], view: View) -> Table[_TargetRow]
         one = targets[place]
         return one.rank, one.shape, one.dtype, one.base is None, one.fits
 
-    if view.fold and len(targets) >= _FEWEST_ROWS:
+    if view.fold and len(targets) >= FEWEST_ROWS:
         rows = [(row.name, [targets[place] for place in row.places]) for row in fold_names(names, alike)]
     else:
         rows = [(code(one.target), [one]) for one in targets]

@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 from paraminspect.frozen import dataclass
-from paraminspect.page.folding import (
+from paraminspect.page.repeated_blocks import (
     FEWEST_ROWS,
     HollowName,
     NameGroup,
+    fold_groups,
     kinds_of_blocks,
     parse_name,
-    patterns_among,
     relative_names,
     spelled_like,
 )
@@ -106,15 +106,11 @@ def _fold(rows: Sequence[Row]) -> list[Row]:
     for index, name in enumerate(names):
         if name is not None and name.numbers:
             agreeing.setdefault((name.parts, blocks[index], structures[index]), []).append(index)
-    shown: list[Row | None] = list(rows)
-    for indices in agreeing.values():
-        for group in patterns_among(indices, names):
-            name = names[group.rows[0]]
-            if len(group.rows) > 1 and name is not None:
-                for index in group.rows:
-                    shown[index] = None
-                shown[min(group.rows)] = _one_row(group, [rows[index] for index in group.rows], name)
-    return [row for row in shown if row is not None]
+
+    def one_row(group: NameGroup, name: HollowName) -> Row:
+        return _one_row(group, [rows[index] for index in group.rows], name)
+
+    return fold_groups(rows, names, agreeing.values(), one_row)
 
 
 def _structure(row: Row, name: HollowName | None) -> Hashable:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from paraminspect.page.folding import FEWEST_ROWS, HOLE, HollowName, parse_name
+from paraminspect.page.repeated_blocks import FEWEST_ROWS, HOLE, HollowName, parse_name
 from paraminspect.page.several import members_of
 from paraminspect.report import Parameter, Report, Sharing
 from paraminspect.text.braces import braces

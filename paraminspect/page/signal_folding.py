@@ -12,7 +12,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from paraminspect.frozen import dataclass
-from paraminspect.page.folding import FEWEST_ROWS, HollowName, kinds_of_blocks, parse_name, patterns_among
+from paraminspect.page.repeated_blocks import (
+    FEWEST_ROWS,
+    HollowName,
+    NameGroup,
+    fold_groups,
+    kinds_of_blocks,
+    parse_name,
+)
 from paraminspect.report import SignalHistogram, SignalLayer
 from paraminspect.text.numbers import plural
 
@@ -53,16 +60,12 @@ def fold_layers(layers: Sequence[SignalLayer], wrong: Callable[[SignalLayer], st
                 for level, block in enumerate(name.blocks)
             ]
             alike.setdefault((name.parts, *levels, structures[at], at if wrong(layers[at]) else None), []).append(at)
-    shown: list[SignalLayer | None] = list(layers)
-    for indices in alike.values():
-        for group in patterns_among(indices, names):
-            members = [layers[at] for at in sorted(group.rows)]
-            name = names[group.rows[0]]
-            if len(members) > 1 and name is not None and not _strays(members):
-                for at in group.rows:
-                    shown[at] = None
-                shown[min(group.rows)] = _one_row(members, name, group.sets)
-    return [layer for layer in shown if layer is not None]
+
+    def one_row(group: NameGroup, name: HollowName) -> SignalLayer | None:
+        members = [layers[at] for at in sorted(group.rows)]
+        return None if _strays(members) else _one_row(members, name, group.sets)
+
+    return fold_groups(layers, names, alike.values(), one_row)
 
 
 def _strays(members: Sequence[SignalLayer]) -> bool:

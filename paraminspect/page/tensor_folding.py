@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
+from paraminspect.page.repeated_blocks import FEWEST_ROWS
 from paraminspect.page.several import pool_values
 from paraminspect.report import TensorHeader, TensorRows, Values
 from paraminspect.text.braces import braces
 from paraminspect.text.escape import View, code
 from paraminspect.text.numbers import plural
 
-_FEWEST_ROWS: Final = 10
 _HOLE: Final = "\0"
 _WITHOUT_DIGITS: Final = dict.fromkeys(map(ord, "0123456789"), _HOLE)
 _NUMBERS_ALONE: Final = {number: " " for number in range(128) if not chr(number).isdecimal()}
@@ -56,7 +56,7 @@ def tensor_rows(rows: TensorRows, view: View, together: Sequence[str] = ()) -> l
     """
     if view.depth is not None:
         return _at_depth(rows, view.depth)
-    if not view.fold or len(rows) < _FEWEST_ROWS:
+    if not view.fold or len(rows) < FEWEST_ROWS:
         return [_row(rows, [place], code(one.name), _codes(rows, place)) for place, one in enumerate(rows.tensors)]
     return _folded(rows, together)
 

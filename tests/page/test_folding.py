@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from paraminspect.page import columns, page
-from paraminspect.page.folding import FEWEST_ROWS, Arrangement, fold
+from paraminspect.page.folding import Arrangement, fold
 from paraminspect.page.parts import QUIET, Code, Paragraph, Table
+from paraminspect.page.repeated_blocks import FEWEST_ROWS
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.page.signal_layers import signal_tables
 from paraminspect.report import Gradient, Init, Model, Parameter, Report, Signal, SignalLayer, SignalMoments, Values
