@@ -46,7 +46,7 @@ def checkpoint_page(report: Report, view: View) -> Page:
 
 def page_of_files(report: Report, found: CheckpointFiles, rows: TensorRows, parts: list[Part]) -> Page:
     """Return a page that begins with what the files are: their format, how many elements and bytes they hold."""
-    return Page(code(report.source.name), _title(report, found, rows), _setting(found), parts)
+    return Page(code(report.source.name), _title(report, found, rows), _setting(found, rows), parts)
 
 
 def _title(report: Report, found: CheckpointFiles, rows: TensorRows) -> str:
@@ -64,12 +64,12 @@ def _title(report: Report, found: CheckpointFiles, rows: TensorRows) -> str:
     return ", ".join(shown)
 
 
-def _setting(found: CheckpointFiles) -> list[str]:
+def _setting(found: CheckpointFiles, rows: TensorRows) -> list[str]:
     held = sum(part.bytes or 0 for part in found.files)
     missing = sum(part.bytes is None for part in found.files)
     parts = [f"{plural(len(found.files), 'file')}{f', {missing:,} missing' if missing else ''}, {size(held)}"]
     if found.bytes_read is not None:
-        parts.append(f"{size(found.bytes_read)} read")
+        parts.append(f"{size(found.bytes_read)} read{' for the headers' if rows.values else ''}")
     return parts
 
 

@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +14,7 @@ from paraminspect.errors import UserError
 from paraminspect.report import Fault, StoredRecord, TensorHeader
 from paraminspect.sources.checkpoint.cut_zip import LOCAL, CutZip, not_complete, read_cut_zip
 from paraminspect.sources.checkpoint.file_contents import FileContents
-from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.opened import Bytes, is_remote
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
 from paraminspect.sources.checkpoint.torch_objects import (
     StorageRef,
@@ -27,6 +28,10 @@ _MOST_LISTED: Final = 2**26
 """How many bytes of a zip are read to list it: those of 800,000 storages. An entry of 47 bytes takes 800 in memory."""
 
 _FOR_A_STORAGE: Final = 2048
+
+_SIZES_FOLLOW: Final = 8  # the flag of a zip that says so
+_ALIGNED: Final = 64
+_MOST_PADDING: Final = 2**16
 
 
 class _Window(io.RawIOBase):
@@ -108,7 +113,7 @@ def _contents(archive: zipfile.ZipFile, file: Bytes, number: int, base: int, pat
     if order is not None and _small(archive, order, file, base).strip() == b"big":
         faults.append(Fault("big-endian", "warning", file.name, "was written big-endian: its values are not read here"))
     records = {one.filename.removeprefix(f"{top}data/"): one for one in infos if one.filename.startswith(f"{top}data/")}
-    placed = _Places(records, file, number, base)
+    placed = _Places(records, file, number, base, following=_following(archive) if is_remote(file.name) else None)
     tensors = [placed.header(tensor, faults) for tensor in objects.tensors]
     faults += placed.unused(objects.tensors)
     return replace(objects.contents(tensors, faults), records=placed.checked(objects.tensors))
@@ -168,6 +173,23 @@ def _start(file: Bytes, at: int) -> int:
     return at + LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
 
 
+def _following(archive: zipfile.ZipFile) -> dict[int, int]:
+    """Return for where each record's header is where the next one's is; the directory follows the last."""
+    places = sorted(one.header_offset for one in archive.infolist())
+    return dict(zip(places, [*places[1:], archive.start_dir], strict=True))
+
+
+def _start_by_next(record: zipfile.ZipInfo, following: Mapping[int, int]) -> int | None:
+    """Return where the bytes of a record begin, which end where the next one begins; None if torch did not write it.
+
+    Far away each local header would be a request. torch.save has the sizes follow the bytes, which it aligns.
+    """
+    footer = 0 if not record.flag_bits & _SIZES_FOLLOW else 24 if record.file_size >= 2**32 - 1 else 16
+    start = following[record.header_offset] - footer - record.compress_size
+    first = record.header_offset + LOCAL + len(record.filename.encode())
+    return start if first <= start <= first + _MOST_PADDING and start % _ALIGNED == 0 else None
+
+
 class _Places:
     """Where the storages of a file lie."""
 
@@ -178,9 +200,10 @@ class _Places:
         number: int,
         base: int,
         have_headers: bool = True,
+        following: Mapping[int, int] | None = None,
     ) -> None:
         self._records, self._file, self._number, self._base = records, file, number, base
-        self._have_headers = have_headers
+        self._have_headers, self._following = have_headers, following
         self._starts: dict[str, int] = {}
 
     def header(self, tensor: StoredTensor, faults: list[Fault]) -> TensorHeader:
@@ -227,7 +250,8 @@ class _Places:
             at = self._base + record.header_offset
             if not self._have_headers:
                 return at
-            found = self._starts[key] = _start(self._file, at)
+            before = _start_by_next(record, self._following) if self._following else None
+            found = self._starts[key] = _start(self._file, at) if before is None else self._base + before
         return found
 
     def checked(self, tensors: list[StoredTensor]) -> tuple[StoredRecord, ...]:

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "m.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     base = torch.randn(300, 300)
     torch.save({"model": {"w": base, "b": base[3]}, "epoch": 2}, folder / "x.pt")
+    torch.save({f"w{at}": torch.randn(70, 100 + at) for at in range(40)}, folder / "many.pt")
     (folder / "page.safetensors").write_text("<!DOCTYPE html><title>log in</title>", encoding="utf-8")
     return folder
 
@@ -68,6 +69,9 @@ def test_in_memory_of_fsspec(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(fetched) == 7 and found.bytes_read == sum(end - start for _, start, end in fetched)
     as_local("memory://models/m.safetensors.index.json", folder, "m.safetensors.index.json")
     as_local("memory://models/x.pt", folder, "x.pt")
+    fetched.clear()
+    assert len(list_checkpoint("memory://models/many.pt").tensors) == 40 and len(fetched) < 10
+    as_local("memory://models/many.pt", folder, "many.pt")
     with pytest.raises(UserError, match="no such file"):
         list_checkpoint("memory://models/none.pt")
 
