@@ -64,11 +64,11 @@ def test_ctrl_c_while_the_users_code_runs(tmp_path: Path) -> None:
 def test_ctrl_c_during_the_forward(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, time\n"
-        "import paraminspect.experiments.measured as measured\n"
+        "import paraminspect.experiments.measured_run as measured_run\n"
         "def forward(*args, **kwargs):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(60)\n"
-        "measured.run_passes = forward\n"
+        "measured_run.run_passes = forward\n"
         "from paraminspect.__main__ import main\n"
         "sys.argv[1:] = ['show', 'mlp', '--json']\n"
         "main()\n"

@@ -239,7 +239,7 @@ def test_the_users_code_runs_contained():
 
 def test_what_watches_for_writes_of_the_forward_does_not_undo_it():
     from paraminspect.analysis.inventory import take_inventory
-    from paraminspect.experiments.measured import guarded
+    from paraminspect.experiments.measured_run import guarded
 
     net = mlp()
     chosen = fill(net, ["0.weight"])

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.signal import calls_of, follow, signal_over_seeds
-from paraminspect.experiments.measured import guarded
+from paraminspect.experiments.measured_run import guarded
 from paraminspect.modules.subject import Batch, Given
 from paraminspect.report import Signal
 from tests.analysis.signal.following import mlp, signal, traced
