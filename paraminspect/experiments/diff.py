@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +11,10 @@ from paraminspect import __version__
 from paraminspect.analysis.statistics.value_change import NO_TOLERANCE, Tolerance
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.adapters import adapter_names, adapters_of
-from paraminspect.experiments.compared_bytes import Advance, Comparable, Comparer, comparable, rank_of
-from paraminspect.experiments.name_pairs import Pair, Pairs, pair_names
+from paraminspect.experiments.compared_bytes import Advance, Comparer
+from paraminspect.experiments.name_pairs import Pairs, pair_names
 from paraminspect.experiments.renamed_bytes import pair_by_bytes
+from paraminspect.experiments.tensor_changes import absent, changes_of, is_within, order_of
 from paraminspect.frozen import dataclass
 from paraminspect.report import (
     Difference,
@@ -24,13 +24,11 @@ from paraminspect.report import (
     Report,
     Source,
     StateDictFit,
-    TensorChange,
     TieChange,
-    ValueChange,
 )
 from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
 from paraminspect.sources.checkpoint.training_parts import training_parts
-from paraminspect.sources.diff_sides import Side, SideTensor
+from paraminspect.sources.diff_sides import Side
 from paraminspect.text.escape import some_names
 
 _MOST_FAULTS = 3
@@ -57,12 +55,13 @@ def diff(
     with Comparer(request.tolerance, advance) as comparer:
         pair_by_bytes(pairs, a, b, comparer)
         pairs, ignored = _selected(pairs, request.params)
-        changes, counts, sums = _changes(pairs, a, b, request, comparer)
-    ties, left_out = _tie_changes(pairs, a, b, {name for one in changes for name in _valued(one)})
-    absent = [*_absent(pairs.removed, a, "removed", left_out), *_absent(pairs.added, b, "added", left_out)]
-    tensors = tuple(sorted([*absent, *changes], key=_rank_of_change))
+        changes, counts, sums = changes_of(pairs, a, b, comparer, request.tolerance, request.rank)
+    differing = {one.name for one in changes if not {"values", "unread", "shape"}.isdisjoint(one.changes)}
+    ties, left_out = _tie_changes(pairs, a, b, differing)
+    lone = [*absent(pairs.removed, a, "removed", left_out), *absent(pairs.added, b, "added", left_out)]
+    tensors = tuple(sorted([*lone, *changes], key=order_of))
     metadata = _metadata_changes(a, b) if not request.params else ()
-    moved = [one for one in tensors if not _within(one)]
+    moved = [one for one in tensors if not is_within(one)]
     renamings = tuple(pairs.renamings)
     found = Difference(
         a=a.about,
@@ -165,137 +164,6 @@ def _without_adapters(pairs: Pairs, a: Side, b: Side) -> Pairs:
     removed = [] if alone[1] else [name for name in pairs.removed if name not in of_a]
     added = [] if alone[0] else [name for name in pairs.added if name not in of_b]
     return replace(pairs, removed=removed, added=added)
-
-
-# --- tensor by tensor --------------------------------------------------------------------------------------------
-
-
-def _changes(
-    pairs: Pairs, a: Side, b: Side, request: DiffRequest, comparer: Comparer
-) -> tuple[list[TensorChange], dict[str, int], tuple[float | None, float | None]]:
-    """Return the tensors of both sides that are not the same, and how many are."""
-    counts = dict.fromkeys(("identical", "within", "values", "bits", "dtype", "shape", "unread", "renamed"), 0)
-    counts["renamed"] = sum(len(one.names) for one in pairs.renamings)
-    found: list[TensorChange] = []
-    readable: list[tuple[Pair, Comparable]] = []
-    for pair in pairs.pairs:
-        one, other = a.tensors[pair[0]], b.tensors[pair[1]]
-        shaped = one.has_shape and other.has_shape
-        if shaped and one.shape != other.shape:
-            found.append(_change(pair, one, other, ("shape", *_dtype(one, other))))
-            continue
-        compared = comparable(one, other, a, b) if shaped else None
-        if compared is None:
-            note = "; ".join(filter(None, (one.why and f"A: {one.why}", other.why and f"B: {other.why}")))
-            why = note or "the bytes of one side cannot be read"
-            found.append(_change(pair, one, other, (*_dtype(one, other), "unread"), note=why))
-        else:
-            readable.append((pair, compared))
-    unequal = sorted(comparer.unequal([compared for _, compared in readable]))
-    counts["identical"] = len(readable) - len(unequal)
-    values = comparer.changes([readable[at][1] for at in unequal])
-    for at, value in zip(unequal, values, strict=True):
-        pair, compared = readable[at]
-        one, other = a.tensors[pair[0]], b.tensors[pair[1]]
-        what = (*_dtype(one, other), *_in_values(value, one.dtype == other.dtype))
-        ranked = _with_rank(value, compared) if value is not None and request.rank and value.different else value
-        unknown = None if value else f"differs in its bytes; {one.dtype} is not a type whose numbers are read here"
-        found.append(_change(pair, one, other, what, ranked, unknown))
-    found = [_marked(change, request.tolerance) for change in found]
-    for change in found:
-        for kind in change.changes:
-            counts[kind] += 1
-    return found, counts, _whole([change for change in found if not _within(change)])
-
-
-def _with_rank(value: ValueChange, compared: Comparable) -> ValueChange:
-    found = rank_of(compared)
-    if found is None:
-        return value
-    rank, full, tolerance = found
-    return replace(value, rank=rank, full_rank=full, rank_tolerance=tolerance)
-
-
-def _dtype(one: SideTensor, other: SideTensor) -> tuple[str, ...]:
-    return ("dtype",) if one.dtype != other.dtype else ()
-
-
-def _in_values(value: ValueChange | None, one_type: bool) -> tuple[str, ...]:
-    if value is None:
-        return ("unread",) if not one_type else ("values",)
-    if value.different:
-        return ("values",)
-    return ("bits",) if one_type else ()
-
-
-def _change(
-    pair: Pair,
-    one: SideTensor,
-    other: SideTensor,
-    what: tuple[str, ...],
-    values: ValueChange | None = None,
-    note: str | None = None,
-) -> TensorChange:
-    renamed = None if pair[0] == pair[1] else pair[1]
-    shapes = (one.shape if one.has_shape else None, other.shape if other.has_shape else None)
-    dtypes = (one.dtype, other.dtype)
-    return TensorChange(pair[0], "changed", what, renamed, *shapes, *dtypes, one.bytes, other.bytes, values, note)
-
-
-def _absent(names: Sequence[str], side: Side, status: str, left_out: set[str]) -> Iterator[TensorChange]:
-    for name in names:
-        if name in left_out:
-            continue
-        tensor = side.tensors[name]
-        if status == "removed":
-            yield TensorChange(name, status, shape=tensor.shape, dtype=tensor.dtype, bytes=tensor.bytes)
-        else:
-            yield TensorChange(
-                name, status, other_shape=tensor.shape, other_dtype=tensor.dtype, other_bytes=tensor.bytes
-            )
-
-
-def _within_tolerance(one: TensorChange, tolerance: Tolerance) -> bool:
-    """Tell whether a tensor that is not the same in its bytes is so within a tolerance that was given."""
-    return tolerance.given and one.values is not None and not one.values.beyond and "shape" not in one.changes
-
-
-def _marked(one: TensorChange, tolerance: Tolerance) -> TensorChange:
-    """Return a change with what the tolerance makes of it: another dtype stays one, its values are no change."""
-    if not _within_tolerance(one, tolerance):
-        return one
-    return replace(one, changes=("dtype",) if "dtype" in one.changes else (*one.changes, "within"))
-
-
-def _within(one: TensorChange) -> bool:
-    return "within" in one.changes
-
-
-def _valued(one: TensorChange) -> tuple[str, ...]:
-    return (one.name,) if {"values", "unread", "shape"} & set(one.changes) else ()
-
-
-def _whole(found: Sequence[TensorChange]) -> tuple[float | None, float | None]:
-    """Return ‖B - A‖ over all tensors that moved, and that relative to their ‖A‖."""
-    values = [one.values for one in found if one.values is not None and one.values.l2 is not None]
-    l2 = math.hypot(*(value.l2 or 0.0 for value in values))
-    base = math.hypot(*((value.l2 or 0.0) / value.relative for value in values if value.relative))
-    return (l2, l2 / base if base else None) if values else (None, None)
-
-
-def _rank_of_change(one: TensorChange) -> tuple[int, float, str]:
-    """Sort what cannot be loaded first, then what only one side has, then the values by how far they moved."""
-    if "shape" in one.changes:
-        return 0, 0.0, ""
-    if one.status != "changed":
-        return (1 if one.status == "removed" else 2), 0.0, ""
-    if one.values is None:
-        return 3, 0.0, ""
-    if one.values.nonfinite:
-        return 4, -float(one.values.nonfinite), ""
-    relative = one.values.relative
-    size = math.inf if relative is None and one.values.different else relative or 0.0
-    return 5, -size, ""
 
 
 # --- ties and metadata ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ A pair under different names is made only where it is certain: many names differ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +45,13 @@ class Pairs:
     renamings: list[Renaming] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
+
+    def take(self, pairs: Sequence[Pair]) -> None:
+        """Add pairs of names that each side had alone."""
+        self.pairs += pairs
+        gone, come = {one for one, _ in pairs}, {other for _, other in pairs}
+        self.removed = [name for name in self.removed if name not in gone]
+        self.added = [name for name in self.added if name not in come]
 
 
 def pair_names(a: Tensors, b: Tensors) -> Pairs:
@@ -125,11 +132,7 @@ def _accept(found: Pairs, pairs: list[Pair], a: Tensors, b: Tensors, least: int)
     taken = {how: group for how, group in groups.items() if agreeing[how] >= least and agreeing[how] * 2 >= len(group)}
     for how, group in taken.items():
         found.renamings.append(Renaming(*how, tuple(group)))
-        found.pairs += group
-    gone = {one for group in taken.values() for one, _ in group}
-    come = {other for group in taken.values() for _, other in group}
-    found.removed = [name for name in found.removed if name not in gone]
-    found.added = [name for name in found.added if name not in come]
+    found.take([pair for group in taken.values() for pair in group])
     return bool(taken)
 
 

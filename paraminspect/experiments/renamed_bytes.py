@@ -30,13 +30,8 @@ def pair_by_bytes(pairs: Pairs, a: Side, b: Side, comparer: Comparer) -> None:
     compared = [comparable(a.tensors[one], b.tensors[other], a, b) for one, other in likely]
     unequal = comparer.unequal([pair for pair in compared if pair is not None])
     certain = [pair for at, pair in enumerate(likely) if at not in unequal]
-    if not certain:
-        return
-    pairs.pairs += certain
     pairs.renamings += [Renaming(one, other, ((one, other),), "bytes") for one, other in certain]
-    gone, come = {one for one, _ in certain}, {other for _, other in certain}
-    pairs.removed = [name for name in pairs.removed if name not in gone]
-    pairs.added = [name for name in pairs.added if name not in come]
+    pairs.take(certain)
 
 
 def _kinds(names: list[str], side: Side) -> set[object]:
