@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as module_hooks
 
 from paraminspect.analysis.layers.tensor_places import layer_tensors
 from paraminspect.analysis.passes.running_modules import Running
-from paraminspect.isolation.issued_warnings import attributed
 from paraminspect.modules.walk import Walk
 from paraminspect.report import LayerTensor
 
@@ -35,6 +31,8 @@ class LayerCalls(Running):
     In a backward, where a checkpoint runs modules again, nothing is kept but who ran.
     """
 
+    with_kwargs = True
+
     def __init__(self, modules: Walk) -> None:
         super().__init__(modules)
         self.of: dict[int, ModuleCalls] = {}
@@ -53,18 +51,6 @@ class LayerCalls(Running):
         at = bisect_right(self._numbers, node._sequence_nr()) - 1
         return self._modules[at] if at >= 0 else None
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Keep the hooks installed, for all modules at once, only while the passes run."""
-        before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._exit, with_kwargs=True, always_call=True)
-        try:
-            with attributed(self._where):
-                yield
-        finally:
-            before.remove()
-            after.remove()
-
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         super()._enter(module, args)
         key = id(module)
@@ -76,13 +62,13 @@ class LayerCalls(Running):
                     found = self.of[key] = ModuleCalls()
                 found.calls += 1
 
-    def _exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
         """Take the module from the stack; after a forward that raised torch leaves the keyword arguments out."""
         kwargs, output = rest if len(rest) == 2 else ({}, rest[0])
         if id(module) in self.names:
             if not self.in_backward:
                 self._note(self.of[id(module)], args, kwargs, output)
-            self._leave(module, args, output)
+            super()._leave(module, args, output)
             self._turn(id(self.stack[-1].module) if self.stack else None)
 
     def _turn(self, module: int | None) -> None:

@@ -35,6 +35,9 @@ class Frame(NamedTuple):
 class Running:
     """Keep the stack of running modules, each under the name it goes by in this call."""
 
+    with_kwargs = False
+    """Whether `_leave` is given the keyword arguments too, before the output."""
+
     def __init__(self, modules: Walk) -> None:
         self.names: dict[int, list[str]] = {}
         for name, child in modules.paths:
@@ -62,7 +65,7 @@ class Running:
     def active(self) -> Iterator[None]:
         """Keep the hooks installed, for all modules at once, only while the passes run."""
         before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
+        after = module_hooks.register_module_forward_hook(self._leave, with_kwargs=self.with_kwargs, always_call=True)
         try:
             with attributed(self._where):
                 yield
