@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from paraminspect.analysis.statistics.stored_numbers import numbers, width_of
-from paraminspect.experiments.name_pairs import canonical
+from paraminspect.experiments.name_pairs import BEGINNINGS, canonical
 from paraminspect.report import AdapterTarget
 from paraminspect.sources.diff_sides import Side, SideTensor
 
@@ -22,7 +22,6 @@ _FACTOR: Final = re.compile(
 )
 """PEFT's names, with or without that of the adapter, those of diffusers, and those of kohya's scripts."""
 _DOWN: Final = ("A", "down")
-_BEGINNINGS: Final = ("base_model.model.", "model.")
 _LONGEST: Final = 1_000_000
 
 
@@ -83,7 +82,7 @@ def _targets(side: Side, other: Side, letter: str, names: Iterable[str]) -> Iter
 
 def _short(name: str) -> str:
     """Return a name without what models and PEFT put before all of their names."""
-    for beginning in _BEGINNINGS:
+    for beginning in BEGINNINGS:
         name = name.removeprefix(beginning)
     return name
 

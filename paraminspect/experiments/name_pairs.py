@@ -24,7 +24,8 @@ _WRAPPERS: Final = {
 """Components that DataParallel, compile, FSDP, checkpointing, Lightning's Fabric and PEFT put into names."""
 _MOST_PREFIXES: Final = 8
 """Each costs a pass over all names that are left: a file made for it could have one for every two of them."""
-_BEGINNINGS: Final = ("base_model.model.", "model.")
+BEGINNINGS: Final = ("base_model.model.", "model.")
+"""What PEFT, and a model around another one, put before all names."""
 _SPELLINGS: Final = (
     (re.compile(r"(^|\.)parametrizations\.(\w+)\.original0$"), r"\1\2_g"),
     (re.compile(r"(^|\.)parametrizations\.(\w+)\.original1$"), r"\1\2_v"),
@@ -80,7 +81,7 @@ def canonical(name: str) -> str:
 
 def _by_spelling(found: Pairs, a: Tensors, b: Tensors) -> None:
     """Pair what wrappers and parametrizations have renamed."""
-    for cut in ("", *_BEGINNINGS):
+    for cut in ("", *BEGINNINGS):
         of_a, of_b = _unique(found.removed, cut), _unique(found.added, cut)
         pairs = [(name, of_b[plain]) for plain, name in of_a.items() if plain in of_b]
         _accept(found, pairs, a, b, least=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from paraminspect.frozen import dataclass
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
-from paraminspect.page.gradient_uses import NOT_ATTRIBUTED, UsesByParameter, called, coverage, ledger
+from paraminspect.page.gradient_uses import UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
 from paraminspect.page.module_sharing import elided, shared_modules, what_is_elided
 from paraminspect.page.part_lines import part_lines
@@ -19,7 +19,7 @@ from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
-from paraminspect.report import Gradient, Parameter, Report, Use
+from paraminspect.report import NOT_ATTRIBUTED, Gradient, Parameter, Report, Use
 from paraminspect.rules.gradient_rules import in_a_word
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural

@@ -7,12 +7,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from paraminspect.page.parts import Line
 from paraminspect.page.remarks import notes
 from paraminspect.page.several import Several, pool_gradients
-from paraminspect.report import Cause, Gradient, Parameter, Report, Use
+from paraminspect.report import NOT_ATTRIBUTED, Cause, Gradient, Parameter, Report, Use
 from paraminspect.rules.gradient_rules import by_severity, in_a_word
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, plural, some_of
 
-NOT_ATTRIBUTED = "(not attributed)"
 """The operation of what a gradient holds beyond the uses that were seen."""
 
 _OUT_OF_SIGHT = "TorchScript or a Function of your own reads them, or FSDP a copy"

@@ -94,7 +94,7 @@ _ALIASES = {
     "foreign-alias",
     "may-overlap",
 }
-_NO_TIE = ("equal-constant", "equal-buffers")
+NO_TIE = ("equal-constant", "equal-buffers")
 NOT_THE_SAME = "alias (not the same Parameter)"
 
 
@@ -111,7 +111,7 @@ def shares_nothing(report: Report) -> bool:
 
 def is_constant(shared: Sharing) -> bool:
     """Tell whether a group is only of equal constants or buffers, which are counted, never told one by one."""
-    return shared.kind in _NO_TIE and shared.verdict is None
+    return shared.kind in NO_TIE and shared.verdict is None
 
 
 def kind_of(shared: Sharing) -> str:
@@ -137,7 +137,7 @@ def verdict_of(shared: Sharing) -> str:
 
 def constants(report: Report) -> Iterator[Line]:
     """Yield one line for all groups of equal constants, and one for those of equal buffers."""
-    for kind in _NO_TIE:
+    for kind in NO_TIE:
         groups = [group for group in report.sharing if group.kind == kind and is_constant(group)]
         count = sum(len(group.names) for group in groups)
         if groups:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from paraminspect.page.parts import Line
 from paraminspect.page.signal_layers import digits, strays
 from paraminspect.report import Course, Signal, SignalLayer
+from paraminspect.rules.signal_rules import BREAKS
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import percent, plural, some_of
 
 _MOST = 8
 _RANKED = 64  # samples that an effective rank is taken of
 _LAWS = {"exponential": " exponentially", "power law": " as a power law", "constant": ", levelling off"}
-BREAKS = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
 _REGIMES = {
     "ordered": "gradients shrink with depth, samples grow alike",
     "critical": "gradients keep their size",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from paraminspect.page.parts import Entries, Line, Paragraph, Part
+from paraminspect.page.sharing import NO_TIE
 from paraminspect.page.tensor_folding import fold_names
 from paraminspect.report import Report, Sharing
 from paraminspect.text.escape import View, code, word
@@ -31,17 +32,16 @@ _LOADING: Final = {
     "partial-overlap": "torch.load gives tensors that share memory; load_state_dict copies them apart",
     "equal-not-shared": "each name gets bytes of its own; a model that ties them takes the last that is loaded",
 }
-_QUIET: Final = ("equal-constant", "equal-buffers")
 
 
 def sharing_parts(report: Report, view: View) -> Iterator[Part]:
     """Yield the facts of each group; those alike but for the numbers in their names are told once."""
-    loud = [one for one in report.sharing if one.kind not in _QUIET]
+    loud = [one for one in report.sharing if one.kind not in NO_TIE]
     if not loud:
         yield Paragraph("nothing is shared: every tensor has bytes of its own, and no two hold the same")
     for names, members in _folded(loud, view):
         yield Entries([(f"  {term}", text) for term, text in _facts(members) if text], 11, names)
-    for kind in _QUIET:
+    for kind in NO_TIE:
         groups = [one for one in report.sharing if one.kind == kind]
         count = sum(len(one.names) for one in groups)
         if groups:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paraminspect.page.signal_layers import digits
-from paraminspect.page.signal_verdicts import BREAKS, law_of, shrinks
+from paraminspect.page.signal_verdicts import law_of, shrinks
 from paraminspect.plot.curve import Curve, activation, gradient, has_depths, pre_activation
 from paraminspect.plot.panel import BLUE, GREEN, QUIET, VERMILLION, Look, draw_curve, finish, legend
 from paraminspect.plot.picture import cut
 from paraminspect.report import Course, Signal
+from paraminspect.rules.signal_rules import BREAKS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

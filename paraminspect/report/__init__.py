@@ -69,6 +69,8 @@ from paraminspect.report.layer_tree import (
 )
 from paraminspect.report.step_memory import Fits as Fits, MemoryPeak as MemoryPeak, StepMemory as StepMemory
 from paraminspect.report.tensors import (
+    BEHIND_ZERO as BEHIND_ZERO,
+    NOT_ATTRIBUTED as NOT_ATTRIBUTED,
     RETURNED_ASIDE as RETURNED_ASIDE,
     Cause as Cause,
     Gradient as Gradient,

@@ -32,6 +32,10 @@ class Values:
     histogram: tuple[int, ...] | None = None
 
 
+BEHIND_ZERO: Final = "behind a zero weight"
+"""The reason for a gradient of 0 that a weight of 0 stops on its way."""
+NOT_ATTRIBUTED: Final = "(not attributed)"
+"""The operation of a use that is what the known uses leave of a gradient."""
 RETURNED_ASIDE: Final = "what it returned is handed on beside other tensors, and nothing reads it"
 """The reason for parts whose result the caller may take, or not: the last norm of a backbone, a pooler."""
 

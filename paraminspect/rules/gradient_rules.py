@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import RETURNED_ASIDE, Gradient, Layer, Parameter, Report, TreeLayer
+from paraminspect.report import BEHIND_ZERO, RETURNED_ASIDE, Gradient, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
 from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of, outermost
@@ -98,10 +98,9 @@ RULES: Final = (
 _ASIDE: Final = "PI308"
 
 ROUNDING: Final = "zero (rounding)"
-BEHIND: Final = "behind a zero weight"
 WORST_FIRST: Final = (
     *("nonfinite", "unused", "disconnected", "zero"),
-    *(BEHIND, ROUNDING, "frozen", "unknown", "not-run", "ok"),
+    *(BEHIND_ZERO, ROUNDING, "frozen", "unknown", "not-run", "ok"),
 )
 """The statuses of gradients, the worst first."""
 

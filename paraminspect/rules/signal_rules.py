@@ -88,7 +88,8 @@ _SIGNAL = {"forward": "activations", "backward": "gradients"}
 _FIGURE = {"forward": "rms", "backward": "gradient norm"}
 _VERBS = {"vanishing": "vanish", "exploding": "explode"}
 _RULE_OF = {"vanishing": "PI501", "exploding": "PI502", "dead": "PI506", "nonfinite": "PI506"}
-_BROKEN = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
+BREAKS: Final = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
+"""What a signal that breaks off becomes, by its verdict."""
 
 
 def signal(report: Report, _: Limits) -> Iterator[Problem]:
@@ -145,11 +146,11 @@ def _without_signal(report: Report) -> Iterator[Problem]:
 
 def _of_courses(verdict: str, those: dict[str, Course], report: Report) -> str:
     who = " and ".join(_SIGNAL[about] for about in those)
-    if verdict in _BROKEN:
+    if verdict in BREAKS:
         leaves = next(iter(those.values())).leaves
         layers = report.signal.layers if report.signal else ()
         where = next((code(layer.module) for layer in layers if layer.depth == leaves and leaves is not None), "")
-        return f"{who} become {_BROKEN[verdict]} on their way through the layers{where and ', at layer '}{where}"
+        return f"{who} become {BREAKS[verdict]} on their way through the layers{where and ', at layer '}{where}"
     ways = [f"{_FIGURE[about]} {_way(one)}" for about, one in those.items() if _far(one)]
     return f"{who} {_VERBS[verdict]} on their way through the layers{': ' if ways else ''}{', '.join(ways)}"
 

@@ -15,13 +15,13 @@ from typing import Final
 
 from paraminspect.errors import did_you_mean
 from paraminspect.isolation.importing import file_of, is_reference, names_defined_in
+from paraminspect.sources.checkpoint_name import CHECKPOINTS
 from paraminspect.sources.hub_names import of_the_hub
 from paraminspect.spec.text import SUFFIXES, names_in
 
 _MOST_FILES: Final = 200
 _ZOOS: Final = ("torchvision.models", "torchvision.models.detection", "torchvision.models.segmentation")
 _MODELS: Final = (".onnx", ".h5", ".keras", ".tflite", ".pb", ".gguf", ".engine", ".mlmodel", ".pkl", ".pickle", ".npz")
-_WEIGHTS: Final = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin", ".ckpt")
 _OWN: Final = "a class or function of yours: path/file.py:NAME; of a package: package.module:NAME"
 
 
@@ -51,7 +51,7 @@ def hint_for(source: str, builtin: tuple[str, ...]) -> str:
 
 def other_format(source: str) -> str:
     """Return what to do with a file that holds a model in another way than a spec, or an empty text."""
-    if source.endswith(_WEIGHTS):
+    if source.endswith(CHECKPOINTS):
         return f"name the model that the weights are for: path/file.py:NAME --weights {shlex.quote(source)}"
     if source.endswith(".ipynb"):
         return (

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from paraminspect.modules.nested_tensors import argument_tensors
+from paraminspect.modules.wrapper_tensors import PLAIN
 
 _LARGEST = 2**20  # elements: what is larger is data, and costs time
 _aten = torch.ops.aten
@@ -55,9 +56,7 @@ class ConstantValues(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
 
     def _are_known(self, given: Iterable[Tensor]) -> bool:
         return all(
-            type(one) in (Tensor, torch.nn.Parameter)
-            and (not one.is_meta or one.untyped_storage()._cdata in self._real)
-            for one in given
+            type(one) in PLAIN and (not one.is_meta or one.untyped_storage()._cdata in self._real) for one in given
         )
 
     def _follow(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

@@ -25,7 +25,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -33,8 +33,7 @@ from paraminspect.analysis.layers.flop_counter import Count, FlopCounter
 from paraminspect.analysis.layers.repeated_results import RepeatedResults, UnknownNumbers, reads_values
 from paraminspect.analysis.sharing.tensor_memory import strided_parts
 from paraminspect.modules.nested_tensors import argument_tensors
-
-_PLAIN = {Tensor, nn.Parameter}
+from paraminspect.modules.wrapper_tensors import PLAIN
 
 
 @dataclass(slots=True, eq=False)
@@ -292,7 +291,7 @@ def _end_in(held: dict[int, tuple[Allocation, _StorageReference]], timeline: Tim
 
 def storages_of(tensor: Tensor) -> Sequence[torch.UntypedStorage]:
     """Return the storages of a tensor: those of its parts, if it is a wrapper or sparse; none where they are hidden."""
-    if type(tensor) in _PLAIN and tensor.layout is torch.strided:
+    if type(tensor) in PLAIN and tensor.layout is torch.strided:
         return (tensor.untyped_storage(),)
     try:
         return [part.untyped_storage() for part in strided_parts(tensor)]

@@ -14,13 +14,13 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverload
 
 from paraminspect.modules.nested_tensors import argument_tensors
+from paraminspect.modules.wrapper_tensors import PLAIN
 
 _LARGE = 2**14  # elements: what is smaller is computed as fast as it is looked up
-_PLAIN = {Tensor, nn.Parameter}
 _DTYPES = {torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.int64, torch.bool}
 _READ = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _READERS = re.compile(r"sparse|nested|packed|ctc_|segment|quantize|_assert|nonzero|embedding_bag|histogram")
@@ -101,7 +101,7 @@ def _key(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any
 
 def _seen(value: Any) -> Any:
     kind = type(value)
-    if kind in _PLAIN and value.layout is torch.strided and not value.is_nested:
+    if kind in PLAIN and value.layout is torch.strided and not value.is_nested:
         return value.shape, value.stride(), value.dtype, value.device
     if kind is list or kind is tuple:
         return (kind, *map(_seen, value))

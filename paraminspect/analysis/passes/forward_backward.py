@@ -32,7 +32,17 @@ from paraminspect.isolation.torch_state import eager, recording, room
 from paraminspect.modules.nested_tensors import dtype_name, leaves_among, leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
 from paraminspect.modules.walk import Walk, registered, walk
-from paraminspect.report import Cause, ForwardError, Gradient, Layer, Use, Values, Verdict
+from paraminspect.report import (
+    BEHIND_ZERO,
+    NOT_ATTRIBUTED,
+    Cause,
+    ForwardError,
+    Gradient,
+    Layer,
+    Use,
+    Values,
+    Verdict,
+)
 
 _OVERWRITES = ("ZeroBackward", "FillBackward", "CopyBackwards", "CopySlices")
 _ROUNDS = ("RoundBackward", "FloorBackward", "CeilBackward", "TruncBackward", "SignBackward")
@@ -219,10 +229,6 @@ def grads_put_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
             leaf.grad = grad
 
 
-REST = "(not attributed)"
-BEHIND = "behind a zero weight"
-
-
 def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool = False) -> Gradient:
     """Return the status and the figures of ``parameter.grad`` after the passes.
 
@@ -230,7 +236,7 @@ def gradient_of(parameter: Tensor, passes: ForwardBackward | None, wanted: bool 
     """
     found = _gradient_of(parameter, passes, wanted)
     if passes and found.status == "zero" and found.rounding is None and id(parameter) in passes.behind_zero:
-        found = replace(found, reason=BEHIND)
+        found = replace(found, reason=BEHIND_ZERO)
     cause = passes.causes.get(id(parameter)) if passes else None
     return replace(found, cause=cause) if cause and found.status != "ok" else found
 
@@ -269,7 +275,7 @@ def uses_of(passes: ForwardBackward, names: dict[int, str], wanted: bool = True)
     records = enumerate(passes.ledger.records)
     uses = [_use(record, index, passes, names, wanted) for index, record in records if id(record.parameter) in names]
     rests = enumerate(_rests(passes.ledger, passes, names), start=len(passes.ledger.records))
-    return (*uses, *(Use(name, "", REST, index, summarise(rest, wanted)) for index, (name, rest) in rests))
+    return (*uses, *(Use(name, "", NOT_ATTRIBUTED, index, summarise(rest, wanted)) for index, (name, rest) in rests))
 
 
 def verdicts_of(passes: ForwardBackward, names: dict[int, str]) -> tuple[Verdict, ...]:

@@ -16,12 +16,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paraminspect.analysis.statistics.batched import Queue
 from paraminspect.analysis.statistics.elements import Array, Draw, share, simplified
 from paraminspect.analysis.statistics.number_formats import measure_words
 from paraminspect.analysis.statistics.tensor_values import measure, measure_words_at_once
+from paraminspect.modules.wrapper_tensors import PLAIN
 from paraminspect.report import LayerOut, Values
 from paraminspect.report.merge import values_of_moments
 
@@ -29,7 +30,6 @@ _SMALL = 4096  # elements: what has more is not copied
 _LARGE = 2**20  # elements: from here on several threads pay
 _ROOM = 2**16  # elements that wait, or are looked at in one go, at most: as float64 they stay in cache
 _CHAIN = 512  # products in a row: longer chains would round more, shorter ones take longer
-_PLAIN = {Tensor, nn.Parameter}  # a subclass may keep its numbers elsewhere
 
 Deliver = Callable[[float | None], None]
 DeliverOutput = Callable[[LayerOut], None]
@@ -257,7 +257,7 @@ class PlainMemory:
 def is_plain(tensor: Tensor) -> bool:
     """Tell whether a tensor is float32 and one piece of memory that is wholly there."""
     if not (
-        type(tensor) in _PLAIN
+        type(tensor) in PLAIN
         and tensor.dtype is torch.float32
         and tensor.is_cpu
         and tensor.layout is torch.strided

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from paraminspect.init.schemes.scheme import Shape
+
 if TYPE_CHECKING:
     from torch import nn
-
-Shape = tuple[int, ...]
 
 STACKED: Final = {
     "RNN": 1,

@@ -112,7 +112,7 @@ class Scheme:
 # --- the text on the command line: ``name`` or ``name:arg=value,arg=value`` --------------------------------------
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
-_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _NOT_FINITE: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _EXAMPLE: Final = "write name or name:argument=value,argument=value, e.g. normal:std=0.01"
 
@@ -152,7 +152,7 @@ def _pair(part: str, where: str) -> tuple[str, str]:
 def _number_or_text(text: str) -> int | float | str:
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) or _NOT_FINITE.fullmatch(text) else text
+    return float(text) if DECIMAL.fullmatch(text) or _NOT_FINITE.fullmatch(text) else text
 
 
 def _malformed(message: str, where: str, hint: str = _EXAMPLE) -> UserError:

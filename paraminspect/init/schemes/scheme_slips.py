@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from paraminspect.errors import UserError
 from paraminspect.init.schemes.registry import SCHEMES, bind, canonical_name
-from paraminspect.init.schemes.scheme import Scheme
+from paraminspect.init.schemes.scheme import DECIMAL, Scheme
 from paraminspect.spec.layer_table import TABLE
 
 _Written: TypeAlias = tuple[str, dict[str, str]]
@@ -38,7 +38,6 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "negative_slope": ("a",),
 }
 _LAYERS: Final = frozenset(layer.lower() for layer in TABLE)
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def explained(error: UserError, text: str) -> UserError:
@@ -72,7 +71,7 @@ def _of_name(name: str, parts: list[str]) -> list[list[_Written]]:
     plain = name.casefold().replace("-", "_")
     canonical = canonical_name(plain)
     names = (canonical,) if canonical else _NAMES.get(plain.removesuffix("_"), ())
-    if not names and _NUMBER.fullmatch(name) and not parts:
+    if not names and DECIMAL.fullmatch(name) and not parts:
         return [[("constant", {"val": name})]]
     return [list(_with_arguments(SCHEMES[one], parts)) for one in names]
 
@@ -97,7 +96,7 @@ def _with_arguments(scheme: Scheme, parts: list[str]) -> Iterator[_Written]:
             key, value = _argument_for(scheme, part, args, len(bare) == 1), part
         elif key not in names:
             key = next((one for one in _ARGUMENTS.get(key.casefold(), ()) if one in names), key)
-        args[key] = value if _NUMBER.fullmatch(value) else value.rpartition(".")[2].casefold().replace("-", "_")
+        args[key] = value if DECIMAL.fullmatch(value) else value.rpartition(".")[2].casefold().replace("-", "_")
     yield scheme.name, args
     if "nonlinearity" in args:  # an activation whose gain torch does not know, or a scheme that asks for none
         kind = "uniform" if scheme.name.endswith("uniform") else "normal"
@@ -108,7 +107,7 @@ def _with_arguments(scheme: Scheme, parts: list[str]) -> Iterator[_Written]:
 def _argument_for(scheme: Scheme, value: str, taken: Mapping[str, str], is_alone: bool) -> str:
     """Return the name of the argument that takes a value without a name, or an empty text."""
     names = [argument.name for argument in scheme.arguments if argument.name not in taken]
-    if _NUMBER.fullmatch(value):
+    if DECIMAL.fullmatch(value):
         return "std" if is_alone and "std" in names else next(iter(names), "")
     word = value.rpartition(".")[2].casefold().replace("-", "_")
     fitting = (one.name for one in scheme.arguments if word in one.choices)
@@ -133,7 +132,7 @@ def _binds(written: _Written) -> bool:
 
 
 def _number(text: str) -> Any:
-    return (float(text) if re.search(r"[.e]", text, re.IGNORECASE) else int(text)) if _NUMBER.fullmatch(text) else text
+    return (float(text) if re.search(r"[.e]", text, re.IGNORECASE) else int(text)) if DECIMAL.fullmatch(text) else text
 
 
 def _spelled(written: _Written) -> str:
