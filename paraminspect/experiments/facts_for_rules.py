@@ -8,9 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from paraminspect.analysis.inventory import Inventory, TensorEntry
+from paraminspect.analysis.inventory import Inventory
 from paraminspect.analysis.passes.forward_backward import ForwardBackward
 from paraminspect.modules.code_names import may_be_read
+from paraminspect.modules.wrapper_tensors import PLAIN
 from paraminspect.report import Parameter, Verdict
 
 _SAMPLE: Final = 2**16
@@ -30,9 +31,11 @@ def facts_for_rules(
     factor between the inputs' variances.
     """
     for entry in inventory.of_kind("parameter"):
-        if _rows_are_one(entry):
+        with torch.no_grad():
+            are_one, share = _rows_are_one(entry.tensor), _subnormal_share(entry.tensor)
+        if are_one:
             yield Verdict("units", "identical", float(entry.tensor.shape[0]), where=entry.name, figure="rows")
-        if share := _subnormal_share(entry):
+        if share:
             yield Verdict("values", "subnormal", share, where=entry.name, figure="subnormals")
     if passes is not None:
         for row in rows:
@@ -45,27 +48,25 @@ def facts_for_rules(
             yield Verdict("batchnorm", "shared", factor, where=name, figure="factor")
 
 
-def _rows_are_one(entry: TensorEntry) -> bool:
+def _rows_are_one(tensor: Tensor) -> bool:
     """Tell whether a matrix, or what stands for one, has several rows that are all the same, and no constant."""
-    tensor = entry.tensor
-    if entry.lazy or tensor.is_meta or tensor.dim() < 2 or 1 in tensor.shape[:2] or not entry.numel:
+    if not _is_plain(tensor) or tensor.dim() < 2 or 1 in tensor.shape[:2]:
         return False
-    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
-        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
-            return False
-        first = tensor[0]
-        if not torch.equal(first, tensor[1]) or bool((first == first.flatten()[0]).all()):
-            return False
-        return bool((tensor == first).all())
+    first = tensor[0]
+    if not torch.equal(first, tensor[1]) or bool((first == first.flatten()[0]).all()):
+        return False
+    return bool((tensor == first).all())
 
 
-def _subnormal_share(entry: TensorEntry) -> float:
-    tensor = entry.tensor
-    if entry.lazy or not entry.numel or tensor.is_meta or tensor.dtype not in _WITH_SUBNORMALS:
+def _subnormal_share(tensor: Tensor) -> float:
+    if not _is_plain(tensor) or tensor.dtype not in _WITH_SUBNORMALS:
         return 0.0
-    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
-        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
-            return 0.0
-        sizes = tensor.detach().flatten()[:: max(tensor.numel() // _SAMPLE, 1)].abs()
-        small = (sizes < torch.finfo(tensor.dtype).tiny) & (sizes > 0)
-        return int(torch.count_nonzero(small)) / sizes.numel()
+    sizes = tensor.detach().flatten()[:: max(tensor.numel() // _SAMPLE, 1)].abs()
+    small = (sizes < torch.finfo(tensor.dtype).tiny) & (sizes > 0)
+    return int(torch.count_nonzero(small)) / sizes.numel()
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor has elements that can be read as they lie there; a lazy one is of a class of its own."""
+    is_strided = type(tensor) in PLAIN and tensor.layout is torch.strided and not tensor.is_nested
+    return is_strided and not tensor.is_meta and tensor.numel() > 0
