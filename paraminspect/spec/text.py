@@ -50,7 +50,7 @@ def _read_stdin() -> bytes:
     try:
         data = getattr(sys.stdin, "buffer", sys.stdin).read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise _error(f"standard input cannot be read: {_reason(error)}", "-") from None
+        raise _error(f"standard input cannot be read: {reason_of(error)}", "-") from None
     if data is None:
         raise _error("standard input has nothing to read", "-")
     return data if isinstance(data, bytes) else str(data).encode("utf-8", "surrogatepass")
@@ -60,12 +60,12 @@ def _read_file(path: str) -> bytes:
     """Return what the file holds, cut one byte above `MAX_BYTES`."""
     descriptor = _open(path)
     try:
-        kind = _kind(os.fstat(descriptor).st_mode)
+        kind = kind_of(os.fstat(descriptor).st_mode)
         if kind:
             raise _not_a_file(kind, path)
         return _read(descriptor)
     except OSError as error:
-        raise _error(f"cannot be read: {_reason(error)}", path) from None
+        raise _error(f"cannot be read: {reason_of(error)}", path) from None
     finally:
         os.close(descriptor)
 
@@ -78,7 +78,7 @@ def _open(path: str) -> int:
         raise _error("no such file", path, near(path)) from None
     except (OSError, ValueError) as error:
         kind = _kind_by_name(path)
-        raise (_not_a_file(kind, path) if kind else _error(f"cannot be opened: {_reason(error)}", path)) from None
+        raise (_not_a_file(kind, path) if kind else _error(f"cannot be opened: {reason_of(error)}", path)) from None
 
 
 def _read(descriptor: int) -> bytes:
@@ -88,14 +88,15 @@ def _read(descriptor: int) -> bytes:
     return data
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """Return what stands there that is no file, by the mode that the system gives; an empty text if it is a file."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def _kind_by_name(path: str) -> str:
     """Return what stands under a name that could not be opened, such as a socket; an empty text if it is a file."""
     try:
-        return _kind(Path(path).stat().st_mode)
+        return kind_of(Path(path).stat().st_mode)
     except (OSError, ValueError):
         return ""
 
@@ -105,7 +106,8 @@ def _not_a_file(kind: str, path: str) -> UserError:
     return _error(f"is {kind}, not a file", path, f"specs in it: {', '.join(specs[:12])}" if specs else "")
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a file could not be opened or read, in the words of the system."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return "the name is not one a file can have" if isinstance(error, UnicodeError) else str(error)

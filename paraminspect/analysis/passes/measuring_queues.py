@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from paraminspect.analysis.statistics.batched import Queue
-from paraminspect.analysis.statistics.elements import Array, Draw, share, simplified
+from paraminspect.analysis.statistics.elements import Array, Draw, lies_whole, share
 from paraminspect.analysis.statistics.number_formats import measure_words
 from paraminspect.analysis.statistics.tensor_values import measure, measure_words_at_once
 from paraminspect.modules.wrapper_tensors import PLAIN
@@ -256,22 +256,7 @@ class PlainMemory:
 
 def is_plain(tensor: Tensor) -> bool:
     """Tell whether a tensor is float32 and one piece of memory that is wholly there."""
-    if not (
-        type(tensor) in PLAIN
-        and tensor.dtype is torch.float32
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and not tensor.is_nested
-        and not tensor.is_neg()
-        and tensor.numel()
-        and tensor.data_ptr()
-    ):
-        return False
-    count = tensor.numel()
-    if not tensor.is_contiguous() and simplified(tensor.shape, tensor.stride()) != [(count, 1)]:
-        return False
-    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + count) * 4
+    return type(tensor) in PLAIN and tensor.dtype is torch.float32 and lies_whole(tensor)
 
 
 def _rms_by_all_figures(grad: Tensor) -> float | None:

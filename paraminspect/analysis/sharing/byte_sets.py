@@ -36,7 +36,7 @@ class StridedBytes(NamedTuple):
     @property
     def stop(self) -> int:
         """Return the position after the last byte."""
-        return self.start + _span(self.dims)
+        return self.start + span(self.dims)
 
     @property
     def size(self) -> int:
@@ -82,7 +82,7 @@ class ListedBytes:
     @property
     def stop(self) -> int:
         """Return the position after the last byte."""
-        return self.start + _span(self.dims)
+        return self.start + span(self.dims)
 
     @property
     def size(self) -> int | None:
@@ -133,7 +133,7 @@ def layout_of(start: int, itemsize: int, shape: Sequence[int], steps: Sequence[i
         step = elements * itemsize
         if step % unit == 0 and step // unit <= inner:  # copies that touch or cover each other go on as one progression
             nested[-1] = ((count - 1) * (step // unit) + inner, unit)
-        elif step >= _span(nested):
+        elif step >= span(nested):
             nested.append((count, step))
         else:
             return _listed(start, itemsize, [(count, step) for step, count in reversed(dims)])
@@ -147,10 +147,6 @@ def _listed(start: int, itemsize: int, dims: ElementDims) -> ListedBytes:
     touched = np.concatenate([[False], visits(dims) > 0, [False]])
     edges = start + itemsize * np.flatnonzero(np.diff(touched))
     return ListedBytes(start, raw, edges[::2], edges[1::2])
-
-
-def _span(dims: Sequence[tuple[int, int]]) -> int:
-    return 1 + sum((count - 1) * step for count, step in dims)
 
 
 def common(one: Layout, other: Layout) -> int | None:
@@ -189,7 +185,7 @@ def _in_step(one: StridedBytes, other: StridedBytes) -> bool:
     """
     if len(one.dims) == 1 or one.dims[0] != other.dims[0]:
         return False
-    stop = max(each.start + _span(each.dims[1:]) for each in (one, other))
+    stop = max(each.start + span(each.dims[1:]) for each in (one, other))
     return stop - min(one.start, other.start) <= one.dims[0][1]
 
 

@@ -14,11 +14,11 @@ from itertools import repeat
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paraminspect.analysis.statistics.block_figures import LONG, SHORT, Array
 from paraminspect.analysis.statistics.careful_sums import Floats
-from paraminspect.analysis.statistics.elements import simplified
+from paraminspect.analysis.statistics.elements import lies_whole
 from paraminspect.analysis.statistics.number_formats import WORDS, decode
 from paraminspect.analysis.statistics.row_figures import FloatRows
 from paraminspect.analysis.statistics.segment_figures import (
@@ -35,7 +35,6 @@ _ROOM = 2**16  # elements of a kind that wait at most: half a megabyte as float6
 _LONG_ROOM = 2**18  # a megabyte of float32
 _THREAD = threading.local()
 _KINDS = {dtype: words for dtype, words in WORDS.items() if not dtype.is_complex}
-_PLAIN = {Tensor, nn.Parameter}  # a subclass may keep its numbers elsewhere
 
 Deliver = Callable[[Values | None], None]
 
@@ -173,23 +172,8 @@ def _scratch(count: int) -> tuple[Floats, Floats]:
 
 
 def _is_small(tensor: Tensor) -> bool:
-    """Tell whether the tensor is plain, not large and wholly in memory: what was freed must not be read.
+    """Tell whether a tensor is not large, and lies whole in memory.
 
     The histogram of a larger one would be that of a sample, and measured alone it costs hardly more.
     """
-    if not (
-        type(tensor) in _PLAIN
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and tensor.dtype in _KINDS
-        and 0 < tensor.numel() <= SHORT
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and not tensor.is_nested
-        and not tensor.is_neg()
-        and tensor.data_ptr()
-    ):
-        return False
-    count = tensor.numel()
-    if not tensor.is_contiguous() and simplified(tensor.shape, tensor.stride()) != [(count, 1)]:
-        return False
-    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + count) * tensor.element_size()
+    return lies_whole(tensor) and tensor.dtype in _KINDS and tensor.numel() <= SHORT

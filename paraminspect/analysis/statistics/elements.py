@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from paraminspect.modules.wrapper_tensors import PLAIN
+
 Dims = list[tuple[int, int]]  # (size, stride in elements), largest stride first
 Index = tuple[int | slice, ...]
 
@@ -33,7 +35,7 @@ def simplified(shape: Sequence[int], strides: Sequence[int]) -> Dims:
     return dims or [(1, 1)]
 
 
-def span(dims: Dims) -> int:
+def span(dims: Sequence[tuple[int, int]]) -> int:
     """Return how many elements of memory lie from the first visited to the last, both included."""
     return 1 + sum((size - 1) * stride for size, stride in dims)
 
@@ -51,6 +53,28 @@ def visits(dims: Dims) -> npt.NDArray[np.int64]:
         sums[size:] -= sums[:-size].copy()
         counts = sums.reshape(-1)[:length]
     return counts
+
+
+def lies_whole(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor has elements, in one piece of CPU memory that is all there: what was freed must not be read.
+
+    A subclass may keep its numbers elsewhere, so that it does not.
+    """
+    if not (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not tensor.is_nested
+        and not tensor.is_neg()
+        and tensor.numel()
+        and tensor.data_ptr()
+    ):
+        return False
+    count = tensor.numel()
+    if not tensor.is_contiguous() and simplified(tensor.shape, tensor.stride()) != [(count, 1)]:
+        return False
+    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + count) * tensor.element_size()
 
 
 def blocks(shape: Sequence[int], limit: int) -> list[Index]:

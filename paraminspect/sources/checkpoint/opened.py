@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from paraminspect.errors import UserError
-from paraminspect.spec.text import near
+from paraminspect.spec.text import kind_of, near, reason_of
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HEAD = 2**17
@@ -21,13 +20,6 @@ _PACKAGES = {
     "gcs": ("gcsfs", "gcsfs"),
     "abfs": ("adlfs", "adlfs"),
     "az": ("adlfs", "adlfs"),
-}
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
 }
 
 
@@ -99,11 +91,12 @@ class LocalFile(_Closing):
         except FileNotFoundError:
             raise _error("no such file", path, near(path), code="no-such-file") from None
         except (OSError, ValueError) as error:
-            raise _error(f"cannot be opened: {_reason(error)}", path) from None
+            raise _error(f"cannot be opened: {reason_of(error)}", path) from None
         status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        kind = kind_of(status.st_mode)
+        if kind:
             os.close(self._descriptor)
-            raise _error(f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file", path)
+            raise _error(f"is {kind}, not a file", path)
         self.size = status.st_size
 
     @property
@@ -122,7 +115,7 @@ class LocalFile(_Closing):
                 pieces.append(piece)
                 at += len(piece)
         except OSError as error:
-            raise _error(f"cannot be read: {_reason(error)}", self.name) from None
+            raise _error(f"cannot be read: {reason_of(error)}", self.name) from None
         self._count += at - start
         if at < end:
             raise _short(self.name, start, length, at)
@@ -135,7 +128,7 @@ class LocalFile(_Closing):
             while at < len(buffer) and (got := os.preadv(self._descriptor, [buffer[at:]], start + at)):
                 at += got
         except OSError as error:
-            raise _error(f"cannot be read: {_reason(error)}", self.name) from None
+            raise _error(f"cannot be read: {reason_of(error)}", self.name) from None
         self._count += at
         if at < len(buffer):
             raise _short(self.name, start, len(buffer), start + at)
@@ -249,9 +242,3 @@ def _error(message: str, path: str, hint: str = "", code: str = "unreadable") ->
 def _short(name: str, start: int, length: int, end: int) -> ShortRead:
     message = f"ends at byte {end:,}; {length:,} bytes from {start:,} on were to be read"
     return ShortRead(message, where=name, hint="it is cut off, or was changed while it was read", code="truncated")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return "the name is not one a file can have" if isinstance(error, UnicodeError) else str(error)
