@@ -56,7 +56,7 @@ def visits(dims: Dims) -> npt.NDArray[np.int64]:
 
 
 def lies_whole(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor has elements, in one piece of CPU memory that is all there: what was freed must not be read.
+    """Tell whether a tensor has elements, in one piece of CPU memory that is all there: freed memory must not be read.
 
     A subclass may keep its numbers elsewhere, so that it does not.
     """
