@@ -13,7 +13,8 @@ from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
-from paraminspect.sources.checkpoint.torch_objects import StoredTensor, TorchObjects, torch_objects
+from paraminspect.sources.checkpoint.pickled_values import StoredTensor
+from paraminspect.sources.checkpoint.torch_objects import TorchObjects, torch_objects
 from paraminspect.text.numbers import plural
 
 LOCAL: Final = 30

@@ -9,7 +9,8 @@ from paraminspect.report import Fault, TensorHeader
 from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
-from paraminspect.sources.checkpoint.torch_objects import TorchObjects, brief, is_contiguous, torch_objects
+from paraminspect.sources.checkpoint.pickled_values import brief, is_contiguous
+from paraminspect.sources.checkpoint.torch_objects import TorchObjects, torch_objects
 
 _FIRST: Final = 1 << 20
 

@@ -16,12 +16,8 @@ from paraminspect.sources.checkpoint.cut_zip import LOCAL, CutZip, not_complete,
 from paraminspect.sources.checkpoint.file_contents import FileContents
 from paraminspect.sources.checkpoint.opened import Bytes, is_remote
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
-from paraminspect.sources.checkpoint.torch_objects import (
-    StorageRef,
-    StoredTensor,
-    is_contiguous,
-    torch_objects,
-)
+from paraminspect.sources.checkpoint.pickled_values import StorageRef, StoredTensor, is_contiguous
+from paraminspect.sources.checkpoint.torch_objects import torch_objects
 from paraminspect.text.numbers import plural
 
 _MOST_LISTED: Final = 2**26
