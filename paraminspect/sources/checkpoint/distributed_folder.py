@@ -1,23 +1,30 @@
-"""A folder of torch.distributed.checkpoint: a pickle of what is where, and files that are zips one behind the other.
-
-The pickle is read as data. Its globals are those that torch writes; any other is refused by name.
-"""
+"""A folder of torch.distributed.checkpoint: its ``.metadata``, and files that are zips one behind the other."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache, partial
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Chunk, Fault, OptimizerGroups, Part, Shape, TensorHeader
+from paraminspect.sources.checkpoint.distributed_metadata import (
+    ItemPlace,
+    chunks_of,
+    dtype_of,
+    fields_of,
+    items_of,
+    metadata_of,
+    places_of,
+    size_of,
+)
 from paraminspect.sources.checkpoint.element_types import TORCH_BITS
 from paraminspect.sources.checkpoint.file_contents import FaultList
 from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes, without_secrets
-from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Called, Global, PickledDict, walk
+from paraminspect.sources.checkpoint.pickle_walk import Called
 from paraminspect.sources.checkpoint.shard_index import in_folder
 from paraminspect.sources.checkpoint.torch_zip import read_zip
 from paraminspect.text.numbers import plural
@@ -25,44 +32,11 @@ from paraminspect.text.numbers import plural
 _FOR_A_BYTE: Final = 4
 """Bytes in memory that the pickle may take for a byte of data: its smallest item takes 1.2 kB there, 5 kB here."""
 
-_MOST_FIELDS: Final = 64
 _MOST_CHUNKS: Final = 4_000_000
 _MOST_COMPARED: Final = 1_000_000
-_ROOM: Final = "torch.distributed.checkpoint"
-_KNOWN: Final = {
-    *(f"pathlib.{name}" for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath", "Path")),
-    "collections.OrderedDict",
-    "torch.Size",
-    "torch.serialization._get_layout",
-    f"{_ROOM}.filesystem._StorageInfo",
-    *(
-        f"{_ROOM}.metadata.{name}"
-        for name in (
-            "Metadata",
-            "MetadataIndex",
-            "StorageMeta",
-            "TensorProperties",
-            "TensorStorageMetadata",
-            "BytesStorageMetadata",
-            "ChunkStorageMetadata",
-            "_MEM_FORMAT_ENCODING",
-        )
-    ),
-}
-
-
 _MOST_OBJECTS: Final = 1_000
 _MOST_OF_OBJECTS: Final = 2**23
 """Bytes: reading a pickle as data takes about a second a megabyte, and a file can name one object many times."""
-
-
-class _ItemPlace(NamedTuple):
-    """Where an item lies: the file, and the bytes of it."""
-
-    path: str
-    start: int
-    length: int
-    is_packed: bool = False
 
 
 def read_distributed(folder: str, names: list[str]) -> Checkpoint:
@@ -76,20 +50,20 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
             code="interrupted",
         )
     length_of = cache(partial(_length, folder))
-    state, count = _state(in_folder(folder, ".metadata"), _FOR_A_BYTE * _data_bytes(names, length_of))
+    metadata, count = metadata_of(in_folder(folder, ".metadata"), _FOR_A_BYTE * _data_bytes(names, length_of))
     faults: list[Fault] = []
     if ".metadata.tmp" in names:
         faults.append(
             Fault("interrupted", "warning", without_secrets(folder), "has .metadata.tmp: a later save was interrupted")
         )
-    places = _places(state.get("storage_data"))
+    places = places_of(metadata.get("storage_data"))
     files = sorted({place.path for found in places.values() for place in found.values()})
     parts, lengths = _parts(files, names, length_of, faults)
     numbers = {name: number for number, name in enumerate(files)}
     tensors: list[TensorHeader] = []
-    objects: dict[str, dict[Shape | None, _ItemPlace]] = {}
+    objects: dict[str, dict[Shape | None, ItemPlace]] = {}
     left = _MOST_CHUNKS
-    for name, described in _items(state.get("state_dict_metadata")):
+    for name, described in items_of(metadata.get("state_dict_metadata")):
         kind = described.name if isinstance(described, Called) else ""
         if kind.endswith("TensorStorageMetadata"):
             left -= _count(described)
@@ -115,7 +89,7 @@ def read_distributed(folder: str, names: list[str]) -> Checkpoint:
 
 
 def _objects(
-    items: dict[str, dict[Shape | None, _ItemPlace]], folder: str, lengths: dict[str, int | None], faults: list[Fault]
+    items: dict[str, dict[Shape | None, ItemPlace]], folder: str, lengths: dict[str, int | None], faults: list[Fault]
 ) -> tuple[dict[str, str], int, dict[str, int], tuple[OptimizerGroups, ...]]:
     """Return the objects beside the tensors as short texts by their path, and how many bytes were read for that.
 
@@ -155,79 +129,6 @@ def _objects(
             unsafe |= {fault.message: fault for fault in objects.faults}
         faults += unsafe.values()
         return found, sum(file.count for file in opened.values()), sizes, tuple(optimizers)
-
-
-# --- the metadata ----------------------------------------------------------------------------------------------
-
-
-def _state(path: str, for_storages: int) -> tuple[dict[str, Any], int]:
-    """Return the fields of the Metadata that the pickle describes."""
-    with open_bytes(path) as file:
-        if file.size > LONGEST:
-            raise UserError(f"is {file.size:,} bytes long; at most {LONGEST:,} are read", where=path)
-        data, count = file.read(0, file.size), file.count
-    try:
-        walked = walk(data, for_storages=for_storages)
-    except BadPickle as error:
-        raise UserError(
-            f"cannot be read at byte {error.at:,}: {error.message}", where=path, code="bad-pickle"
-        ) from None
-    for one in walked.globals:
-        if str(one) not in _KNOWN and not (one.module == "torch" and one.name in TORCH_BITS):
-            message = f"names {one}, which no checkpoint needs: it would run when torch loads it"
-            raise UserError(message, where=path, hint="do not load it", code="unsafe-global")
-    if not isinstance(walked.value, Called) or walked.value.name != f"{_ROOM}.metadata.Metadata":
-        raise UserError("holds no Metadata of torch.distributed.checkpoint", where=path, code="bad-pickle")
-    return _fields(walked.value), count
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Return the attributes that a dataclass would be given."""
-    state = value.state if isinstance(value, Called) else None
-    if not isinstance(state, PickledDict) or len(state.flat) > 2 * _MOST_FIELDS:
-        return {}
-    return {key: item for key, item in state.pairs if isinstance(key, str)}
-
-
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    for key, item in value.pairs if isinstance(value, (PickledDict, Called)) else ():
-        if isinstance(key, str):
-            yield key, item
-
-
-def _sizes(value: Any) -> Shape | None:
-    """Read a torch.Size."""
-    if isinstance(value, Called) and isinstance(value.args, tuple) and len(value.args) == 1:
-        value = value.args[0]
-    if not isinstance(value, (tuple, list)) or len(value) > _MOST_FIELDS:
-        return None
-    return tuple(value) if all(type(size) is int and 0 <= size < 2**63 for size in value) else None
-
-
-def _is_size(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 2**63
-
-
-def _chunks(fields: dict[str, Any]) -> list[Any] | tuple[Any, ...]:
-    found = fields.get("chunks")
-    return found if isinstance(found, (list, tuple)) else ()
-
-
-def _count(described: Any) -> int:
-    return 1 + len(_chunks(_fields(described)))
-
-
-def _places(value: Any) -> dict[str, dict[Shape | None, _ItemPlace]]:
-    """Return where each item lies, by its name and by the offsets of the chunk that it is."""
-    found: dict[str, dict[Shape | None, _ItemPlace]] = {}
-    for key, item in value.pairs if isinstance(value, (PickledDict, Called)) else ():
-        index, place = _fields(key), _fields(item)
-        name, path = index.get("fqn"), place.get("relative_path")
-        start, length = place.get("offset"), place.get("length")
-        if isinstance(name, str) and isinstance(path, str) and _is_size(start) and _is_size(length):
-            packed = bool(place.get("transform_descriptors"))
-            found.setdefault(name, {})[_sizes(index.get("offset"))] = _ItemPlace(path, start, length, packed)
-    return found
 
 
 # --- the files -------------------------------------------------------------------------------------------------
@@ -275,23 +176,23 @@ def _parts(
 def _tensor(
     name: str,
     described: Called,
-    places: dict[Shape | None, _ItemPlace],
+    places: dict[Shape | None, ItemPlace],
     numbers: dict[str, int],
     lengths: dict[str, int | None],
     faults: list[Fault],
 ) -> TensorHeader:
     """Return the header of one tensor, its chunks checked: each there, all of them tiling it."""
-    fields = _fields(described)
-    shape = _sizes(fields.get("size"))
-    dtype = _dtype(fields.get("properties"))
+    fields = fields_of(described)
+    shape = size_of(fields.get("size"))
+    dtype = dtype_of(fields.get("properties"))
     bits = TORCH_BITS.get(dtype)
     if shape is None:
         faults.append(Fault("bad-entry", "error", name, "its entry has no size"))
         return TensorHeader(name, dtype, (), None, why="its entry has no size")
     pieces: list[Chunk] = []
     lacking = packed = ""
-    for chunk in _chunks(fields):
-        offsets, sizes = _sizes(_fields(chunk).get("offsets")), _sizes(_fields(chunk).get("sizes"))
+    for chunk in chunks_of(fields):
+        offsets, sizes = size_of(fields_of(chunk).get("offsets")), size_of(fields_of(chunk).get("sizes"))
         if offsets is None or sizes is None or not len(offsets) == len(sizes) == len(shape):
             lacking = "a chunk of it has no offsets and sizes that fit its shape"
             continue
@@ -324,11 +225,8 @@ def _tensor(
     )
 
 
-def _dtype(properties: Any) -> str:
-    """Read the dtype of TensorProperties: a field of its own, or the first of a tuple."""
-    state = properties.state if isinstance(properties, Called) else None
-    found = state[0] if isinstance(state, (tuple, list)) and state else _fields(properties).get("dtype")
-    return found.name if isinstance(found, Global) else "unknown"
+def _count(described: Any) -> int:
+    return 1 + len(chunks_of(fields_of(described)))
 
 
 def _tile(shape: Shape, pieces: list[Chunk]) -> bool:

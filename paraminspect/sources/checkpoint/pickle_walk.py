@@ -15,8 +15,9 @@ LONGEST: Final = 512_000_000
 """How many bytes of a pickle are read."""
 
 _ROOM: Final = 3 * 2**27
+"""About how many bytes the values of a pickle may take in memory beside its own."""
 _MOST_FOR_STORAGES: Final = 4 * 2**30
-"""About how many bytes the values of a pickle may take beside its own; more where it describes so many storages."""
+"""How many more they may take at the most, where there are storages that it describes."""
 
 _DEEPEST: Final = 100
 _LONGEST_NAME: Final = 1000
