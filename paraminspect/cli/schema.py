@@ -55,7 +55,6 @@ def schema_of(name: str) -> dict[str, Any]:
         from paraminspect.report.report_schema import report_schema, reports_schema
 
         return report_schema() if name == "report" else reports_schema()
-    from paraminspect.page import object_schemas
+    from paraminspect.page.object_schemas import OBJECT_SCHEMAS
 
-    found: dict[str, Any] = getattr(object_schemas, f"{name}_schema")()
-    return found
+    return OBJECT_SCHEMAS[name]

@@ -14,7 +14,7 @@ from paraminspect.analysis.statistics.contents import Numbers, digest, numbers_o
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.looking import looking_at
-from paraminspect.experiments.measured import Weight, apply_and_measure, values_of
+from paraminspect.experiments.measured import FilledWeight, apply_and_measure, values_of
 from paraminspect.experiments.parameter_parts import parts_in
 from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of
@@ -62,14 +62,14 @@ def _initialised(subject: Subject, request: Request, rules: tuple[BoundRule, ...
     return with_findings(report_of(replace(measured, initialisation=done), request))
 
 
-def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[Weight]:
+def _weights(applied: Mapping[int, FillRecord], elements: bool) -> Iterator[FilledWeight]:
     """Measure the weights that were set through what computes them."""
     for key, one in applied.items():
         weight = one.target
         if isinstance(weight, ComputedTarget) and id(weight) == key:
             now = weight.compute()
             numbers = numbers_of(now) if elements else Numbers()
-            yield Weight(weight, one, now, measure(weight.before), measure(now), numbers)
+            yield FilledWeight(weight, one, now, measure(weight.before), measure(now), numbers)
 
 
 def _together(digests: list[tuple[str, str | None]]) -> str | None:

@@ -30,7 +30,7 @@ from paraminspect.report import Initialisation, Sharing, Values, Verdict
 
 
 @dataclass(frozen=True)
-class Weight:
+class FilledWeight:
     """A weight that a rule set through what computes it; `tensor` is what it is now."""
 
     computed: ComputedTarget
@@ -64,7 +64,7 @@ class Measured:
     lazy: frozenset[int]
     initialisation: Initialisation | None
     before: Mapping[int, Values | None] = field(default_factory=dict)
-    weights: tuple[Weight, ...] = ()
+    weights: tuple[FilledWeight, ...] = ()
     digests: Mapping[int, str | None] = field(default_factory=dict)
     parts: Mapping[int, Parts] = field(default_factory=dict)
     parts_before: Mapping[int, Parts] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from paraminspect.experiments.measured import Measured, apply_and_measure
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.frozen import dataclass
 from paraminspect.init.rules import BoundRule
-from paraminspect.isolation.tentative import unheard_where_it_fails
+from paraminspect.isolation.silence import unheard_where_it_fails
 from paraminspect.isolation.torch_state import around, draw_batch, torch_generators
 from paraminspect.isolation.untouched import CopyOnWrite, untouched
 from paraminspect.modules.subject import Batch, Subject

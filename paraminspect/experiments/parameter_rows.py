@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of, verdicts_of
-from paraminspect.experiments.measured import Measured, Weight
+from paraminspect.experiments.measured import FilledWeight, Measured
 from paraminspect.experiments.parameter_parts import part_rows, verdicts_on_parts
 from paraminspect.experiments.selection import Request, Scope
 from paraminspect.init.fill_record import FillRecord
@@ -123,19 +123,19 @@ _NOT_RUN, _FROZEN = Gradient("not-run"), Gradient("frozen")
 # --- weights that are computed ---------------------------------------------------------------------------------
 
 
-def _name_of(weight: Weight, scope: Scope, request: Request) -> str | None:
+def _name_of(weight: FilledWeight, scope: Scope, request: Request) -> str | None:
     """Return the name of a computed weight, if it is to be shown, as seen from the layer that is shown alone."""
     names = [name for name in map(scope.relative, weight.computed.names) if name is not None]
     return names[0] if names and request.selects(names) else None
 
 
-def _place(rows: Sequence[Parameter], weight: Weight, scope: Scope) -> int:
+def _place(rows: Sequence[Parameter], weight: FilledWeight, scope: Scope) -> int:
     """Return where the row of a computed weight goes: before what it is stored in."""
     stored = set(map(scope.relative, weight.computed.stored_names))
     return next((at for at, row in enumerate(rows) if row.name in stored), len(rows))
 
 
-def _computed(name: str, weight: Weight, scope: Scope) -> Parameter:
+def _computed(name: str, weight: FilledWeight, scope: Scope) -> Parameter:
     """Return the row of a weight that is computed from what is stored; its elements are counted there."""
     tensor, computed = weight.tensor, weight.computed
     names = map(scope.relative, computed.names)
@@ -192,7 +192,7 @@ def _on_entries(
             yield from judge(entry.name, numel, dtype_name(entry.tensor.dtype), values, done.moments)
 
 
-def _on_weights(weights: Mapping[str, Weight]) -> Iterator[Verdict]:
+def _on_weights(weights: Mapping[str, FilledWeight]) -> Iterator[Verdict]:
     for name, weight in weights.items():
         if weight.applied.moments and weight.values and weight.tensor.numel():
             yield from judge(name, weight.tensor.numel(), weight.computed.dtype, weight.values, weight.applied.moments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: Final = {"type": "string"}
 _TEXTS: Final = {"type": "array", "items": _TEXT}
 _TRUTH: Final = {"type": "boolean"}
@@ -36,11 +37,7 @@ def _list(item: Mapping[str, Any]) -> dict[str, Any]:
 def _document(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     envelope = {"schema": {"const": f"paraminspect.{name}"}, "version": {"const": 1}}
     title = f"paraminspect {name}, version 1"
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": title,
-        **_object({**envelope, **fields}),
-    }
+    return {"$schema": _DIALECT, "title": title, **_object({**envelope, **fields})}
 
 
 _RULE: Final = _object(
@@ -72,52 +69,38 @@ _SCHEME: Final = _object(
 )
 
 
-def rules_schema() -> dict[str, Any]:
-    """Return the schema of ``rules --json``."""
-    return _document("rules", {"rules": _list(_RULE)})
+_THEORY: Final = {
+    "activation": _TEXT,
+    "params": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
+    "moments": _FIGURES,
+    "gains": _FIGURES,
+    "critical": _or_null(_FIGURES),
+    **dict.fromkeys(("sigma_w2", "sigma_b2", "q", "chi1", "c", "xi_q", "xi_c", "q0"), _MAYBE),
+    "regime": _or_null(_TEXT),
+    **dict.fromkeys(("propagate", "cosines", "gradients"), _COURSE),
+    "notes": _TEXTS,
+}
+"""What does not exist, or was not asked for, is null."""
+_FINDING: Final = {
+    "source": _TEXT,
+    "rule": _or_null(_TEXT),
+    "severity": _SEVERITY,
+    "where": _TEXT,
+    "names": _TEXTS,
+    "message": _TEXT,
+    "hint": _TEXT,
+    "code": _or_null(_TEXT),
+}
+"""A finding has a rule, a source that failed has a code."""
 
-
-def schemes_schema() -> dict[str, Any]:
-    """Return the schema of ``schemes --json``; of one scheme there is more."""
-    return _document("schemes", {"schemes": _list(_SCHEME)})
-
-
-def theory_schema() -> dict[str, Any]:
-    """Return the schema of ``theory ACTIVATION --json``; what does not exist, or was not asked for, is null."""
-    keys = ("sigma_w2", "sigma_b2", "q", "chi1", "c", "xi_q", "xi_c", "q0")
-    return _document(
-        "theory",
-        {
-            "activation": _TEXT,
-            "params": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
-            "moments": _FIGURES,
-            "gains": _FIGURES,
-            "critical": _or_null(_FIGURES),
-            **dict.fromkeys(keys, _MAYBE),
-            "regime": _or_null(_TEXT),
-            **dict.fromkeys(("propagate", "cosines", "gradients"), _COURSE),
-            "notes": _TEXTS,
-        },
-    )
-
-
-def finding_schema() -> dict[str, Any]:
-    """Return the schema of a line of ``check -f jsonl``: a finding has a rule, a source that failed has a code."""
-    fields = {
-        "source": _TEXT,
-        "rule": _or_null(_TEXT),
-        "severity": _SEVERITY,
-        "where": _TEXT,
-        "names": _TEXTS,
-        "message": _TEXT,
-        "hint": _TEXT,
-        "code": _or_null(_TEXT),
-    }
-    title = "a line of paraminspect check -f jsonl"
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **_object(fields)}
-
-
-def baseline_schema() -> dict[str, Any]:
-    """Return the schema of the file that ``check --write-baseline`` writes: names by rules by sources."""
-    names = {"type": "object", "additionalProperties": _TEXTS}
-    return _document("baseline", {"sources": {"type": "object", "additionalProperties": names}})
+OBJECT_SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {
+    "rules": _document("rules", {"rules": _list(_RULE)}),
+    "schemes": _document("schemes", {"schemes": _list(_SCHEME)}),
+    "theory": _document("theory", _THEORY),
+    "finding": {"$schema": _DIALECT, "title": "a line of paraminspect check -f jsonl", **_object(_FINDING)},
+    "baseline": _document(
+        "baseline",
+        {"sources": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _TEXTS}}},
+    ),
+}
+"""By the name that ``paraminspect schema`` takes."""

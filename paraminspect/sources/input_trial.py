@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +10,7 @@ from paraminspect.analysis.inventory import Inventory
 from paraminspect.analysis.passes.failing_module import explain
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.frozen import dataclass
+from paraminspect.isolation.silence import unheard
 from paraminspect.isolation.torch_state import around, eager, recording, room
 from paraminspect.isolation.untouched import untouched
 from paraminspect.modules.nested_tensors import storage_of, tensors_in
@@ -57,7 +54,7 @@ def misfit_of(module: nn.Module, batch: Batch, inventory: Inventory, foreign: bo
     tensors = (entry.tensor for entry in inventory.entries)
     with untouched(inventory.modules.values(), tensors) as mode:
         try:
-            with eager(), room(), recording(), trial.active(), around(foreign, mode), _unheard():
+            with eager(), room(), recording(), trial.active(), around(foreign, mode), unheard():
                 module(*batch.args, **batch.kwargs)
         except KeyboardInterrupt:
             raise
@@ -66,17 +63,6 @@ def misfit_of(module: nn.Module, batch: Batch, inventory: Inventory, foreign: bo
         finally:
             trial.forget()
     return None
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _misfit(error: BaseException, trial: _Trial, batch: Batch) -> Misfit:

@@ -1,10 +1,11 @@
-"""Run code that may not come to its end: nothing is heard then of what it printed and what it warned of."""
+"""Run code whose prints and warnings nobody is to hear: never, or not where it does not come to its end."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -28,6 +29,15 @@ class _HeldBack(io.TextIOBase):
         """Note the text."""
         self._written.append((self._stream, text))
         return len(text)
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Drop what is printed and what is warned of."""
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with warnings.catch_warnings(), out, err:
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager
