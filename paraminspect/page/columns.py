@@ -12,7 +12,7 @@ from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column
 from paraminspect.page.pictures import sparkline
 from paraminspect.page.several import Several, members_of
 from paraminspect.report import Forward, Init, Parameter, Report, Values
-from paraminspect.rules.gradient_rules import in_a_word
+from paraminspect.rules.wording import in_a_word
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, total, whole
 

@@ -21,7 +21,7 @@ from paraminspect.page.repeated_blocks import (
 )
 from paraminspect.page.several import Several, at_depth, members_of, sum_up
 from paraminspect.report import Gradient, Init, Parameter, ParameterPart, Report, Values
-from paraminspect.rules.gradient_rules import in_a_word
+from paraminspect.rules.wording import in_a_word
 from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
 

@@ -20,7 +20,7 @@ from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings
 from paraminspect.report import NOT_ATTRIBUTED, Gradient, Parameter, Report, Use
-from paraminspect.rules.gradient_rules import in_a_word
+from paraminspect.rules.wording import in_a_word
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import figure, plural
 

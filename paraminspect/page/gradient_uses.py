@@ -8,7 +8,7 @@ from paraminspect.page.parts import Line
 from paraminspect.page.remarks import notes
 from paraminspect.page.several import Several, pool_gradients
 from paraminspect.report import NOT_ATTRIBUTED, Cause, Gradient, Parameter, Report, Use
-from paraminspect.rules.gradient_rules import by_severity, in_a_word
+from paraminspect.rules.wording import by_severity, in_a_word
 from paraminspect.text.escape import code, word
 from paraminspect.text.numbers import figure, plural, some_of
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from paraminspect.frozen import dataclass
 from paraminspect.report import Gradient, Init, Parameter, Values
 from paraminspect.report.merge import merge_figures
-from paraminspect.rules.gradient_rules import by_severity, in_a_word
+from paraminspect.rules.wording import by_severity, in_a_word
 
 _Same = TypeVar("_Same")
 

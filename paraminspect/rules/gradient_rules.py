@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import BEHIND_ZERO, RETURNED_ASIDE, Gradient, Layer, Parameter, Report, TreeLayer
+from paraminspect.report import RETURNED_ASIDE, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
-from paraminspect.rules.wording import by_number, is_whole, modules_of, names_of, outermost
+from paraminspect.rules.wording import ROUNDING, by_number, in_a_word, is_whole, modules_of, names_of, outermost
 from paraminspect.text.escape import code, word
 
 RULES: Final = (
@@ -96,31 +96,6 @@ RULES: Final = (
 )
 
 _ASIDE: Final = "PI308"
-
-ROUNDING: Final = "zero (rounding)"
-WORST_FIRST: Final = (
-    *("nonfinite", "unused", "disconnected", "zero"),
-    *(BEHIND_ZERO, ROUNDING, "frozen", "unknown", "not-run", "ok"),
-)
-"""The statuses of gradients, the worst first."""
-
-
-def in_a_word(gradient: Gradient) -> str:
-    """Return the status of a gradient; of one that is 0 the reason, if it is a zero weight or rounding.
-
-    Where it was not the same from every seed, how often it was not fine: ``unused in 3 of 5``.
-    """
-    if gradient.seeds is not None and len(gradient.seeds) > 1:
-        runs = sum(gradient.seeds.values())
-        troubled = by_severity([status for status in gradient.seeds if status != "ok"])
-        return ", ".join(f"{status} in {gradient.seeds[status]:,} of {runs:,}" for status in troubled)
-    return gradient.reason or (gradient.status if gradient.rounding is None else ROUNDING)
-
-
-def by_severity(statuses: Iterable[str]) -> list[str]:
-    """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
-    ranks = {status: rank for rank, status in enumerate(WORST_FIRST)}
-    return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))
 
 
 # --- NaN and infinity --------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
-"""How a finding names what it is about: patterns for names that are alike, modules for all of their parameters."""
+"""How findings and pages word things: names that are alike, modules for all their parameters, statuses of gradients."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
-from paraminspect.report import Report
+from paraminspect.report import BEHIND_ZERO, Gradient, Report
 from paraminspect.text.braces import pattern
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import some_of
@@ -62,3 +63,31 @@ def is_whole(report: Report) -> bool:
 def by_number(count: int, one: str, several: str) -> str:
     """Return the word for one, or that for several."""
     return one if count == 1 else several
+
+
+# --- the status of a gradient --------------------------------------------------------------------------------------
+
+ROUNDING: Final = "zero (rounding)"
+WORST_FIRST: Final = (
+    *("nonfinite", "unused", "disconnected", "zero"),
+    *(BEHIND_ZERO, ROUNDING, "frozen", "unknown", "not-run", "ok"),
+)
+"""The statuses of gradients, the worst first."""
+
+
+def in_a_word(gradient: Gradient) -> str:
+    """Return the status of a gradient; of one that is 0 the reason, if it is a zero weight or rounding.
+
+    Where it was not the same from every seed, how often it was not fine: ``unused in 3 of 5``.
+    """
+    if gradient.seeds is not None and len(gradient.seeds) > 1:
+        runs = sum(gradient.seeds.values())
+        troubled = by_severity([status for status in gradient.seeds if status != "ok"])
+        return ", ".join(f"{status} in {gradient.seeds[status]:,} of {runs:,}" for status in troubled)
+    return gradient.reason or (gradient.status if gradient.rounding is None else ROUNDING)
+
+
+def by_severity(statuses: Iterable[str]) -> list[str]:
+    """Return statuses of gradients, the worst first and those nobody knows before ``ok``."""
+    ranks = {status: rank for rank, status in enumerate(WORST_FIRST)}
+    return sorted(statuses, key=lambda status: (ranks.get(status, len(ranks) - 1.5), status))

@@ -13,7 +13,7 @@ from paraminspect.page.parts import Column, Entries, Table
 from paraminspect.page.sharing import MEANING
 from paraminspect.page.signal_verdicts import _LAWS, _REGIMES
 from paraminspect.report import Report
-from paraminspect.rules.gradient_rules import WORST_FIRST
+from paraminspect.rules.wording import WORST_FIRST
 from paraminspect.text.escape import View, spell
 from tests.cases import each
 from tests.page.test_compare import SAMPLES as COMPARISONS
