@@ -1,4 +1,4 @@
-"""What a rule fills: a Parameter, here; a weight that is computed from stored ones, in `parametrised`."""
+"""What a rule fills: a Parameter, here; a weight that is computed from stored ones, in `computed_weights`."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.gradient_uses import UsesByParameter, called, coverage, ledger
 from paraminspect.page.heading import page_of
 from paraminspect.page.module_sharing import elided, shared_modules, what_is_elided
+from paraminspect.page.parameter_tables import other_tables
 from paraminspect.page.part_lines import part_lines
 from paraminspect.page.parts import QUIET, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Part, Table
 from paraminspect.page.remarks import forgotten, left_alone, nonfinite_gradients, remarks, unknown_gradients
 from paraminspect.page.several import members_of
 from paraminspect.page.sharing import summary_lines
-from paraminspect.page.show import other_tables
 from paraminspect.page.signal_layers import layers_table, signal_tables
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.page.values import listings

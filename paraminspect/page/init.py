@@ -9,10 +9,10 @@ from paraminspect.init.slice_text import SLICES
 from paraminspect.page import columns
 from paraminspect.page.folding import Arrangement, folded
 from paraminspect.page.heading import page_of
+from paraminspect.page.parameter_tables import other_tables
 from paraminspect.page.part_lines import part_lines, with_parts
 from paraminspect.page.parts import Column, Entries, Line, Page, Table
 from paraminspect.page.remarks import left_alone, nonfinite_values, notes, padding_rows_kept, remarks, uninitialised
-from paraminspect.page.show import other_tables
 from paraminspect.page.values import listings
 from paraminspect.page.verdicts import conformity, figures_off, verdict_column
 from paraminspect.report import Init, Initialisation, Parameter, Report, RuleApplied

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from paraminspect.page.gradient_uses import UsesByParameter, sum_of_uses
 from paraminspect.page.heading import page_of
 from paraminspect.page.module_sharing import SharedModules, shared_modules, told_of_modules, uses_of_each
+from paraminspect.page.parameter_tables import tables
 from paraminspect.page.parts import Entries, Line, Page, Paragraph, Part
 from paraminspect.page.remarks import forgotten, remarks
 from paraminspect.page.sharing import (
@@ -20,7 +21,6 @@ from paraminspect.page.sharing import (
     shares_nothing,
     verdict_of,
 )
-from paraminspect.page.show import tables
 from paraminspect.report import Parameter, Report, Sharing
 from paraminspect.text.braces import pattern
 from paraminspect.text.escape import View, code, word
