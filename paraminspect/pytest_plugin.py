@@ -31,10 +31,10 @@ def fail_where_found(
     """
     __tracebackhide__ = True
     from paraminspect.api import check
-    from paraminspect.rules.rule import at_least
+    from paraminspect.rules.rule import is_as_bad
 
     report = check(model, inputs, **options)
-    found = [finding for finding in report.findings if at_least(finding.severity, fail_on)]
+    found = [finding for finding in report.findings if is_as_bad(finding.severity, fail_on)]
     lines = [line for finding in found for line in _lines(finding)]
     lines += [f"error: {error.message}" for error in report.errors]
     if report.forward is None and options.get("forward", True):

@@ -151,10 +151,10 @@ def _write(files: _Files, sources: Sequence[str], every: Sequence[Checked], note
 
 
 def _found(reports: Iterable[Report], least: str) -> int:
-    from paraminspect.rules.rule import at_least
+    from paraminspect.rules.rule import is_as_bad
 
     severities = {finding.severity for report in reports for finding in report.findings}
-    return FOUND if any(at_least(one, least) for one in severities) else session.DONE
+    return FOUND if any(is_as_bad(one, least) for one in severities) else session.DONE
 
 
 # --- the answer --------------------------------------------------------------------------------------------------

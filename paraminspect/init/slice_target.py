@@ -9,6 +9,7 @@ from paraminspect.frozen import dataclass
 from paraminspect.init.computed_weights import ComputedTarget
 from paraminspect.init.slice_text import EACH, SliceText
 from paraminspect.init.target import Outcome, StoredTarget, Target, padding_rows
+from paraminspect.text.numbers import plural
 
 if TYPE_CHECKING:
     import torch
@@ -99,8 +100,7 @@ def slices_of(target: Target, wanted: SliceText, names: SliceNames, where: str) 
         start, stop, _ = slice(wanted.start, wanted.stop).indices(shape[0])
         given = [end for end in (wanted.start, wanted.stop) if end is not None]
         if start >= stop or any(not -shape[0] <= end <= shape[0] for end in given):
-            rows = "1 row" if shape[0] == 1 else f"{shape[0]:,} rows"
-            message = f"[{wanted.text}] does not lie in {target.names[0]!r}, which has {rows}"
+            message = f"[{wanted.text}] does not lie in {target.names[0]!r}, which has {plural(shape[0], 'row')}"
             raise UserError(message, where=where, hint=_rows_hint(shape[0]), code="no-such-rows")
         same = (one for one in named.values() if (one.start, one.stop, one.dim) == (start, stop, 0))
         return (next(same, RowSlice("", start, stop)),)

@@ -9,7 +9,7 @@ from paraminspect.page.parts import Entries, Page, Part
 from paraminspect.report import Environment, Forward, Report, TensorInfo
 from paraminspect.rules.headline import COMMANDS, headline
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import figure, plural, size
+from paraminspect.text.numbers import figure, plural, seeds, size
 
 
 def page_of(report: Report, view: View, parts: Sequence[Part]) -> Page:
@@ -76,10 +76,7 @@ def experiment(report: Report, view: View) -> list[str]:
 
 
 def _seeds(environment: Environment) -> str:
-    first, count = environment.seed, environment.seeds or 1
-    if first is None:
-        return ""
-    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
+    return "" if environment.seed is None else seeds(environment.seed, environment.seeds or 1)
 
 
 def _mode(report: Report) -> str:

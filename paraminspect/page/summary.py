@@ -16,7 +16,7 @@ from paraminspect.report import LayerTensor, Report, TreeLayer
 from paraminspect.rules.gradient_rules import uncalled_modules
 from paraminspect.text.braces import pattern
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, whole, with_prefix
+from paraminspect.text.numbers import UNKNOWN, plural, size, some_of, total, whole, with_prefix
 
 CONVENTION = "MACs: multiply-adds of matrix products, convolutions and attention; what is elementwise counts none"
 _RANKED = "each figure is that of the module itself, without the modules below it"
@@ -65,7 +65,7 @@ def _columns(report: Report, rows: Sequence[PlacedRow], view: View) -> list[Colu
         _name(report, view),
         *([] if is_wide else [given]),
         _output(report, view),
-        _count("own", "own_parameters", 1, "parameters", foot=_own_parameters(rows)),
+        _count("own", "own_parameters", 1, "parameters", foot=total([row.layer.own_parameters for row in rows])),
         *with_children,
         Column("%", share, "right", 7, "parameters"),
         Column("trainable", lambda row: _training(row.layer) if partly else "", rank=4),
@@ -116,12 +116,6 @@ def _count(head: str, field: str, rank: int, group: str = "", foot: str = "") ->
         return UNKNOWN if value is None else f"{value:,}" if value else ""
 
     return Column(head, cell, "right", rank, group, foot)
-
-
-def _own_parameters(rows: Sequence[PlacedRow]) -> str:
-    counts = [row.layer.own_parameters for row in rows]
-    known = sum(count for count in counts if count is not None)
-    return whole(known) if None not in counts else f"at least {known:,}" if known else UNKNOWN
 
 
 def _work(head: str, field: str, rank: int, total: int | None) -> Column[PlacedRow]:

@@ -13,7 +13,7 @@ from paraminspect.plot.picture import HEIGHT, POINTS, TITLE, cut, fitted, pictur
 from paraminspect.plot.ridges import draw_histograms, has_histograms, height_of
 from paraminspect.plot.through_depth import draw_signal
 from paraminspect.report import Comparison, Report, Signal, TreeLayer
-from paraminspect.text.numbers import plural, some_of
+from paraminspect.text.numbers import plural, seeds, some_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,9 +123,7 @@ def _head(figure: Figure, report: Report, what: str, seeds: str) -> None:
 
 def _seeds(report: Report, found: Signal | Comparison) -> str:
     first = report.environment.seed
-    if first is None:
-        return plural(found.seeds, "seed")
-    return f"seed {first}" if found.seeds == 1 else f"seeds {first} to {first + found.seeds - 1}"
+    return plural(found.seeds, "seed") if first is None else seeds(first, found.seeds)
 
 
 def _distinct(found: Comparison) -> int:

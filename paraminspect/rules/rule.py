@@ -11,7 +11,7 @@ SEVERITIES: Final = ("error", "warning", "note")
 """How bad a finding is, the worst first: an error is certain, a warning likely, a note is worth knowing."""
 
 
-def at_least(severity: str, least: str) -> bool:
+def is_as_bad(severity: str, least: str) -> bool:
     """Tell whether something is as bad as `least`, or worse."""
     return SEVERITIES.index(severity) <= SEVERITIES.index(least)
 

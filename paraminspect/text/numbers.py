@@ -100,6 +100,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def seeds(first: int, count: int) -> str:
+    """Return ``seed 0``, or ``seeds 0 to 4`` for several."""
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
+
+
 def some_of(texts: Sequence[str], most: int = 3, between: str = ", ") -> str:
     """Return the first texts, and how many more there are: ``a, b, c and 2 more``."""
     left = len(texts) - most
