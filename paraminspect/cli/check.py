@@ -28,8 +28,7 @@ from paraminspect.errors import UserError
 from paraminspect.text.numbers import plural
 
 if TYPE_CHECKING:
-    from paraminspect.experiments.check import CheckRequest
-    from paraminspect.experiments.check_jobs import Checked
+    from paraminspect.experiments.check import Checked, CheckRequest
     from paraminspect.report import Report
 
 FOUND = 1

@@ -60,14 +60,15 @@ class CheckRequest:
     baseline: Mapping[str, Known] = field(default_factory=dict)
 
 
-class Found(NamedTuple):
-    """The Report of a source, and the digests of its tensors where they are asked for."""
+class Checked(NamedTuple):
+    """The Report of one source, the digests of its tensors if asked for, and what was warned of while it was made."""
 
     report: Report
-    digests: Mapping[str, TensorDigest]
+    digests: Mapping[str, TensorDigest] = {}  # nobody changes it
+    warnings: tuple[str, ...] = ()
 
 
-def check(source: str, request: CheckRequest, reading: Reading = unread) -> Found:
+def check(source: str, request: CheckRequest, reading: Reading = unread) -> Checked:
     """Return what the rules find in one source. Raises UserError for what can be put right.
 
     A file that is damaged is found so; only what cannot be read as any format raises. A model for which no input is
@@ -76,7 +77,7 @@ def check(source: str, request: CheckRequest, reading: Reading = unread) -> Foun
     known = request.baseline.get(source, {})
     selection = replace(request.selection, known=known)
     made = _of_file if is_checkpoint(source) else _of_model
-    report, digests = made(source, request, selection, reading)
+    report, digests, _ = made(source, request, selection, reading)
     problems = wanted(list(unmet(report, request.expected, digests)), RULES, selection)
     if problems:
         findings = tuple(map(finding_of, problems))
@@ -86,21 +87,21 @@ def check(source: str, request: CheckRequest, reading: Reading = unread) -> Foun
     if known and report.headline is not None and report.headline.tone == "fine":
         text = report.headline.text.replace("no problem found", "no problem found that the baseline has not", 1)
         report = replace(report, headline=replace(report.headline, text=text))
-    return Found(report, digests)
+    return Checked(report, digests)
 
 
-def check_or_failure(source: str, request: CheckRequest, reading: Reading = unread) -> Found:
-    """Return the same; of a source that cannot be checked there is nothing but why."""
+def check_or_failure(source: str, request: CheckRequest, reading: Reading = unread) -> Checked:
+    """Return what `check` does; of a source that cannot be checked, a Report that says why and no more."""
     try:
         return check(source, request, reading)
     except UserError as error:
-        return Found(failed_report(source, error), {})
+        return Checked(failed_report(source, error))
     except Exception as error:
         if not request.several:
             raise
         if request.debug:
             output.complain("".join(traceback.format_exception(error)).rstrip())
-        return Found(failed_report(source, _unexpected(error)), {})
+        return Checked(failed_report(source, _unexpected(error)))
 
 
 def _unexpected(error: Exception) -> UserError:
@@ -121,7 +122,7 @@ def failed_report(source: str, error: UserError) -> Report:
     return Report("check", Source(kind, source, path), environment, errors=(failure,))
 
 
-def _of_file(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Found:
+def _of_file(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Checked:
     """Return what is unsound about a file, and about the values in it.
 
     That a damaged file cannot be read to its end is a finding like others, no failure to check it.
@@ -143,14 +144,14 @@ def _of_file(source: str, request: CheckRequest, selection: Selection, reading: 
             from paraminspect.experiments.tensor_digests import digests_of_checkpoint
 
             digests = digests_of_checkpoint(checkpoint)
-        return Found(replace(report, errors=() if damaged else measured.failures), digests)
+        return Checked(replace(report, errors=() if damaged else measured.failures), digests)
 
 
 def _wants_digests(request: CheckRequest) -> bool:
     return request.takes_digests or request.expected.digests is not None
 
 
-def _of_model(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Found:
+def _of_model(source: str, request: CheckRequest, selection: Selection, reading: Reading) -> Checked:
     from paraminspect.sources.setup import prepare
 
     options = request.options
@@ -174,7 +175,7 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
         from paraminspect.experiments.tensor_digests import digests_of_model
 
         digests = digests_of_model(subject, report.model.prefix if report.model else "")
-    return Found(report, digests)
+    return Checked(report, digests)
 
 
 def _without_input(report: Report, source: str) -> Report:

@@ -10,28 +10,18 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from paraminspect.errors import UserError
-from paraminspect.experiments.check import CheckRequest, Reading, check_or_failure, failed_report, unread
+from paraminspect.experiments.check import Checked, CheckRequest, Reading, check_or_failure, failed_report, unread
 from paraminspect.isolation.issued_warnings import collected_warnings, warnings_collected
 from paraminspect.isolation.process import before_a_signal
-from paraminspect.report import Report
-from paraminspect.rules.expectation_rules import TensorDigest
 
 STDIN = "-"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class Checked(NamedTuple):
-    """The Report of one source, what was warned of while it was made, and the digests of its tensors if asked for."""
-
-    report: Report
-    warnings: tuple[str, ...] = ()
-    digests: Mapping[str, TensorDigest] = {}  # nobody changes it
 
 
 def cores() -> int:
@@ -62,11 +52,11 @@ def check_all(
 
 def _checked(source: str, request: CheckRequest, reading: Reading = unread) -> Checked:
     found = check_or_failure(source, request, reading)
-    return Checked(found.report, tuple(collected_warnings()), found.digests)
+    return found._replace(warnings=tuple(collected_warnings()))
 
 
 def _in_processes(sources: Sequence[str], request: CheckRequest, jobs: int) -> Iterator[Checked]:
-    """Yield the same; what is read from standard input is checked here, for no other process has it."""
+    """Yield what `check_all` does; what is read from standard input is checked here, for no other process has it."""
     results: list[Future[Checked]] = [Future() for _ in sources]
     waiting: queue.SimpleQueue[tuple[str, Future[Checked]]] = queue.SimpleQueue()
     for source, result in zip(sources, results, strict=True):

@@ -140,7 +140,7 @@ def run_from(
 
 
 def _unheard_first(contain: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
-    """Return the same, in which the first code that is contained, the forward, is not heard of where it fails."""
+    """Return `contain`, but that the first code inside, the forward, is not heard of where it fails."""
     first = iter([True])
 
     @contextlib.contextmanager

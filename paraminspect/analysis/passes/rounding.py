@@ -143,7 +143,7 @@ class Rounding:
         return max((_error_of_sum(found, arrived) for found in by_place.values()), default=0.0)
 
     def error_of(self, leaf: Tensor, arrived: float) -> float:
-        """Return the same for what arrived at a leaf: an input, a parameter."""
+        """Return what `error_at` does for what arrived at a leaf: an input, a parameter."""
         node = self._leaves.get(id(leaf))
         return 0.0 if node is None else self.error_at(node, arrived)
 
