@@ -18,9 +18,9 @@ from paraminspect.analysis.inventory import Inventory, TensorEntry, count
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, loss_value, uses_of
 from paraminspect.analysis.statistics.contents import Numbers, numbers_of
 from paraminspect.experiments.facts_for_rules import facts_for_rules
-from paraminspect.experiments.looking import modes_of
 from paraminspect.experiments.measured import Measured
 from paraminspect.experiments.measured_run import Start
+from paraminspect.experiments.modes_and_names import modes_of
 from paraminspect.experiments.parameter_rows import rows_of
 from paraminspect.experiments.selection import Request, Scope, in_order
 from paraminspect.isolation import user_code

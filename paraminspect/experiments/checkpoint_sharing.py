@@ -14,7 +14,7 @@ from paraminspect.analysis.sharing.sharing_groups import SharingGroup, groups_of
 from paraminspect.analysis.sharing.tensor_memory import Memory, Piece
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Sharing, TensorHeader
-from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, open_bytes
 from paraminspect.sources.checkpoint.torch_zip import read_zip
 
 _BLOCK: Final = 2**20

@@ -22,7 +22,7 @@ from paraminspect.analysis.statistics.tensor_values import measure_elements
 from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_report import selected
 from paraminspect.report import Checkpoint, Failure, Fault, StoredRecord, TensorHeader, Values
-from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, is_remote, open_bytes
 from paraminspect.sources.checkpoint.piecewise_crc import PiecewiseCrc
 from paraminspect.sources.checkpoint.read_ahead import ReadAhead
 from paraminspect.sources.checkpoint.torch_zip import read_zip

@@ -8,7 +8,7 @@ from dataclasses import replace
 from paraminspect.errors import UserError
 from paraminspect.experiments.contenders import Contender, Size
 from paraminspect.experiments.coordinate_check import slopes_of
-from paraminspect.experiments.looking import looking_at
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.ranking import steadiest, verdicts_of
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show

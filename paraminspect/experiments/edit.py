@@ -18,9 +18,9 @@ from paraminspect.analysis.statistics.contents import numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import describe, report_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, apply_and_measure, with_new_tensors
 from paraminspect.experiments.measured_run import Start, guarded, run_from, start_of
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import Request, Scope, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around

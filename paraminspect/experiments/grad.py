@@ -8,9 +8,9 @@ from dataclasses import replace
 from paraminspect.analysis.inventory import Inventory, take_inventory
 from paraminspect.analysis.signal import CallFigures, SignalBeside, Trace, calls_of, follow, signal_over_seeds
 from paraminspect.experiments.assembly import report_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, initialise, moments_of, with_new_tensors
 from paraminspect.experiments.measured_run import guarded, measured_and_run
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import BUILT, Gradients, gradients_of, with_statuses
 from paraminspect.init.fill_record import FillRecord

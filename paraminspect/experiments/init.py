@@ -13,8 +13,8 @@ from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.statistics.contents import Numbers, digest, numbers_of
 from paraminspect.analysis.statistics.tensor_values import measure
 from paraminspect.experiments.assembly import report_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import FilledWeight, apply_and_measure, values_of
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.parameter_parts import parts_in
 from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.experiments.selection import Request, scope_of

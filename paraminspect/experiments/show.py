@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.experiments.assembly import report_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import apply_and_measure, with_new_tensors
 from paraminspect.experiments.measured_run import measured_and_run
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import Request, scope_of
 from paraminspect.experiments.status_over_seeds import with_later_seeds
 from paraminspect.init.rules import BoundRule

@@ -9,9 +9,9 @@ from dataclasses import replace
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.analysis.passes.forward_backward import gradient_of, run_passes
 from paraminspect.experiments.assembly import failure_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import initialise
 from paraminspect.experiments.measured_run import guarded
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around, draw_batch

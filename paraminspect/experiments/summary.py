@@ -15,10 +15,10 @@ from paraminspect.analysis.layers.module_tree import TreeNode, module_tree, modu
 from paraminspect.analysis.passes.forward_backward import ForwardBackward
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.experiments.assembly import errors_of, forward_of, report_of
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import Measured, apply_and_measure, with_new_tensors
 from paraminspect.experiments.measured_run import Start, guarded, start_of
 from paraminspect.experiments.memory_of_step import Training, memory_of_step, tensors_there
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import Ranking, Request, matches, scope_of
 from paraminspect.init.rules import BoundRule
 from paraminspect.isolation.torch_state import around

@@ -14,7 +14,7 @@ from paraminspect.experiments.parameter_rows import SHOWN
 from paraminspect.modules.subject import Subject
 from paraminspect.report import Checkpoint, TensorHeader
 from paraminspect.rules.expectation_rules import TensorDigest
-from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, open_bytes
 from paraminspect.sources.checkpoint.stored_tensors import read_all
 from paraminspect.sources.load_weights import state_dict_of
 

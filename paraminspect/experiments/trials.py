@@ -16,9 +16,9 @@ from paraminspect.analysis.signal import Trace, follow, signal_over_seeds
 from paraminspect.errors import UserError
 from paraminspect.experiments.assembly import described_input, failure_of
 from paraminspect.experiments.contenders import Contender, Size
-from paraminspect.experiments.looking import looking_at
 from paraminspect.experiments.measured import moments_of
 from paraminspect.experiments.measured_run import guarded
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.ranking import trial_of
 from paraminspect.experiments.status_over_seeds import BUILT
 from paraminspect.init.apply import accounts, apply_rules

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from paraminspect.modules.subject import Subject
+    from paraminspect.sources.checkpoint.file_bytes import Bytes
     from paraminspect.sources.checkpoint.flat_bytes import FlatBytes
-    from paraminspect.sources.checkpoint.opened import Bytes
 
 
 class SideTensor(NamedTuple):
@@ -58,8 +58,8 @@ class Side:
 
 def side_of_checkpoint(checkpoint: Checkpoint, stack: ExitStack, typed: str) -> Side:
     """Return a checkpoint as a side, by the name that was `typed`; its files stay open as long as `stack` does."""
+    from paraminspect.sources.checkpoint.file_bytes import open_bytes, without_secrets
     from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
-    from paraminspect.sources.checkpoint.opened import open_bytes, without_secrets
 
     used = {tensor.file for tensor in checkpoint.tensors if tensor.file is not None}
     used |= {piece.file for tensor in checkpoint.tensors for piece in tensor.pieces}

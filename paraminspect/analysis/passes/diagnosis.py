@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from paraminspect.analysis.inventory import Inventory, TensorEntry, unregistered
 from paraminspect.analysis.passes.forward_backward import ForwardBackward, gradient_of
 from paraminspect.analysis.passes.lost_graph import retrace
+from paraminspect.analysis.passes.parameter_writes import replaced, written
 from paraminspect.analysis.passes.value_flow import LeafUse
-from paraminspect.analysis.passes.written import replaced, written
 from paraminspect.analysis.passes.zero_weights import behind_zero_weights
 from paraminspect.modules.forgotten import Forgotten
 from paraminspect.modules.nested_tensors import leaves_of, tensors_in
@@ -115,7 +115,7 @@ def _held(whole: Inventory, unknown: dict[int, Tensor]) -> tuple[list[TensorEntr
         explained |= {id(leaf): leaf for leaf in behind}
         if behind and id(entry.tensor) not in listed:
             found.append(entry)
-    from paraminspect.modules.outside import locate  # only where something is wrong
+    from paraminspect.modules.tensor_holders import locate  # only where something is wrong
 
     left = [leaf for key, leaf in unknown.items() if key not in explained]
     located = [*map(unregistered, locate(whole.modules.items(), left))]

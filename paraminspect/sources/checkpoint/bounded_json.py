@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from paraminspect.errors import UserError
-from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 
 LONGEST: Final = 160_000_000
 """The most bytes that are read: a million and a half of tensors take as many."""

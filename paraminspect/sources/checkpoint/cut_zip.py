@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
-from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
 from paraminspect.sources.checkpoint.pickled_values import StoredTensor
 from paraminspect.sources.checkpoint.torch_objects import TorchObjects, torch_objects

@@ -22,8 +22,8 @@ from paraminspect.sources.checkpoint.distributed_metadata import (
     size_of,
 )
 from paraminspect.sources.checkpoint.element_types import TORCH_BITS
+from paraminspect.sources.checkpoint.file_bytes import Bytes, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.file_contents import FaultList
-from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.pickle_walk import Called
 from paraminspect.sources.checkpoint.shard_index import in_folder
 from paraminspect.sources.checkpoint.torch_zip import read_zip

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 from paraminspect.errors import UserError
 from paraminspect.report import Shape
 from paraminspect.sources.checkpoint.element_types import TORCH_BITS
-from paraminspect.sources.checkpoint.opened import open_bytes
+from paraminspect.sources.checkpoint.file_bytes import open_bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Called, Global, PickledDict, walk
 
 _MOST_FIELDS: Final = 64

@@ -10,7 +10,7 @@ import numpy as np
 
 from paraminspect.errors import UserError
 from paraminspect.report import TensorHeader
-from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 from paraminspect.sources.checkpoint.torch_zip import read_zip
 
 Raw = np.ndarray[Any, np.dtype[np.uint8]]

@@ -11,8 +11,8 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Checkpoint, Fault, Part
+from paraminspect.sources.checkpoint.file_bytes import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.file_contents import LEGACY_MAGIC, FaultList, FileContents
-from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes, without_secrets
 from paraminspect.sources.checkpoint.safetensors_file import read_header
 from paraminspect.sources.checkpoint.shard_index import (
     Index,

@@ -16,7 +16,7 @@ from paraminspect.report import (
     StateOfParameter,
     TensorHeader,
 )
-from paraminspect.sources.checkpoint.opened import Bytes, is_remote, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, is_remote, open_bytes
 
 _WORDS: Final = ("exp_avg", "momentum_buffer", "square_avg", "sum", "exp_avg_sq", "step")
 _BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from paraminspect.sources.checkpoint.opened import Bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 
 _STRETCH: Final = 2**24
 

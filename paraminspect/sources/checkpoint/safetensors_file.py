@@ -10,8 +10,8 @@ from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
 from paraminspect.sources.checkpoint.bounded_json import LONGEST, parse_json, too_long
 from paraminspect.sources.checkpoint.element_types import SAFETENSORS
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 from paraminspect.sources.checkpoint.file_contents import FaultList, FileContents
-from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.text.numbers import plural
 
 LIMIT: Final = 100_000_000

@@ -12,7 +12,7 @@ from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 from paraminspect.report import Fault, Part, TensorHeader
 from paraminspect.sources.checkpoint.bounded_json import LONGEST, parse_json, too_long
-from paraminspect.sources.checkpoint.opened import Bytes, file_system, is_remote, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, file_system, is_remote, open_bytes
 from paraminspect.text.numbers import plural, some_of
 
 _MOST_FILES: Final = 10_000

@@ -20,9 +20,9 @@ from torch import Tensor
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 from paraminspect.report import Checkpoint, TensorHeader
+from paraminspect.sources.checkpoint.file_bytes import Bytes, open_bytes
 from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
-from paraminspect.sources.checkpoint.opened import Bytes, open_bytes
 from paraminspect.text.escape import some_names
 
 _STATE_DICT = "save tensors alone: torch.save(model.state_dict(), FILE)"

@@ -6,8 +6,8 @@ from typing import Final
 
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, TensorHeader
+from paraminspect.sources.checkpoint.file_bytes import Bytes
 from paraminspect.sources.checkpoint.file_contents import FileContents
-from paraminspect.sources.checkpoint.opened import Bytes
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, Walked, walk
 from paraminspect.sources.checkpoint.pickled_values import brief, is_contiguous
 from paraminspect.sources.checkpoint.torch_objects import TorchObjects, torch_objects

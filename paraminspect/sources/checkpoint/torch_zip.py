@@ -13,8 +13,8 @@ from typing import Final
 from paraminspect.errors import UserError
 from paraminspect.report import Fault, StoredRecord, TensorHeader
 from paraminspect.sources.checkpoint.cut_zip import LOCAL, CutZip, not_complete, read_cut_zip
+from paraminspect.sources.checkpoint.file_bytes import Bytes, is_remote
 from paraminspect.sources.checkpoint.file_contents import FileContents
-from paraminspect.sources.checkpoint.opened import Bytes, is_remote
 from paraminspect.sources.checkpoint.pickle_walk import LONGEST, BadPickle, walk
 from paraminspect.sources.checkpoint.pickled_values import StorageRef, StoredTensor, is_contiguous
 from paraminspect.sources.checkpoint.torch_objects import torch_objects

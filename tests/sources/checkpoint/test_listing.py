@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.report import Checkpoint, Chunk, TensorHeader
+from paraminspect.sources.checkpoint.file_bytes import open_bytes
 from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
-from paraminspect.sources.checkpoint.opened import open_bytes
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 

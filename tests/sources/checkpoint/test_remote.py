@@ -21,8 +21,8 @@ from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_values import measure_checkpoint
 from paraminspect.experiments.diff import DiffRequest, diff
 from paraminspect.report import Difference
+from paraminspect.sources.checkpoint.file_bytes import RemoteFile
 from paraminspect.sources.checkpoint.listing import list_checkpoint
-from paraminspect.sources.checkpoint.opened import RemoteFile
 from paraminspect.sources.diff_sides import side_of_checkpoint
 
 

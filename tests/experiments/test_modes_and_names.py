@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from paraminspect.errors import UserError
-from paraminspect.experiments.looking import looking_at
+from paraminspect.experiments.modes_and_names import looking_at
 from paraminspect.experiments.selection import Request
 from paraminspect.experiments.show import show
 from paraminspect.experiments.summary import summary
