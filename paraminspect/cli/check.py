@@ -13,10 +13,10 @@ import typer
 from paraminspect import output
 from paraminspect.cli import completion, session
 from paraminspect.cli.check_options import (
-    Chosen,
+    CheckOutput,
+    Requirements,
+    RuleChoice,
     Severity,
-    Wanted,
-    Written,
     baseline_typed,
     expectations_typed,
     file_to_write,
@@ -50,9 +50,9 @@ def check(
     setting: Setting,
     passes: Passes,
     rules: Rules,
-    chosen: Chosen,
-    expected: Wanted,
-    written: Written,
+    chosen: RuleChoice,
+    expected: Requirements,
+    printing: CheckOutput,
     notes: Notes,
     no_forward: NoForward = False,
 ) -> int:
@@ -62,7 +62,7 @@ def check(
     settings = settings_of(chosen)
     selection = selection_typed(chosen, settings)
     expectations, baseline = expectations_typed(expected), baseline_typed(expected, settings)
-    jobs = written.count_of_jobs()
+    jobs = printing.count_of_jobs()
     names = sources or [DEFAULT]
     _check_sources(names, part, (call, setting, passes, rules))
     files = _files(expected, names)
@@ -82,7 +82,7 @@ def check(
         takes_digests=files.digests is not None,
         baseline=baseline,
     )
-    every = _answered(names, request, jobs, written, notes)
+    every = _answered(names, request, jobs, printing, notes)
     reports = [one.report for one in every]
     if any(report.errors for report in reports):
         for path in filter(None, files):
@@ -112,7 +112,7 @@ class _Files(NamedTuple):
     baseline: Path | None
 
 
-def _files(expected: Wanted, sources: Sequence[str]) -> _Files:
+def _files(expected: Requirements, sources: Sequence[str]) -> _Files:
     """Return the files to write. Raises UserError for one that cannot be, and for digests of several sources."""
     from paraminspect.rules.baseline import baseline_in
     from paraminspect.rules.digest_list import digests_in
@@ -160,7 +160,7 @@ def _found(reports: Iterable[Report], least: str) -> int:
 
 
 def _answered(
-    sources: Sequence[str], request: CheckRequest, jobs: int, written: Written, notes: Notes
+    sources: Sequence[str], request: CheckRequest, jobs: int, printing: CheckOutput, notes: Notes
 ) -> list[Checked]:
     """Print what is found, page by page where a format has pages, else as one document; return it without its rows."""
     from paraminspect.experiments.check import unread
@@ -168,30 +168,30 @@ def _answered(
     from paraminspect.render import has_pages, is_streamed, render_reports
 
     wanted = not notes.quiet
-    view = output.view(not written.no_color)
-    streamed = is_streamed(written.form) and (view.width is not None or not wanted)
+    view = output.view(not printing.no_color)
+    streamed = is_streamed(printing.form) and (view.width is not None or not wanted)
     reading = (lambda total: output.throughput(total, wanted)) if wanted and len(sources) == 1 else unread
     checked = check_all(sources, request, jobs, reading)
     if not streamed:
         checked = _with_progress(checked, len(sources), wanted and len(sources) > 1)
     kept: list[Checked] = []
-    if is_streamed(written.form):
+    if is_streamed(printing.form):
         for one in checked:
-            between = ["\n"] if kept and has_pages(written.form) else []
-            output.emit([*between, *render_reports([one.report], written.form, view)])
-            _say_beside(one, written, notes, request.several)
+            between = ["\n"] if kept and has_pages(printing.form) else []
+            output.emit([*between, *render_reports([one.report], printing.form, view)])
+            _say_beside(one, printing, notes, request.several)
             kept.append(one._replace(report=replace(one.report, parameters=())))
         if request.several:
             output.emit(
-                ["\n", *_summing_up([one.report for one in kept], view, written.form)]
-                if has_pages(written.form)
+                ["\n", *_summing_up([one.report for one in kept], view, printing.form)]
+                if has_pages(printing.form)
                 else []
             )
         return kept
     every = list(checked)
-    output.emit(render_reports([one.report for one in every], written.form, view))
+    output.emit(render_reports([one.report for one in every], printing.form, view))
     for one in every:
-        _say_beside(one, written, notes, request.several)
+        _say_beside(one, printing, notes, request.several)
     return every
 
 
@@ -212,7 +212,7 @@ def _summing_up(reports: Sequence[Report], view: Any, form: str) -> Iterator[str
     return draw_page(summing_up(reports), form, view)
 
 
-def _say_beside(one: Checked, written: Written, notes: Notes, several: bool) -> None:
+def _say_beside(one: Checked, printing: CheckOutput, notes: Notes, several: bool) -> None:
     """Say on stderr what was warned of, and why a source could not be checked; of several sources, of which."""
     report = one.report
     if several:

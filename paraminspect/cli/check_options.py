@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from paraminspect.cli.options import Output
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 
@@ -46,7 +47,7 @@ class CheckFormat(StrEnum):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class RuleChoice:
     """Which rules are asked, and which findings make the exit code 1."""
 
     panel: ClassVar[str] = "Rules"
@@ -91,7 +92,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requirements:
     """What the model has to be, beside what the rules ask of every one."""
 
     panel: ClassVar[str] = "Expectations"
@@ -135,7 +136,7 @@ class Wanted:
                 raise UserError(f"not together with {other}", where=one, hint="keep one of them", code="bad-option")
 
 
-def expectations_typed(expected: Wanted) -> Expectations:
+def expectations_typed(expected: Requirements) -> Expectations:
     """Return what is expected. Raises UserError for what is no number, no size, no pair of names, no such file."""
     from paraminspect.rules.digest_list import digests_in
     from paraminspect.rules.expectation_rules import Expectations
@@ -181,7 +182,7 @@ def _pair(text: str) -> tuple[str, str]:
     return one, other
 
 
-def baseline_typed(expected: Wanted, settings: Settings) -> dict[str, Known]:
+def baseline_typed(expected: Requirements, settings: Settings) -> dict[str, Known]:
     """Return what the baseline has by sources, none without one or where it is to be written anew. Raises UserError."""
     from paraminspect.rules.baseline import baseline_in
 
@@ -220,10 +221,9 @@ def file_to_write(
 
 
 @dataclass(frozen=True)
-class Written:
-    """How the findings are written."""
+class CheckOutput(Output):
+    """How the findings are written, and how many sources are checked at a time."""
 
-    panel: ClassVar[str] = "Output"
     format: Annotated[
         CheckFormat,
         typer.Option(
@@ -232,9 +232,7 @@ class Written:
             metavar="FORMAT",
             help="How to print it: table, plain, json, jsonl, csv, markdown, sarif, github or junit.",
         ),
-    ] = CheckFormat.table
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, as with NO_COLOR.")] = False
+    ] = CheckFormat.table  # type: ignore[assignment]  # it has more forms
     jobs: Annotated[
         str,
         typer.Option(
@@ -259,7 +257,7 @@ class Written:
         return int(self.jobs)
 
 
-def settings_of(chosen: Chosen) -> Settings:
+def settings_of(chosen: RuleChoice) -> Settings:
     """Return the settings of the project, or of the file that is named. Raises UserError for what is wrong in it."""
     from paraminspect.sources.settings_file import Settings, find_settings, read_settings
 
@@ -268,7 +266,7 @@ def settings_of(chosen: Chosen) -> Settings:
     return find_settings(Path.cwd()) if chosen.config is None else read_settings(chosen.config)
 
 
-def selection_typed(chosen: Chosen, settings: Settings) -> Selection:
+def selection_typed(chosen: RuleChoice, settings: Settings) -> Selection:
     """Return which rules are asked. The command line wins: what it selects is asked whatever the settings ignore.
 
     What it ignores comes beside what they ignore; names that they ignore stay ignored. Raises UserError for rules that

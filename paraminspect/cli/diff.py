@@ -24,7 +24,7 @@ _HELP = "A checkpoint (file, folder, URL), a model in Python, a spec."
 
 
 @dataclass(frozen=True)
-class Compared:
+class DiffOptions:
     """What of two sources is compared, and what counts as the same."""
 
     panel: ClassVar[str] = "Rows"
@@ -61,7 +61,7 @@ def diff(
         ),
     ],
     call: Call,
-    compared: Compared,
+    compared: DiffOptions,
     printing: Output,
     notes: Notes,
 ) -> int:
@@ -89,7 +89,7 @@ def diff(
     return code or (session.DONE if found.same else DIFFERENT)
 
 
-def _side(source: str, call: Call, compared: Compared, stack: ExitStack) -> Side:
+def _side(source: str, call: Call, compared: DiffOptions, stack: ExitStack) -> Side:
     """Open a file, or build a model; a spec takes no arguments, so those are for the other side."""
     from paraminspect.sources.checkpoint_name import is_checkpoint
 
@@ -109,7 +109,7 @@ def _side(source: str, call: Call, compared: Compared, stack: ExitStack) -> Side
     return side_of_module(subject, state_dict_of(subject))
 
 
-def _compared(one: Side, other: Side, compared: Compared, tolerance: Tolerance, shows: bool) -> Any:
+def _compared(one: Side, other: Side, compared: DiffOptions, tolerance: Tolerance, shows: bool) -> Any:
     from paraminspect.experiments.diff import DiffRequest, diff as experiment
 
     request = DiffRequest(tolerance, tuple(compared.params or ()), compared.rank, compared.seed)
