@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 
 from paraminspect import __version__
 from paraminspect.errors import UserError, did_you_mean
-from paraminspect.page.checkpoint_problems import with_headline
 from paraminspect.report import (
     Checkpoint,
     CheckpointFiles,
@@ -27,6 +26,7 @@ from paraminspect.report import (
     Totals,
     Values,
 )
+from paraminspect.rules.file_headline import with_headline
 from paraminspect.rules.file_rules import NOT_FINITE_ID, findings_of
 from paraminspect.rules.rule_selection import EVERYTHING, Selection
 from paraminspect.sources.checkpoint.optimizer_state import optimizers_of

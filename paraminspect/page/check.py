@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from paraminspect.page.checkpoint_problems import place_and_message
 from paraminspect.page.checkpoint_table import page_of_files
 from paraminspect.page.heading import page_of
 from paraminspect.page.parts import Entries, Line, Page, Part
 from paraminspect.report import Finding, Headline, Report, TensorRows
+from paraminspect.rules.file_headline import place_and_message
 from paraminspect.rules.rule import SEVERITIES
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import plural

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from paraminspect.page.checkpoint_problems import headline_of_files, place_and_message
 from paraminspect.page.contents_table import contents_table
 from paraminspect.page.optimizer_table import optimizer_tables
 from paraminspect.page.parts import BROKEN, SHARED, Column, Entries, Line, Page, Paragraph, Part, Table
@@ -13,6 +12,7 @@ from paraminspect.page.pictures import sparkline
 from paraminspect.page.stored_sharing import sharing_parts
 from paraminspect.page.tensor_folding import TensorRow, folding_note, tensor_rows
 from paraminspect.report import CheckpointFiles, Portion, Report, TensorRows
+from paraminspect.rules.file_headline import headline_of_files, place_and_message
 from paraminspect.text.escape import View, code, word
 from paraminspect.text.numbers import UNKNOWN, figure, plural, size, whole
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from paraminspect.report import Finding, Headline, Report, TensorRows
+from paraminspect.rules.rule import SEVERITIES
 from paraminspect.text.escape import code, spell
 from paraminspect.text.numbers import plural
 
-_WORST: Final = {"error": 0, "warning": 1, "note": 2}
+_VERBS: Final = ("is", "has", "holds", "says", "names", "was", "drags", "stands", "lies", "needs", "cannot", "takes")
+"""How a message begins that goes on from the name of what it is about."""
 
 
 def with_headline(report: Report) -> Report:
@@ -20,7 +22,7 @@ def with_headline(report: Report) -> Report:
 
 def headline_of_files(report: Report) -> Headline:
     """Return the first line: of several findings the worst, and of those as bad the first."""
-    ranked = sorted(report.findings, key=lambda one: _WORST.get(one.severity, 1))
+    ranked = sorted(report.findings, key=lambda one: SEVERITIES.index(one.severity))
     if not ranked:
         return Headline("fine", "none", f"no problem found in {_looked_at(report)}")
     worst = ranked[0]
@@ -34,22 +36,8 @@ def place_and_message(found: Finding, report: Report) -> str:
     """Return a finding as a sentence: what it is about, and what is wrong with it."""
     path = report.source.path or ""
     where = report.source.name if found.where == path else found.where
-    starts = found.message.partition(" ")[0]
-    about = starts in (
-        "is",
-        "has",
-        "holds",
-        "says",
-        "names",
-        "was",
-        "drags",
-        "stands",
-        "lies",
-        "needs",
-        "cannot",
-        "takes",
-    )
-    return f"{code(where)}{'' if about else ':'} {code(found.message)}"
+    goes_on = found.message.partition(" ")[0] in _VERBS
+    return f"{code(where)}{'' if goes_on else ':'} {code(found.message)}"
 
 
 def _looked_at(report: Report) -> str:
