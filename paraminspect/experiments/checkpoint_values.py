@@ -22,9 +22,8 @@ from paraminspect.analysis.statistics.tensor_values import measure_elements
 from paraminspect.errors import UserError
 from paraminspect.experiments.checkpoint_report import selected
 from paraminspect.report import Checkpoint, Failure, Fault, StoredRecord, TensorHeader, Values
-from paraminspect.sources.checkpoint.file_bytes import Bytes, is_remote, open_bytes
+from paraminspect.sources.checkpoint.file_bytes import Bytes, ReadAhead, is_remote, open_bytes
 from paraminspect.sources.checkpoint.piecewise_crc import PiecewiseCrc
-from paraminspect.sources.checkpoint.read_ahead import ReadAhead
 from paraminspect.sources.checkpoint.torch_zip import read_zip
 
 _FOUR_BIT: Final = "float4_e2m1fn_x2"

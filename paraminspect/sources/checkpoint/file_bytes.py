@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from paraminspect.errors import UserError
 from paraminspect.spec.text import kind_of, near, reason_of
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HEAD = 2**17
+_STRETCH = 2**24
 _PACKAGES = {
     "http": ("aiohttp", "paraminspect[http]"),
     "https": ("aiohttp", "paraminspect[http]"),
@@ -67,7 +69,17 @@ def open_bytes(path: str) -> Bytes:
     return RemoteFile(path) if is_remote(path) else LocalFile(path)
 
 
-class _Closing:
+class _ByteFile:
+    """What such files have in common: the end of a ``with`` gives them back."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` on."""
+        raise NotImplementedError
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises as `read` does."""
+        buffer[:] = self.read(start, len(buffer))
+
     def close(self) -> None:
         """Give the file back."""
 
@@ -80,7 +92,7 @@ class _Closing:
         self.close()
 
 
-class LocalFile(_Closing):
+class LocalFile(_ByteFile):
     """A regular file of this machine, read with ``pread``: one that is cut meanwhile is an error, not a crash."""
 
     def __init__(self, path: str) -> None:
@@ -138,7 +150,7 @@ class LocalFile(_Closing):
         os.close(self._descriptor)
 
 
-class RemoteFile(_Closing):
+class RemoteFile(_ByteFile):
     """A file behind a URL, read in ranges through fsspec.
 
     Nothing of it is kept but its beginning, which is fetched at once: a header is one request.
@@ -171,9 +183,39 @@ class RemoteFile(_Closing):
             raise _short(self.name, start, length, start + len(found))
         return found
 
-    def read_into(self, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes from `start` on. Raises as `read` does."""
-        buffer[:] = self.read(start, len(buffer))
+
+class ReadAhead(_ByteFile):
+    """A file far away, read in stretches of 16 MiB, for what is asked for next is mostly what lies behind.
+
+    The last stretch is kept, one for all files, as they are read in turn.
+    """
+
+    _lock: ClassVar = threading.Lock()
+    _kept: ClassVar[tuple[object, int, bytes]] = (None, 0, b"")
+
+    def __init__(self, file: Bytes) -> None:
+        self.name, self.size, self.count, self._file = file.name, file.size, 0, file
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` on. Raises as the file does."""
+        if length >= _STRETCH or not 0 <= start <= start + length <= self.size:
+            return self._fetch(start, length)
+        with ReadAhead._lock:
+            owner, first, data = ReadAhead._kept
+            if owner is not self or not first <= start <= start + length <= first + len(data):
+                data, first = self._fetch(start, min(max(length, _STRETCH), self.size - start)), start
+                ReadAhead._kept = (self, first, data)
+        return data[start - first : start - first + length]
+
+    def _fetch(self, start: int, length: int) -> bytes:
+        found = self._file.read(start, length)
+        self.count += len(found)
+        return found
+
+    def close(self) -> None:
+        """Give the file back."""
+        ReadAhead._kept = (None, 0, b"")
+        self._file.close()
 
 
 def file_system(url: str) -> tuple[Any, str]:
