@@ -110,7 +110,7 @@ def note(text: str) -> None:
     _say([f"note: {clean(text)}"])
 
 
-def suggest(text: str, colour: bool = True) -> None:
+def suggest(text: str, colour: bool) -> None:
     """Write one dim line on what may be asked next: to a person at a terminal alone, of whom no script reads it."""
     streams = (sys.stdout, sys.stderr)
     if all(stream is not None and _draws(stream) for stream in streams):
@@ -170,7 +170,7 @@ def progress(total: int, what: str, wanted: bool = True) -> Iterator[Callable[[]
 
 
 @contextlib.contextmanager
-def throughput(total: int, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+def throughput(total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
     """Yield what is to be told how many of `total` bytes were read more, from any thread.
 
     After a second, stderr shows how many there are, how fast it goes and how long it will take, as `progress` does.
@@ -208,7 +208,7 @@ def throughput(total: int, wanted: bool = True) -> Iterator[Callable[[int], None
 
 
 @contextlib.contextmanager
-def waiting(wanted: bool = True) -> Iterator[None]:
+def waiting(wanted: bool) -> Iterator[None]:
     """Say on stderr after a second what is being done, and for how long, until something is written.
 
     Only a terminal shows it, where it is `wanted` and the answer is not piped on: a pager has the same screen. It takes

@@ -34,7 +34,7 @@ class Training:
     master_weights: bool = False
 
 
-def training_with(optimizer: str, master_weights: bool = False) -> Training:
+def training_with(optimizer: str, master_weights: bool) -> Training:
     """Return how a step is made. Raises UserError for an optimizer whose memory is not known."""
     if optimizer not in RULES:
         hint = did_you_mean(optimizer, RULES) or f"known: {', '.join(RULES)}"

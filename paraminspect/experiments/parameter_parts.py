@@ -126,8 +126,8 @@ def part_rows(
     parts: Parts | None,
     before: Parts | None,
     record: FillRecord | None,
-    gradient: Gradient | None = None,
-    passes: ForwardBackward | None = None,
+    gradient: Gradient | None,
+    passes: ForwardBackward | None,
 ) -> tuple[tuple[ParameterPart, FillRecord | None], ...]:
     """Return the parts of a tensor with the record of what set each; `record` and `gradient` are those of the whole."""
     if parts is None:

@@ -32,7 +32,7 @@ def with_later_seeds(
     layer: str | None,
     rebuild: Callable[[int], Subject],
     seeds: int,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[], None],
 ) -> Report:
     """Run the forward and the backward from the later seeds as well, and merge the statuses of the gradients.
 

@@ -21,7 +21,7 @@ from paraminspect.sources.load_weights import state_dict_of
 _BLOCK = 1 << 20
 
 
-def digests_of_model(subject: Subject, prefix: str = "") -> dict[str, TensorDigest]:
+def digests_of_model(subject: Subject, prefix: str) -> dict[str, TensorDigest]:
     """Return the digests of what state_dict() has, by its names without the prefix of wrappers."""
     found = {name: value for name, value in state_dict_of(subject).items() if isinstance(value, Tensor)}
     return {name.removeprefix(prefix): _of_tensor(value) for name, value in found.items()}

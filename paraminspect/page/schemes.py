@@ -32,7 +32,7 @@ def schemes_object(schemes: Sequence[Scheme]) -> dict[str, Any]:
     return {"schema": "paraminspect.schemes", "version": 1, "schemes": list(map(_plain, schemes))}
 
 
-def scheme_object(scheme: Scheme, expected: Expected | None = None) -> dict[str, Any]:
+def scheme_object(scheme: Scheme, expected: Expected | None) -> dict[str, Any]:
     """Return what one scheme tells about itself, its gains and what it gives tensors of some shapes among it."""
     page = {**_plain(scheme), "notes": list(scheme.notes)}
     if scheme.gains is not None:

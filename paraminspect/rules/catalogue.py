@@ -17,7 +17,7 @@ from paraminspect.rules import (
     value_rules,
 )
 from paraminspect.rules.rule import CheckRule, Limits, Problem
-from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
+from paraminspect.rules.rule_selection import Selection, wanted
 
 FAMILIES: Final = {
     "PI0": "expectations",
@@ -87,9 +87,7 @@ def limits_of(selection: Selection) -> dict[str, float]:
     return {**own, **selection.thresholds}
 
 
-def problems_of(
-    report: Report, finders: Iterable[Finder] = FINDERS, selection: Selection = EVERYTHING
-) -> list[Problem]:
+def problems_of(report: Report, finders: Iterable[Finder], selection: Selection) -> list[Problem]:
     """Return what the finders find, in their order but notes last, as far as it is selected."""
     limits = limits_of(selection)
     found = wanted([one for finder in finders for one in finder(report, limits)], RULES, selection)

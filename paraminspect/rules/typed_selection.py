@@ -21,10 +21,10 @@ def ids_of(texts: Iterable[str], where: str) -> tuple[str, ...]:
 
 
 def selection_of(
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    thresholds: Mapping[str, float] | None = None,
-    where: str = "--select",
+    select: Sequence[str],
+    ignore: Sequence[str],
+    thresholds: Mapping[str, float] | None,
+    where: str,
 ) -> Selection:
     """Return the Selection of IDs that are known. Raises UserError where no rule is left, placed at `where`."""
     named = next((one for one in select if ":" in one), None)

@@ -58,10 +58,10 @@ def run_layers(
     modules: Walk,
     batch: Batch,
     loss: Loss,
-    known: Sequence[Tensor] = (),
+    known: Sequence[Tensor],
     *,
-    backward: bool = True,
-    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    backward: bool,
+    contain: Callable[[], AbstractContextManager[None]],
 ) -> LayerRun:
     """Run the forward, the loss and (unless told otherwise) the backward; what raises is `LayerRun.error`.
 
@@ -133,7 +133,7 @@ def run_inference(
     modules: Walk,
     batch: Batch,
     known: Sequence[Tensor],
-    contain: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    contain: Callable[[], AbstractContextManager[None]],
     results: RepeatedResults | None = None,
 ) -> Timeline | None:
     """Run a forward in eval mode that records no graph, for the memory that it takes; None where it raises.

@@ -27,10 +27,10 @@ class Numbers:
     text: str | None = None
 
 
-def numbers_of(tensor: Tensor, limit: int = SMALL) -> Numbers:
-    """Return the elements of `tensor`, or nothing when it has more than `limit` or holds no data."""
+def numbers_of(tensor: Tensor) -> Numbers:
+    """Return the elements of `tensor`, or nothing when it has more of them than PyTorch prints or holds no data."""
     known = whole(tensor)
-    if known is None or known.is_meta or known.numel() > limit:
+    if known is None or known.is_meta or known.numel() > SMALL:
         return Numbers()
     plain = known.detach().cpu()
     try:

@@ -104,15 +104,14 @@ def _scratch(count: int) -> Floats:
     return room
 
 
-def measure_elements(elements: Readable, dtype: torch.dtype, *, histogram: bool = True) -> Values:
+def measure_elements(elements: Readable, dtype: torch.dtype) -> Values:
     """Return the figures of numbers that are read a block at a time, from a file for example; see `measure`."""
     with np.errstate(all="ignore"):
         short = _all_at_once(elements)
         if short is not None and short.size <= SAMPLE:
-            return measure_words_at_once(short, dtype, histogram=histogram)
+            return measure_words_at_once(short, dtype, histogram=True)
         found = measure_words(short, dtype, work=_scratch(short.size)) if short is not None else _sweep(elements, dtype)
-        words = elements.sample(SAMPLE) if histogram else None
-        return _figures(found, dtype, None if words is None else _histogram(found, words, dtype))
+        return _figures(found, dtype, _histogram(found, elements.sample(SAMPLE), dtype))
 
 
 def _all_at_once(elements: Readable) -> Array | None:
