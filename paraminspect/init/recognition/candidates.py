@@ -18,6 +18,7 @@ from paraminspect.init.schemes.fans import STACKED, fan_in_and_fan_out
 _GAINS: Final = {"relu": (math.sqrt(2.0), 1.0), "linear": (1.0, 0.5), "tanh": (5.0 / 3.0, 0.05), "selu": (0.75, 0.05)}
 _XAVIER: Final = {1.0: 1.0, math.sqrt(2.0): 0.1, 5.0 / 3.0: 0.05}
 _DEFAULT: Final = 20.0
+USUAL: Final = "125"  # first digits of a number that somebody wrote
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def unnamed(family: Family, whole: Whole) -> Iterator[Candidate]:
     """
     scale = family.likeliest(whole)
     short = float(f"{scale:.0e}")
-    usual = f"{short:e}"[0] in "125"
+    usual = f"{short:e}"[0] in USUAL
     yield _plain(family, short, 0.5 if usual else 0.1, whole.centre, named=usual)
     price = whole.count if family is not NORMAL else math.sqrt(whole.count)
     yield _plain(family, scale, 0.05 / price, whole.centre, named=False)

@@ -13,6 +13,7 @@ from torch import nn
 from paraminspect.frozen import dataclass
 from paraminspect.init.recognition.candidates import Place
 from paraminspect.init.recognition.guesses import FEW, MANY, Recognition, again, known_in, unrecognised
+from paraminspect.init.recognition.pooled_scales import Fitted, with_pooled_scales
 from paraminspect.init.recognition.tensor_recognition import recognise
 from paraminspect.init.target import padding_rows, weight_shape
 from paraminspect.modules.walk import attributes_of
@@ -60,8 +61,16 @@ def recognise_all(
             if (figures := values.get(id(tensor))) and (found := recognise(tensor, figures, place_of(owner, leaf)))
         ]
         known = known_in([one.found for one in members])
-        kept = [replace(one, found=again(one.found, one.tensor.numel(), one.tensor.dim(), known)) for one in members]
+        fitted = [_fitted(one, known, values[id(one.tensor)]) for one in members]
+        kept = [replace(one, found=found) for one, found in zip(members, with_pooled_scales(fitted), strict=True)]
         return {id(one.tensor): one.found for one in _without_the_trained(kept)}
+
+
+def _fitted(one: _Member, known: Mapping[str, int], figures: Values | None) -> Fitted:
+    """Judge a tensor once more, by what is known of the whole model."""
+    count = one.tensor.numel()
+    std = figures.rms if figures is not None and figures.rms is not None else 0.0  # about 0
+    return Fitted(again(one.found, count, one.tensor.dim(), known), std, count)
 
 
 def place_of(owner: nn.Module, leaf: str) -> Place:

@@ -128,6 +128,31 @@ def test_a_small_tensor_goes_by_the_larger_ones():
     assert told(model)["4.weight"] == "normal std 0.02"
 
 
+def wide(stds, width=96):
+    model = nn.Sequential(*(nn.Linear(width, width, bias=False) for _ in stds))
+    for layer, std in zip(model, stds, strict=True):
+        nn.init.normal_(layer.weight, std=std)
+    return model
+
+
+def test_one_std_has_one_name_in_all_tensors():
+    """As GPT-2 scales the projections that end in its residual stream: 0.02 over the root of how many there are."""
+    others = ["normal std 0.02"] * 6
+    for seed in range(8):
+        torch.manual_seed(seed)
+        words = [*told(wide([0.02] * 6 + [0.02 / 8**0.5] * 8)).values()]
+        assert words == [*others, *["normal std 0.02/√8"] * 8]
+        words = [*told(wide([0.02] * 6 + [0.0237] * 3)).values()]
+        assert words[:6] == others and len({*words[6:]}) == 1 and words[6].startswith("normal std 0.023")
+
+
+def test_different_stds_stay_apart():
+    for seed in range(8):
+        torch.manual_seed(seed)
+        words = [*told(wide([0.0237, 0.0237, 0.0262, 0.0262, 0.031])).values()]
+        assert words[0] == words[1] != words[2] == words[3] != words[4] != words[0]
+
+
 def test_a_bias_set_piece_by_piece_says_nothing_of_the_weights():
     """Open forget gates: zeros, and ones in the second quarter."""
     lstm = nn.LSTM(64, 64)
