@@ -120,7 +120,7 @@ def _whole(found: Sequence[TensorChange]) -> tuple[float | None, float | None]:
     """Return ‖B - A‖ over all tensors that moved, and that relative to their ‖A‖."""
     values = [one.values for one in found if one.values is not None and one.values.l2 is not None]
     l2 = math.hypot(*(value.l2 or 0.0 for value in values))
-    base = math.hypot(*((value.l2 or 0.0) / value.relative for value in values if value.relative))
+    base = math.hypot(*(value.l2_of_a or 0.0 for value in values))
     return (l2, l2 / base if base else None) if values else (None, None)
 
 

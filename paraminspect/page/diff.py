@@ -91,6 +91,9 @@ def summary(found: Difference) -> Headline | Paragraph:
 
 def _counts(found: Difference) -> Iterator[str]:
     counts = found.counts
+    broken = [value.became_nonfinite for value in _values(found) if value.became_nonfinite]
+    if broken:
+        yield f"{plural(sum(broken), 'value')} became NaN or Inf, in {plural(len(broken), 'tensor')}"
     moved = counts["values"] - sum("within" in one.changes and "values" in one.changes for one in found.tensors)
     if moved:
         share = "" if found.relative is None else f" (‖Δ‖/‖A‖ {figure(found.relative)} over all of them)"
@@ -171,8 +174,11 @@ def _what(row: ChangeRow) -> str:
     one = row.first
     kinds = ["within tolerance"] if "within" in one.changes else list(one.changes)
     words = kinds if one.status == "changed" else [one.status]
-    nonfinite = sum(value.nonfinite for value in row.values)
-    return ", ".join([*words, *([f"{nonfinite:,} NaN or Inf"] if nonfinite else [])])
+    became = sum(value.became_nonfinite for value in row.values)
+    others = sum(value.nonfinite for value in row.values) - became
+    words += [f"{became:,} became NaN or Inf"] if became else []
+    words += [f"{others:,} {'was' if others == 1 else 'were'} NaN or Inf"] if others else []
+    return ", ".join(words)
 
 
 def _shape(row: ChangeRow) -> str:
@@ -219,9 +225,15 @@ def _rank(row: ChangeRow) -> str:
     return f"{spelled} of {full:,}"
 
 
+def _values(found: Difference) -> list[ValueChange]:
+    return [one.values for one in found.tensors if one.values is not None]
+
+
 def _legend(found: Difference) -> Sequence[str]:
-    values = [one.values for one in found.tensors if one.values is not None]
+    values = _values(found)
     legend = ["Δ = B - A; changed: elements of another value"] if values else []
+    if any(value.nonfinite for value in values):
+        legend.append("max |Δ|, ‖Δ‖/‖A‖, cosine: of what is finite on both sides")
     if any(value.rank is not None for value in values):
         legend.append("rank: singular values of Δ above what rounding to the dtype makes of one")
     return legend

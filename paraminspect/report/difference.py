@@ -27,10 +27,10 @@ class ValueChange:
     """How far the values of a tensor moved from A to B, of the `numel` elements that both have.
 
     `different` elements are of another value (NaN is no other value than NaN), of which `nonfinite` are NaN or Inf on
-    one side at least; `beyond` are further apart than the tolerance allows. The other figures are over the elements
-    that are finite on both sides: the largest |B - A|, ‖B - A‖, that relative to ‖A‖ (null where A is zero), the cosine
-    of A and B. `rank` is the numerical rank of B - A as a matrix, of `full_rank` that it could have, with the
-    singular values above `rank_tolerance` counted.
+    one side at least, and `became_nonfinite` in B alone; `beyond` are further apart than the tolerance allows. The
+    other figures are over the elements that are finite on both sides: the largest |B - A|, ‖B - A‖, that relative to
+    ‖A‖ (null where A is zero), the cosine of A and B, and `l2_of_a`, which is ‖A‖. `rank` is the numerical rank of
+    B - A as a matrix, of `full_rank` that it could have, with the singular values above `rank_tolerance` counted.
     """
 
     numel: int
@@ -44,6 +44,8 @@ class ValueChange:
     rank: int | None = None
     full_rank: int | None = None
     rank_tolerance: float | None = None
+    became_nonfinite: int = 0
+    l2_of_a: float | None = None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def expected(a: Tensor, b: Tensor) -> dict[str, Any]:
     nan = one.isnan() & other.isnan()
     unequal = (one != other) & ~nan
     finite = one.isfinite() & other.isfinite()
+    became = int((one.isfinite() & ~other.isfinite()).sum())
     one, other = one[finite], other[finite]
     norms = one.norm() * other.norm()
     change = other - one
@@ -91,8 +92,10 @@ def expected(a: Tensor, b: Tensor) -> dict[str, Any]:
         "numel": a.numel(),
         "different": int(unequal.sum()),
         "nonfinite": int((unequal & ~finite).sum()),
+        "became_nonfinite": became,
         "max_abs": float(change.abs().max()) if len(one) else None,
         "l2": float(change.norm()) if len(one) else None,
+        "l2_of_a": float(one.norm()) if len(one) else None,
         "relative": float(change.norm() / one.norm()) if len(one) and one.norm() else None,
         "cosine": float((one.conj() * other).sum().real / norms) if len(one) and norms else None,
     }
@@ -115,10 +118,9 @@ def test_values_move_as_far_as_torch_says(run: Run, tmp_path: Path) -> None:
         if same_bits:
             continue
         wanted, got = expected(a, b), changes[name]["values"]
-        assert {key: got[key] for key in ("numel", "different", "nonfinite")} == {
-            key: wanted[key] for key in ("numel", "different", "nonfinite")
-        }
-        for key in ("max_abs", "l2", "relative", "cosine"):
+        counts = ("numel", "different", "nonfinite", "became_nonfinite")
+        assert {key: got[key] for key in counts} == {key: wanted[key] for key in counts}
+        for key in ("max_abs", "l2", "l2_of_a", "relative", "cosine"):
             near = None if wanted[key] is None else pytest.approx(wanted[key], rel=1e-12, abs=1e-15)
             assert got[key] == near, (name, key)
         what = changes[name]["changes"]
@@ -129,6 +131,23 @@ def test_values_move_as_far_as_torch_says(run: Run, tmp_path: Path) -> None:
     known = [math.inf if one["relative"] is None else one["relative"] for one in sizes if one["different"]]
     finite = known[sum(one["nonfinite"] > 0 for one in sizes) :]
     assert finite == sorted(finite, reverse=True)
+
+
+def test_values_that_became_nan_come_first_and_the_rest_of_their_tensor_is_summed(run: Run, tmp_path: Path) -> None:
+    a = {"w": torch.tensor([3.0, 4.0, 5.0]), "v": torch.tensor([6.0, math.inf]), "u": torch.ones(2)}
+    b = {"w": torch.tensor([3.0, 4.0, math.nan]), "v": torch.tensor([5.0, 1.0]), "u": torch.ones(2)}
+    save_file(a, tmp_path / "a.safetensors")
+    save_file(b, tmp_path / "b.safetensors")
+    lines = run("diff", tmp_path / "a.safetensors", tmp_path / "b.safetensors").out.splitlines()
+    assert lines[3] == (
+        "they differ: 1 value became NaN or Inf, in 1 tensor; "
+        f"2 of 3 tensors moved (‖Δ‖/‖A‖ {1 / math.hypot(3, 4, 6):#.4g} over all of them); 1 identical"
+    )
+    cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[7:9]]
+    assert {name: change for name, change, *_ in cells} == {
+        "w": "values, 1 became NaN or Inf",
+        "v": "values, 1 was NaN or Inf",
+    }
 
 
 def test_figures_neither_overflow_nor_vanish(run: Run, tmp_path: Path) -> None:

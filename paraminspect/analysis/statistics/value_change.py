@@ -31,6 +31,7 @@ class BlockChange(NamedTuple):
     different: int = 0
     beyond: int = 0
     nonfinite: int = 0
+    became_nonfinite: int = 0
     max_abs: float | int = 0
     of_a: Any = 0
     of_b: Any = 0
@@ -44,6 +45,7 @@ class BlockChange(NamedTuple):
             self.different + other.different,
             self.beyond + other.beyond,
             self.nonfinite + other.nonfinite,
+            self.became_nonfinite + other.became_nonfinite,
             max(self.max_abs, other.max_abs),
             self.of_a + other.of_a,
             self.of_b + other.of_b,
@@ -63,17 +65,19 @@ def block_change(a: Array, b: Array, tolerance: Tolerance) -> BlockChange:
         wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):
         unequal = wide_a != wide_b
-        finite = np.isfinite(wide_a)
-        finite &= np.isfinite(wide_b)
-        nonfinite = 0
+        finite_in_a = np.isfinite(wide_a)
+        finite = finite_in_a & np.isfinite(wide_b)
+        nonfinite = became = 0
         if not finite.all():
             unequal &= ~(np.isnan(wide_a) & np.isnan(wide_b))
             nonfinite = int(np.count_nonzero(unequal & ~finite))
+            became = int(np.count_nonzero(finite_in_a & ~finite))
             wide_a, wide_b = wide_a[finite], wide_b[finite]
         change = wide_b - wide_a
         size = np.abs(change)
         beyond = np.count_nonzero(size > tolerance.atol + tolerance.rtol * np.abs(wide_a))
-    return _summed(wide_a, wide_b, change, int(np.count_nonzero(unequal)), int(beyond) + nonfinite, nonfinite, size)
+    counts = BlockChange(int(np.count_nonzero(unequal)), int(beyond) + nonfinite, nonfinite, became)
+    return _summed(wide_a, wide_b, change, counts, size)
 
 
 def _integers(a: Array, b: Array, tolerance: Tolerance) -> BlockChange:
@@ -84,23 +88,20 @@ def _integers(a: Array, b: Array, tolerance: Tolerance) -> BlockChange:
     allowed = tolerance.atol + tolerance.rtol * np.abs(wide_a)
     beyond = int(np.count_nonzero((size != 0) & (size > allowed)))
     change = np.where(a > b, -1.0, 1.0) * size.astype(np.float64)
-    return _summed(wide_a, wide_b, change, int(np.count_nonzero(size)), beyond, 0, size)
+    return _summed(wide_a, wide_b, change, BlockChange(int(np.count_nonzero(size)), beyond), size)
 
 
-def _summed(a: Array, b: Array, change: Array, different: int, beyond: int, nonfinite: int, size: Array) -> BlockChange:
+def _summed(a: Array, b: Array, change: Array, counts: BlockChange, size: Array) -> BlockChange:
     if not a.size:
-        return BlockChange(different, beyond, nonfinite)
+        return counts
     largest = size.max()
-    return BlockChange(
-        different,
-        beyond,
-        nonfinite,
-        int(largest) if size.dtype.kind == "u" else float(largest),
-        _product(a, a),
-        _product(b, b),
-        _product(change, change),
-        _product(a, b),
-        int(a.size),
+    return counts._replace(
+        max_abs=int(largest) if size.dtype.kind == "u" else float(largest),
+        of_a=_product(a, a),
+        of_b=_product(b, b),
+        of_change=_product(change, change),
+        product=_product(a, b),
+        finite=int(a.size),
     )
 
 
@@ -123,19 +124,21 @@ def _scale(values: Array) -> float:
 
 def value_change(found: BlockChange, numel: int) -> ValueChange:
     """Return the figures of a tensor of `numel` elements from the sum of its blocks."""
+    counts = found.different, found.beyond, found.nonfinite
     if not found.finite:
-        return ValueChange(numel, found.different, found.beyond, found.nonfinite, None, None, None, None)
-    norms = np.sqrt(np.longdouble(found.of_a)) * np.sqrt(np.longdouble(found.of_b))
+        return ValueChange(numel, *counts, None, None, None, None, became_nonfinite=found.became_nonfinite)
+    l2_of_a = np.sqrt(np.longdouble(found.of_a))
+    norms = l2_of_a * np.sqrt(np.longdouble(found.of_b))
     cosine = float(found.product / norms) if norms else None
     return ValueChange(
         numel,
-        found.different,
-        found.beyond,
-        found.nonfinite,
+        *counts,
         found.max_abs,
         _finite(np.sqrt(np.longdouble(found.of_change))),
         _finite(np.sqrt(np.longdouble(found.of_change) / found.of_a)) if found.of_a else None,
         None if cosine is None else max(-1.0, min(1.0, cosine)),
+        became_nonfinite=found.became_nonfinite,
+        l2_of_a=_finite(l2_of_a),
     )
 
 
