@@ -176,6 +176,7 @@ def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[
         ties=dict(checkpoint.ties),
         bytes_read=checkpoint.bytes_read,
         beside=checkpoint.beside,
+        unread=dict(checkpoint.unread),
     )
 
 

@@ -60,7 +60,7 @@ def _with_rank(value: ValueChange, compared: Comparable) -> ValueChange:
 
 
 def _dtype(one: SideTensor, other: SideTensor) -> tuple[str, ...]:
-    return ("dtype",) if one.dtype != other.dtype else ()
+    return ("dtype",) if one.dtype and other.dtype and one.dtype != other.dtype else ()
 
 
 def _in_values(value: ValueChange | None, one_type: bool) -> tuple[str, ...]:
@@ -80,9 +80,13 @@ def _change(
     note: str | None = None,
 ) -> TensorChange:
     renamed = None if pair[0] == pair[1] else pair[1]
-    shapes = (one.shape if one.has_shape else None, other.shape if other.has_shape else None)
-    dtypes = (one.dtype, other.dtype)
-    return TensorChange(pair[0], "changed", what, renamed, *shapes, *dtypes, one.bytes, other.bytes, values, note)
+    (shape, dtype), (other_shape, other_dtype) = _declared(one), _declared(other)
+    about = shape, other_shape, dtype, other_dtype, one.bytes, other.bytes
+    return TensorChange(pair[0], "changed", what, renamed, *about, values, note)
+
+
+def _declared(one: SideTensor) -> tuple[tuple[int, ...] | None, str | None]:
+    return one.shape if one.has_shape else None, one.dtype or None
 
 
 def absent(names: Sequence[str], side: Side, status: str, left_out: set[str]) -> Iterator[TensorChange]:
@@ -91,11 +95,12 @@ def absent(names: Sequence[str], side: Side, status: str, left_out: set[str]) ->
         if name in left_out:
             continue
         tensor = side.tensors[name]
+        shape, dtype = _declared(tensor)
         if status == "removed":
-            yield TensorChange(name, status, shape=tensor.shape, dtype=tensor.dtype, bytes=tensor.bytes)
+            yield TensorChange(name, status, shape=shape, dtype=dtype, bytes=tensor.bytes, note=tensor.why or None)
         else:
             yield TensorChange(
-                name, status, other_shape=tensor.shape, other_dtype=tensor.dtype, other_bytes=tensor.bytes
+                name, status, other_shape=shape, other_dtype=dtype, other_bytes=tensor.bytes, note=tensor.why or None
             )
 
 

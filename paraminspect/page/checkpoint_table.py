@@ -14,7 +14,7 @@ from paraminspect.page.tensor_folding import TensorRow, folding_note, tensor_row
 from paraminspect.report import CheckpointFiles, Portion, Report, TensorRows
 from paraminspect.rules.file_headline import headline_of_files, place_and_message
 from paraminspect.text.escape import View, code, word
-from paraminspect.text.numbers import UNKNOWN, figure, plural, size, whole
+from paraminspect.text.numbers import UNKNOWN, figure, plural, size, some_of, whole
 
 _MOST: Final = 12
 """How many findings, values, shards a terminal gets a line each for; the data formats have all."""
@@ -53,7 +53,8 @@ def _title(report: Report, found: CheckpointFiles, rows: TensorRows) -> str:
     totals = report.totals
     least = "at least " if totals.unknown else ""
     tensors = sum(one.tensors for one in found.dtypes)
-    count = f"{totals.parameters:,} elements in {plural(tensors, 'tensor')}"
+    of = f"{tensors:,} of " if found.unread else ""
+    count = f"{totals.parameters:,} elements in {of}{plural(tensors + len(found.unread), 'tensor')}"
     if len(rows) < tensors:
         count = (
             f"{totals.shown:,} of {totals.parameters:,} elements shown, in {len(rows):,} of {plural(tensors, 'tensor')}"
@@ -157,6 +158,11 @@ def _lines(report: Report, found: CheckpointFiles, view: View) -> Iterator[Line]
     for text in _first([f"{code(name)} = {code(kept)}" for name, kept in found.ties.items()], most, "in --json"):
         yield "tie", f"{text}: written once, as save_model does"
     yield from _findings(report, most)
+    lost: dict[str, list[str]] = {}
+    for name, why in found.unread.items():
+        lost.setdefault(why, []).append(code(name))
+    for text in _first([f"{some_of(names)}: {code(why)}" for why, names in lost.items()], most, "in --json"):
+        yield "not read", text
     if isinstance(report.parameters, TensorRows) and report.parameters and not report.parameters.values:
         yield "values", "not read: --stats reads them"
 

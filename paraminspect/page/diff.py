@@ -183,7 +183,8 @@ def _what(row: ChangeRow) -> str:
 
 def _shape(row: ChangeRow) -> str:
     one, other = row.first.shape, row.first.other_shape
-    return str(one if other is None else other) if one is None or other is None or one == other else f"{one} → {other}"
+    known = [str(shape) for shape in dict.fromkeys((one, other)) if shape is not None]
+    return " → ".join(known)
 
 
 def _dtype(row: ChangeRow) -> str:
@@ -310,9 +311,13 @@ def _lines(found: Difference) -> Iterator[Line]:
     lost = [one for one in found.adapters if one.base is None]
     if lost and len(lost) < len(found.adapters):
         yield "adapter", f"the other side has no weight for {some_of([code(one.target) for one in lost])}"
-    for note in dict.fromkeys(one.note for one in found.tensors if one.note):
-        names = [code(one.name) for one in found.tensors if one.note == note]
-        yield "not read", f"{some_of(names)}: {code(note)}"
+    notes: dict[str, list[str]] = {}
+    for one in found.tensors:
+        if one.note:
+            notes.setdefault(one.note, []).append(code(one.name))
+    yield from (("not read", f"{some_of(names)}: {code(note)}") for note, names in [*notes.items()][:_MOST])
+    if len(notes) > _MOST:
+        yield "not read", f"and {len(notes) - _MOST:,} more"
 
 
 def _renaming(one: Renaming) -> str:

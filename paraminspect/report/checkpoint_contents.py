@@ -107,6 +107,7 @@ class Checkpoint:
     the listing cost. `versions` are those of the modules of a state_dict, by where it stands, `optimizers` the
     parameters that each optimizer has, `value_bytes` about what the other values take, by the first part of their path.
     `beside` are files of a training that lie in the same folder, as ``optimizer.pt`` does. `records` have a CRC-32.
+    `unread` are the names that the index has in shards that could not be listed, and why.
     """
 
     format: str
@@ -124,6 +125,7 @@ class Checkpoint:
     value_bytes: Mapping[str, int] = field(default_factory=dict)
     beside: tuple[Part, ...] = ()
     records: tuple[StoredRecord, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ class CheckpointFiles:
     `held_bytes` is what the storages take in which they lie. `metadata` is what the files say of themselves, `other`
     the values beside the tensors of a training checkpoint, by their path, as short texts, `ties` the names that were
     not written and those that stand for them. `bytes_read` is what the listing cost. `optimizers` are those of a
-    training checkpoint, `parts` what it is made of; both are empty where it is none. `beside`
-    are files of a training that lie in the same folder and were not listed.
+    training checkpoint, `parts` what it is made of; both are empty where it is none. `beside` are files of a training
+    that lie in the same folder and were not listed, `unread` the names that the index has in shards that could not be
+    listed, and why: nothing else counts them.
     """
 
     format: str
@@ -203,6 +206,7 @@ class CheckpointFiles:
     optimizers: tuple[OptimizerContents, ...] = ()
     parts: tuple[TrainingPart, ...] = ()
     beside: tuple[Part, ...] = ()
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 class TensorRows(Sequence[Parameter]):

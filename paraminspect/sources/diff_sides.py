@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class SideTensor(NamedTuple):
-    """A tensor of one side. Names of one `identity` are one tensor; `why` says why its bytes cannot be read."""
+    """A tensor of one side. Names of one `identity` are one tensor; `why` says why its bytes cannot be read.
+
+    One that is only named has no shape, and no dtype where that is not known either.
+    """
 
     name: str
     dtype: str
@@ -33,7 +36,7 @@ class SideTensor(NamedTuple):
     @property
     def numel(self) -> int:
         """Return the number of elements."""
-        found = 1
+        found = 1 if self.has_shape else 0
         for size in self.shape:
             found *= size
         return found
@@ -71,12 +74,14 @@ def side_of_checkpoint(checkpoint: Checkpoint, stack: ExitStack, typed: str) -> 
     for name, kept in checkpoint.ties.items():
         if name not in tensors and kept in tensors:
             tensors[name] = tensors[kept]._replace(name=name)
+    for name, why in checkpoint.unread.items():
+        tensors[name] = SideTensor(name, "", (), None, name, None, why, has_shape=False)
     kind = "safetensors" if "safetensors" in checkpoint.format else "torch"
     beside = checkpoint.metadata if kind == "safetensors" else checkpoint.other
     return Side(
         _about("checkpoint", without_secrets(typed), checkpoint.path, checkpoint.format, tensors),
         tensors,
-        lambda tensor: flat_bytes(tensor.source, files),
+        lambda tensor: None if tensor.why else flat_bytes(tensor.source, files),
         beside,
         kind,
         checkpoint,

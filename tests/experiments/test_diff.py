@@ -299,6 +299,24 @@ def test_a_source_is_the_same_in_every_format(run: Run, folder: Path) -> None:
         assert found is None or [(one["name"], one["values"]["different"]) for one in found] == [("cut", 1)]
 
 
+def test_what_is_in_a_shard_that_is_missing_is_there_and_unread(run: Run, folder: Path) -> None:
+    save_file({"a": torch.ones(2), "b": torch.ones(3)}, "a.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    save_file({"a": torch.ones(2)}, shards["a"])
+    Path("model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    ran = run("diff", "a.safetensors", "model.safetensors.index.json", "--json")
+    found = json.loads(ran.out)["difference"]
+    assert (ran.code, found["b"]["tensors"], found["compared"], found["identical"]) == (2, 2, 2, 1)
+    (lost,) = found["tensors"]
+    assert (lost["name"], lost["changes"], lost["shape"], lost["other_shape"]) == ("b", ["unread"], [3], None)
+    assert lost["note"] == f"B: {shards['b']}: the shard is missing"
+    twice = run("diff", "model.safetensors.index.json", "model.safetensors.index.json")
+    assert twice.code == 2 and "1 not comparable; 1 identical" in twice.out and "None" not in twice.out
+    shown = run("show", "model.safetensors.index.json").out
+    assert "2 elements in 1 of 2 tensors, 8 bytes" in shown
+    assert f"not read  b: {shards['b']}: the shard is missing\n" in shown
+
+
 def test_a_model_is_compared_by_its_state_dict(run: Run, folder: Path) -> None:
     module = net()
     torch.save(module.state_dict(), "net.pt")

@@ -23,6 +23,7 @@ from paraminspect.sources.checkpoint.shard_index import (
     read_index,
     read_shards,
     safe_shards,
+    unread,
 )
 
 TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
@@ -185,6 +186,7 @@ def _with_shards(index: Index, folder: str, name: str, source: str, count: int) 
         shards.metadata,
         faults=tuple(FaultList(faults).faults(name)),
         bytes_read=count + shards.read,
+        unread=unread(index, shards),
     )
 
 

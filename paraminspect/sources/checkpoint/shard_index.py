@@ -163,6 +163,14 @@ def read_shards(folder: str, names: list[str], list_one: Callable[[Bytes, int], 
     )
 
 
+def unread(index: Index, shards: Shards) -> dict[str, str]:
+    """Return the names that the index has in shards that could not be listed, and why; the rest of them is unknown."""
+    failed = {part.name for part in shards.parts if part.bytes is None}
+    why = {fault.where: f"{fault.where}: {fault.message}" for fault in shards.faults if fault.where in failed}
+    known = {tensor.name for tensor in shards.tensors} if failed else set()
+    return {name: why[shard] for name, shard in index.shards.items() if shard in failed and name not in known}
+
+
 def compared(index: Index, shards: Shards, where: str) -> list[Fault]:
     """Return where an index and its shards do not agree."""
     faults: list[Fault] = []
