@@ -155,7 +155,7 @@ def _of_zeros(parameters: Iterable[TensorEntry], values: Mapping[int, Values | N
     """Yield the parameters that hold nothing but zeros, by their figures where these are known."""
     for entry in parameters:
         tensor, known = entry.tensor, values.get(id(entry.tensor))
-        if entry.lazy or tensor.is_meta or not entry.numel or not tensor.is_floating_point():
+        if entry.lazy or tensor.is_meta or tensor.is_nested or not entry.numel or not tensor.is_floating_point():
             continue
         if known.zeros == entry.numel if known else type(tensor) is nn.Parameter and not tensor.detach().any():
             yield tensor

@@ -154,7 +154,7 @@ def _values_kept(inventory: Inventory) -> Iterator[None]:
     held = {}
     for entry in inventory.of_kind("parameter"):
         tensor = entry.tensor
-        if not (entry.lazy or tensor.is_meta) and tensor.layout is torch.strided:
+        if not (entry.lazy or tensor.is_meta or tensor.is_nested) and tensor.layout is torch.strided:
             held[inventory.storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()] = tensor
     copies = [(tensor, tensor.detach().clone()) for tensor in held.values()]
     try:

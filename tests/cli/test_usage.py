@@ -312,3 +312,30 @@ def test_a_message_of_100_kb_is_cut(run: Run) -> None:
 def test_an_empty_source_is_one_message(run: Run) -> None:
     ran = run("show", "")
     assert (ran.code, ran.out, ran.err) == (2, "", f"error: SOURCE is empty\n{BUILT_IN}")
+
+
+NESTED = """
+import torch
+from torch import nn
+
+class Ragged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Parameter(torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(4, 3)]))
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_parameter_that_has_no_shape_fails_no_command(run, tmp_path):
+    """A nested tensor raises where its shape is asked for."""
+    (tmp_path / "ragged.py").write_text(NESTED, encoding="utf-8")
+    schemes = ["--scheme", "normal", "--scheme", "kaiming_normal"]
+    options = {"compare": schemes, "init": schemes[:2], "edit": ["--params", "layer.*", "--add", "1"]}
+    for command in ("show", "summary", "grad", "share", "check", "compare", "init", "edit"):
+        done = run(command, f"{tmp_path / 'ragged.py'}:Ragged", "--input", "2,3", *options.get(command, []))
+        assert done.code == (1 if command == "check" else 0), (command, done.err)
+        assert "internal error" not in done.err
