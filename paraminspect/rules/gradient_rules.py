@@ -10,7 +10,17 @@ from typing import Final
 from paraminspect.report import RETURNED_ASIDE, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
-from paraminspect.rules.wording import ROUNDING, by_number, in_a_word, is_whole, modules_of, names_of, outermost
+from paraminspect.rules.wording import (
+    DIFFERENTIABLE,
+    ROUNDING,
+    by_number,
+    in_a_word,
+    is_whole,
+    lost_at,
+    modules_of,
+    names_of,
+    outermost,
+)
 from paraminspect.text.escape import code, word
 
 RULES: Final = (
@@ -105,24 +115,34 @@ def nonfinite_passes(report: Report, _: Limits) -> Iterator[Problem]:
     """Yield gradients and a loss that are NaN or infinite, with the first layer that returned such a value."""
     rows = [row.name for row in report.parameters if row.gradient and row.gradient.status == "nonfinite"]
     if rows:
-        yield Problem("PI304", "error", "nonfinite", tuple(rows), _not_finite, _first_nonfinite(report.layers))
+        yield Problem("PI304", "error", "nonfinite", tuple(rows), _not_finite, first_nonfinite(report.layers))
     elif (forward := report.forward) and forward.loss_finite is False and not forward.error:
         finite = any(row.gradient and row.gradient.status == "ok" for row in report.parameters)
         value = "NaN" if forward.loss is None or math.isnan(forward.loss) else "infinite"
         severity = "note" if finite and value == "infinite" else "error"
-        yield of_model("PI304", severity, "nonfinite", f"the loss is {value}", _first_nonfinite(report.layers))
+        yield of_model("PI304", severity, "nonfinite", f"the loss is {value}", first_nonfinite(report.layers))
 
 
 def _not_finite(names: Sequence[str]) -> str:
     return f"the gradient of {names_of(names)} has NaN or infinite elements"
 
 
-def _first_nonfinite(layers: Iterable[Layer | TreeLayer]) -> str:
+def first_nonfinite(layers: Iterable[Layer | TreeLayer], where: str = "") -> str:
+    """Say which layer returned NaN or infinities first; if none did, how to find it, `where` being known of it."""
     for layer in layers:
         if isinstance(layer, Layer) and (layer.out.nan or layer.out.inf):
-            where = code(layer.module) or "the model itself"
-            return f"look at {where} ({word(layer.type)}), the first module to return NaN or infinite values"
-    return "torch.autograd.set_detect_anomaly(True) names the operation whose backward makes it"
+            return f"look at {_called(layer)}, the first module to return NaN or infinite values"
+    return f"torch.autograd.set_detect_anomaly(True) names the operation{where} whose backward makes it"
+
+
+def first_off(layers: Iterable[Layer | TreeLayer]) -> str:
+    """Say which layer returned nothing but 0 first; nothing where none did."""
+    layer = next((layer for layer in layers if isinstance(layer, Layer) and _is_off(layer)), None)
+    return "" if layer is None else f"look at {_called(layer)}, the first module to return 0 everywhere"
+
+
+def _called(layer: Layer) -> str:
+    return f"{code(layer.module) or 'the model itself'} ({word(layer.type)})"
 
 
 # --- no gradient -------------------------------------------------------------------------------------------------
@@ -175,9 +195,8 @@ def _handed_on(row: Parameter) -> bool:
 def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Report) -> Problem:
     cause = next((row.gradient.cause for row in lost if row.gradient and row.gradient.cause), None)
     those = [row.name for row in lost if cause is None or (row.gradient and row.gradient.cause == cause)]
-    where = "" if cause is None else code(cause.module) or "the model itself"
-    why = f"it is lost at {code(cause.op)} in {where}: {code(cause.reason)}" if cause else ""
-    hint = "keep what leads to the loss differentiable there" if cause else "another --loss"
+    why = f"it is {lost_at(cause)}" if cause else ""
+    hint = DIFFERENTIABLE if cause else "another --loss"
     in_part = everything is None and report.environment.mode in ("eval", "mixed")
     rule, severity = (_ASIDE, "note") if in_part else ("PI302", "error")
     hint = "--train, where that is meant for inference" if in_part else hint
@@ -290,11 +309,18 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
     exact = tuple(row.name for row in weights if row.gradient and in_a_word(row.gradient) == "zero")
     begun_as_zero = bool(exact) and any(is_zero(row) for row in report.parameters if row.kind == "parameter")
     constant = is_whole(report) and _is_rounding(weights)
+    is_random = report.forward is not None and report.forward.loss_name == "random"
+    another_loss = "" if is_random else ", or --loss random"
     if exact and not begun_as_zero and not constant and not _drops_branches(report):
-        hint = "look for activations or masks that are 0 everywhere, or --loss random"
+        hint = "look for activations or masks that are 0 everywhere" + another_loss
+        causes = {row.name: row.gradient.cause for row in weights if row.gradient and row.gradient.cause}
+        if causes.keys() >= set(exact):
+            hint = DIFFERENTIABLE
 
         def say(names: Sequence[str]) -> str:
-            return f"the gradient of {modules_of(names, report)} is exactly 0"
+            why = {causes.get(name) for name in names}
+            lost = "".join(f", {lost_at(cause)}" for cause in why if cause and len(why) == 1)
+            return f"the gradient of {modules_of(names, report)} is exactly 0{lost}"
 
         picked, rest = _beside(exact, weights)
         eval_mode = report.environment.mode in ("eval", "mixed")
@@ -304,7 +330,7 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
             yield Problem(_ASIDE, "note", "zero", tuple(picked), say, hint)
     elif constant:
         text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
-        hint = "--loss random (the sum of a softmax or of a LayerNorm is constant)"
+        hint = "" if is_random else "--loss random (the sum of a softmax or of a LayerNorm is constant)"
         yield of_model("PI306", "note", "zero", text, hint)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import Course, Layer, Report
+from paraminspect.report import Cause, Course, Layer, Report, Signal, SignalLayer
+from paraminspect.rules.gradient_rules import first_nonfinite, first_off
 from paraminspect.rules.rule import CheckRule, Limits, Problem, Threshold, of_model
-from paraminspect.rules.wording import names_of, typed
+from paraminspect.rules.wording import DIFFERENTIABLE, lost_at, names_of, typed
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import figure, percent, plural
 
@@ -92,17 +93,24 @@ BREAKS: Final = {"dead": "exactly 0", "nonfinite": "NaN or infinite"}
 """What a signal that breaks off becomes, by its verdict."""
 
 
-def signal(report: Report, _: Limits) -> Iterator[Problem]:
+def signal(report: Report, limits: Limits) -> Iterator[Problem]:
     """Yield that activations or gradients vanish or explode with the depth, both in one where both do."""
-    if report.signal is None:
+    found = report.signal
+    if found is None:
         yield from _without_signal(report)
         return
-    courses = {"forward": report.signal.forward, "backward": report.signal.backward}
+    courses = {"forward": found.forward, "backward": found.backward}
     for verdict in ("nonfinite", "dead", "vanishing", "exploding"):
         those = {about: course for about, course in courses.items() if course.verdict == verdict}
         if those:
-            hint = _ALIVE if verdict == "dead" else _steadier(report)
-            yield of_model(_RULE_OF[verdict], "error", verdict, _of_courses(verdict, those, report), hint)
+            text, hint = _of_courses(verdict, those, report), _steadier(report)
+            if verdict == "dead" and (cause := _cause_of_zeros(found, report)):
+                text, hint = f"{text}, {lost_at(cause)}", DIFFERENTIABLE
+            elif verdict == "dead":
+                hint = _why_off(found, those, report, limits)
+            elif verdict == "nonfinite" and not _grew(found):
+                hint = _why_nonfinite(found, those, report)
+            yield of_model(_RULE_OF[verdict], "error", verdict, text, hint)
 
 
 def too_deep(report: Report, limits: Limits) -> Iterator[Problem]:
@@ -168,6 +176,66 @@ def _steadier(report: Report) -> str:
     return f"{code(typed('compare', report))} finds a steadier initialisation; or add norms or skip connections"
 
 
+# --- why a signal breaks off -------------------------------------------------------------------------------------
+
+
+def _cause_of_zeros(found: Signal, report: Report) -> Cause | None:
+    """Return what the last layer that a gradient does not reach lost it at, where that is known."""
+    layer = next((one for one in found.layers if one.depth is not None and one.depth == found.backward.leaves), None)
+    rows = [row for row in report.parameters if layer is not None and row.module == layer.module and row.gradient]
+    return next((row.gradient.cause for row in rows if row.gradient and row.gradient.status == "zero"), None)
+
+
+def _why_off(found: Signal, those: dict[str, Course], report: Report, limits: Limits) -> str:
+    """Say what to do where a rectifier is off, or an activation flat; else where to look for what is 0 everywhere."""
+    deep = [layer for layer in found.layers if layer.depth is not None]
+    if any((layer.dead or 0) >= limits["PI503"] for layer in deep):
+        return _ALIVE
+    if flat := [layer for layer in deep if (layer.saturated or 0) >= limits["PI504"]]:
+        return _not_flat(flat)
+    course = those.get("forward")
+    cancelled = next((one for one in deep if course and one.depth == course.leaves and one.type == "sum"), None)
+    if cancelled is not None:
+        return f"look at the sum in {_named(cancelled)}: what it adds up is 0, or cancels"
+    nothing = "a mask, a dropout or a clamp that lets nothing through"
+    return first_off(report.layers) or f"look for {nothing}{_between(those, deep)}"
+
+
+def _why_nonfinite(found: Signal, those: dict[str, Course], report: Report) -> str:
+    """Say where to look for an operation that has no finite value, or slope, of what it is given."""
+    deep = [layer for layer in found.layers if layer.depth is not None]
+    where = "" if "forward" in those else _between(those, deep)
+    return first_nonfinite(report.layers, where)
+
+
+_LARGE = 1e3  # times what a signal began with: what has grown so far may grow beyond all numbers
+
+
+def _grew(found: Signal) -> bool:
+    """Tell whether the activations, or the gradient that has norm 1 at first, became large before they broke off."""
+    start = found.input_rms or 1.0
+    sizes = ((layer.pre.rms or 0.0, layer.grad_norm or 0.0) for layer in found.layers)
+    return any(rms > _LARGE * start or norm > _LARGE for rms, norm in sizes)
+
+
+def _between(those: dict[str, Course], deep: Sequence[SignalLayer]) -> str:
+    """Return between which layers a signal breaks off, to go on with; nothing where that is not known."""
+    (about, course), *_ = those.items()
+    depths = {layer.depth or 0: _named(layer) for layer in reversed(deep)}
+    if course.leaves not in depths:
+        return ""
+    ends = ["the input", *(depths[depth] for depth in sorted(depths)), "the output"]
+    after = sorted(depths).index(course.leaves) + (2 if about == "backward" else 1)
+    return f" between {ends[after - 1]} and {ends[after]}"
+
+
+def _named(layer: SignalLayer) -> str:
+    return code(layer.module) or "the model itself"
+
+
+# --- units -------------------------------------------------------------------------------------------------------
+
+
 def units(report: Report, limits: Limits) -> Iterator[Problem]:
     """Yield layers whose units are copies of one another; of those that every path runs through, off or flat ones.
 
@@ -197,11 +265,18 @@ def units(report: Report, limits: Limits) -> Iterator[Problem]:
         def saturated(names: Sequence[str]) -> str:
             return _layers("activations lie where the slope is next to 0", names, flat[names[0]])
 
-        yield Problem("PI504", "warning", "saturated", tuple(flat), saturated, _SMALLER)
+        hint = _not_flat([layer for layer in deep if layer.module in flat])
+        yield Problem("PI504", "warning", "saturated", tuple(flat), saturated, hint)
 
 
 _ALIVE = "another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU"
 _SMALLER = "smaller weights, or a normalisation layer before the activation"
+_WITHIN = "limits that hold most of what comes in, or another scale of it"
+
+
+def _not_flat(layers: Sequence[SignalLayer]) -> str:
+    """Say what to do about flat activations: what is clamped may lie on one side of limits that do not hold 0."""
+    return _WITHIN if all((layer.activation or "").startswith("hardtanh") for layer in layers) else _SMALLER
 
 
 def _layers(what: str, names: Sequence[str], share: float | None) -> str:

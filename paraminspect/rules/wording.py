@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import BEHIND_ZERO, Gradient, Report
+from paraminspect.report import BEHIND_ZERO, Cause, Gradient, Report
 from paraminspect.text.braces import pattern
 from paraminspect.text.escape import code
 from paraminspect.text.numbers import some_of
@@ -63,6 +63,17 @@ def is_whole(report: Report) -> bool:
 def by_number(count: int, one: str, several: str) -> str:
     """Return the word for one, or that for several."""
     return one if count == 1 else several
+
+
+# --- lost gradients ----------------------------------------------------------------------------------------------
+
+DIFFERENTIABLE: Final = "keep what leads to the loss differentiable there"
+"""What to do about a gradient of which it is known where it is lost."""
+
+
+def lost_at(cause: Cause) -> str:
+    """Say at which operation a gradient is lost, and why there."""
+    return f"lost at {code(cause.op)} in {code(cause.module) or 'the model itself'}: {code(cause.reason)}"
 
 
 # --- the status of a gradient --------------------------------------------------------------------------------------

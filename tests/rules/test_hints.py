@@ -1,0 +1,107 @@
+"""A hint is about the cause: where one is known it is named, and nothing is advised that cannot help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import paraminspect
+from tests.cases import each
+from tests.rules.broken_models import Branches
+
+ALIVE = "another initialisation, larger biases, or LeakyReLU or GELU in the place of ReLU"
+WITHIN = "limits that hold most of what comes in, or another scale of it"
+KEEP = "keep what leads to the loss differentiable there"
+NOTHING = "look for a mask, a dropout or a clamp that lets nothing through between"
+ZERO = "gradients become exactly 0 on their way through the layers, at layer"
+
+
+def two_layers(between: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor] = lambda y: y) -> nn.Module:
+    return Branches(lambda self, x: after(self.b(between(self.a(x)))), a=nn.Linear(8, 8), b=nn.Linear(8, 2))
+
+
+def never_on() -> nn.Module:
+    module = two_layers(torch.relu)
+    nn.init.constant_(module.a.bias, -50.0)  # type: ignore[union-attr,arg-type]
+    return module
+
+
+def root_at_zero(y: Tensor) -> Tensor:
+    return torch.where(y > 0, y.sqrt(), torch.zeros_like(y))
+
+
+def with_parts(part: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 8), part, nn.Linear(8, 2))
+
+
+def too_large() -> nn.Module:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+    for layer in module:
+        nn.init.normal_(layer.weight, std=1e30)  # type: ignore[arg-type]
+    return module
+
+
+BROKEN_OFF: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
+    "relu": (never_on, f"{ZERO} a", ALIVE),
+    "round": (
+        lambda: two_layers(torch.round),
+        f"{ZERO} a, lost at round in the model itself: its derivative is 0 everywhere",
+        KEEP,
+    ),
+    "dropout": (lambda: two_layers(lambda y: functional.dropout(y, 1.0)), f"{ZERO} a", f"{NOTHING} a and b"),
+    "mask": (lambda: two_layers(lambda y: y, lambda y: y * 0), f"{ZERO} b", f"{NOTHING} b and the output"),
+    "module": (
+        lambda: with_parts(nn.Dropout(1.0)),
+        f"{ZERO} 0",
+        "look at 1 (Dropout), the first module to return 0 everywhere",
+    ),
+    "clamp": (lambda: two_layers(lambda y: y, lambda y: y.clamp(5, 6)), f"{ZERO} b", WITHIN),
+    "cancelled": (
+        lambda: Branches(lambda self, x: self.a(x) - self.a(x), a=nn.Linear(8, 8)),
+        "activations become exactly 0 on their way through the layers",
+        "look at the sum in the model itself: what it adds up is 0, or cancels",
+    ),
+    "no slope": (
+        lambda: two_layers(lambda y: y, root_at_zero),
+        "gradients become NaN or infinite on their way through the layers, at layer b",
+        "torch.autograd.set_detect_anomaly(True) names the operation between b and the output whose backward makes it",
+    ),
+    "no root": (
+        lambda: two_layers(lambda y: torch.sqrt(-y.square() - 1)),
+        "activations and gradients become NaN or infinite on their way through the layers, at layer b",
+        "look at b (Linear), the first module to return NaN or infinite values",
+    ),
+    "too large": (
+        too_large,
+        "activations become NaN or infinite on their way through the layers, at layer 1",
+        "paraminspect compare finds a steadier initialisation; or add norms or skip connections",
+    ),
+}
+
+
+@each("name", BROKEN_OFF)
+def test_a_signal_that_breaks_off(name: str) -> None:
+    torch.manual_seed(0)
+    build, text, hint = BROKEN_OFF[name]
+    findings = paraminspect.check(build(), torch.rand(16, 8), select="PI506").findings
+    assert [(one.message, one.hint) for one in findings] == [(text, hint)]
+
+
+MASKS = "look for activations or masks that are 0 everywhere"
+
+
+@each(
+    ("build", "loss", "hint"),
+    [
+        (never_on, "sum", f"{MASKS}, or --loss random"),
+        (never_on, "random", MASKS),
+        (lambda: two_layers(torch.round), "random", KEEP),
+        (lambda: two_layers(torch.round), "sum", KEEP),
+    ],
+)
+def test_a_gradient_of_0(build: Callable[[], nn.Module], loss: str, hint: str) -> None:
+    (finding,) = paraminspect.check(build(), torch.rand(16, 8), loss=loss, select="PI303").findings
+    assert finding.hint == hint
