@@ -322,7 +322,10 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
             lost = "".join(f", {lost_at(cause)}" for cause in why if cause and len(why) == 1)
             return f"the gradient of {modules_of(names, report)} is exactly 0{lost}"
 
-        picked, rest = _beside(exact, weights)
+        at_once = _of_first_step(exact, weights)
+        if at_once:
+            yield Problem("PI303", "warning", "zero", tuple(at_once), _from_h0, _OTHER_END)
+        picked, rest = _beside([name for name in exact if name not in at_once], weights)
         eval_mode = report.environment.mode in ("eval", "mixed")
         if rest:
             yield Problem(*((_ASIDE, "note") if eval_mode else ("PI303", "warning")), "zero", tuple(rest), say, hint)
@@ -332,6 +335,32 @@ def zeros(report: Report, _: Limits) -> Iterator[Problem]:
         text = "the loss is the same whatever the parameters are: no weight gets a gradient but for rounding"
         hint = "" if is_random else "--loss random (the sum of a softmax or of a LayerNorm is constant)"
         yield of_model("PI306", "note", "zero", text, hint)
+
+
+_REVERSE_HIDDEN: Final = re.compile(r"(.*)weight_hh_(l\d+)_reverse")
+_OTHER_END: Final = "read h_n, or what the reverse direction returned at the first position"
+
+
+def _of_first_step(exact: Sequence[str], weights: Sequence[Parameter]) -> list[str]:
+    """Return the hidden weights of reverse directions of which only the last position is read: their first step.
+
+    Their input weights get a gradient then, and so do the hidden weights of the other direction, if it has two steps.
+    """
+    fine = {row.name for row in weights if row.gradient and row.gradient.status == "ok"}
+    recurrent = [row.name for row in weights if row.module_type in ("RNN", "LSTM", "GRU") and row.name in exact]
+    reverse = [found for name in recurrent if (found := _REVERSE_HIDDEN.fullmatch(name))]
+    return [
+        one[0]
+        for one in reverse
+        if fine.issuperset((f"{one[1]}weight_ih_{one[2]}_reverse", f"{one[1]}weight_hh_{one[2]}"))
+    ]
+
+
+def _from_h0(names: Sequence[str]) -> str:
+    return (
+        f"the gradient of {names_of(names)} is exactly 0: of the reverse direction only the last position is read, "
+        "which is its first step, and the hidden state before that, h0, is 0"
+    )
 
 
 def _is_rounding(weights: Sequence[Parameter]) -> bool:

@@ -105,3 +105,20 @@ MASKS = "look for activations or masks that are 0 everywhere"
 def test_a_gradient_of_0(build: Callable[[], nn.Module], loss: str, hint: str) -> None:
     (finding,) = paraminspect.check(build(), torch.rand(16, 8), loss=loss, select="PI303").findings
     assert finding.hint == hint
+
+
+@each("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_the_reverse_direction_at_its_first_step(kind: type[nn.RNNBase]) -> None:
+    """Where the sequence has one step, the hidden state is 0 in both directions, and that is no matter of reading."""
+    module = Branches(
+        lambda self, x: self.head(self.rnn(x)[0][:, -1]),
+        rnn=kind(8, 4, num_layers=2, bidirectional=True, batch_first=True),
+        head=nn.Linear(8, 2),
+    )
+    (finding,) = paraminspect.check(module, torch.rand(4, 6, 8), select="PI303").findings
+    assert finding.names == ("rnn.weight_hh_l1_reverse",)
+    assert "only the last position is read, which is its first step" in finding.message
+    assert finding.hint == "read h_n, or what the reverse direction returned at the first position"
+    (finding,) = paraminspect.check(module, torch.rand(4, 1, 8), select="PI303").findings
+    assert len(finding.names) == 4
+    assert finding.hint == MASKS
