@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import torch
@@ -25,8 +25,10 @@ from paraminspect.modules.nested_tensors import leaves_of, nodes_of, tensors_in
 from paraminspect.modules.subject import Batch, Loss
 from paraminspect.modules.walk import walk
 from paraminspect.report import RETURNED_ASIDE, Cause
+from paraminspect.text.numbers import and_more
 
 _UNUSED = "what it returned reaches no output"
+_MOST_BREAKS = 3
 _PAST_LOSS = "what it returned is in the output, but not in the loss"
 
 
@@ -90,9 +92,19 @@ def _causes(
 
 
 def _first(flow: ValueFlow, bit: int, among: int) -> Cause | None:
-    """Return the first break that cut a parameter off, of those in a set."""
-    found = (one for at, one in enumerate(flow.breaks) if among >> at & 1 and one.parameters & bit)
-    return next(map(_cause, found), None)
+    """Return the first break that cut a parameter off, of those in a set; its reason tells of the others.
+
+    A parameter that is used twice may be cut off twice: the codes of a VQ-VAE at argmin, and again at detach.
+    """
+    found = [_cause(one) for at, one in enumerate(flow.breaks) if among >> at & 1 and one.parameters & bit]
+    if not found:
+        return None
+    first, *others = found
+    more = dict.fromkeys(
+        f"at {one.op} in {one.module or 'the model itself'}: {one.reason}" for one in others if one != first
+    )
+    reasons = [first.reason, *[*more][:_MOST_BREAKS], *filter(None, [and_more(len(more) - _MOST_BREAKS)])]
+    return replace(first, reason="; ".join(reasons))
 
 
 def _gone(flow: ValueFlow, bit: int, unread: str) -> Cause | None:

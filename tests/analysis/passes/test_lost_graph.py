@@ -244,6 +244,12 @@ class Forces(Net):
         return self.last(force)
 
 
+class PickedAndDetached(Net):
+    def between(self, h: Tensor) -> Tensor:
+        picked = h.argmax(-1)
+        return h.detach() + nn.functional.one_hot(picked, 3)
+
+
 DETACHES = "it detaches its result from the graph"
 OVER = "it overwrites the values in place"
 CASES: list[tuple[type[Net], Cause]] = [
@@ -282,6 +288,10 @@ CASES: list[tuple[type[Net], Cause]] = [
     (Unused, Cause("first", "linear", "what it returned reaches no output")),
     (OnlyIntegers, Cause("", "argmax", "its result is int64, which has no gradient")),
     (OfIntegers, Cause("", "argmax", "its result is int64, which has no gradient")),
+    (
+        PickedAndDetached,
+        Cause("", "argmax", f"its result is int64, which has no gradient; at detach in the model itself: {DETACHES}"),
+    ),
 ]
 
 
