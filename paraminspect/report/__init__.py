@@ -72,6 +72,7 @@ from paraminspect.report.tensors import (
     BEHIND_ZERO as BEHIND_ZERO,
     NOT_ATTRIBUTED as NOT_ATTRIBUTED,
     RETURNED_ASIDE as RETURNED_ASIDE,
+    UNDER_NO_GRAD as UNDER_NO_GRAD,
     Cause as Cause,
     Gradient as Gradient,
     Init as Init,

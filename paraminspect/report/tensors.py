@@ -38,6 +38,8 @@ NOT_ATTRIBUTED: Final = "(not attributed)"
 """The operation of a use that is what the known uses leave of a gradient."""
 RETURNED_ASIDE: Final = "what it returned is handed on beside other tensors, and nothing reads it"
 """The reason for parts whose result the caller may take, or not: the last norm of a backbone, a pooler."""
+UNDER_NO_GRAD: Final = "it ran under torch.no_grad()"
+"""The reason for what may be meant to learn in another way: a teacher, an average of weights."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from paraminspect.report import RETURNED_ASIDE, Layer, Parameter, Report, TreeLayer
+from paraminspect.report import RETURNED_ASIDE, UNDER_NO_GRAD, Layer, Parameter, Report, TreeLayer
 from paraminspect.rules.rule import CheckRule, Limits, Problem, of_model
 from paraminspect.rules.value_rules import is_zero, weights_with_gradient
 from paraminspect.rules.wording import (
@@ -197,6 +197,8 @@ def _disconnected(lost: Sequence[Parameter], everything: int | None, report: Rep
     those = [row.name for row in lost if cause is None or (row.gradient and row.gradient.cause == cause)]
     why = f"it is {lost_at(cause)}" if cause else ""
     hint = DIFFERENTIABLE if cause else "another --loss"
+    if cause and cause.reason == UNDER_NO_GRAD:
+        hint = f"{hint}; where that is meant (a teacher, an average), requires_grad_(False) says so"
     in_part = everything is None and report.environment.mode in ("eval", "mixed")
     rule, severity = (_ASIDE, "note") if in_part else ("PI302", "error")
     hint = "--train, where that is meant for inference" if in_part else hint

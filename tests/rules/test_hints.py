@@ -122,3 +122,30 @@ def test_the_reverse_direction_at_its_first_step(kind: type[nn.RNNBase]) -> None
     (finding,) = paraminspect.check(module, torch.rand(4, 1, 8), select="PI303").findings
     assert len(finding.names) == 4
     assert finding.hint == MASKS
+
+
+def taught(how: Callable[[Tensor], Tensor]) -> nn.Module:
+    return Branches(lambda self, x: self.a(x) - how(self.teacher(x)), a=nn.Linear(8, 2), teacher=nn.Linear(8, 2))
+
+
+MEANT = "; where that is meant (a teacher, an average), requires_grad_(False) says so"
+
+
+@each(
+    ("build", "hint"),
+    [
+        (lambda: taught(torch.detach), KEEP),
+        (lambda: taught(lambda y: y), None),
+        (
+            lambda: Branches(
+                lambda self, x: self.a(x) - torch.no_grad()(self.teacher)(x),
+                a=nn.Linear(8, 2),
+                teacher=nn.Linear(8, 2),
+            ),
+            KEEP + MEANT,
+        ),
+    ],
+)
+def test_what_runs_without_gradients_may_be_a_teacher(build: Callable[[], nn.Module], hint: str | None) -> None:
+    findings = paraminspect.check(build(), torch.rand(16, 8), select="PI302").findings
+    assert [one.hint for one in findings] == ([] if hint is None else [hint])

@@ -26,6 +26,7 @@ from paraminspect.analysis.passes.operands import FunctionCall, has_graph, tenso
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.walk import Walk, registered, walk
+from paraminspect.report import UNDER_NO_GRAD
 
 _LEAVES_TORCH = {"numpy", "tolist", "item", "__float__", "__complex__", "__array__"}
 _LEFT = "its numbers leave torch, and with it the graph"
@@ -309,7 +310,7 @@ def _without_grad() -> tuple[str, bool]:
         if code.co_name == "apply" and code.co_filename.endswith(("autograd/function.py", "autograd\\function.py")):
             return _in_function(frame.f_locals), True
         frame = frame.f_back  # type: ignore[assignment]  # None at the end
-    return "it ran under torch.no_grad()", False
+    return UNDER_NO_GRAD, False
 
 
 def _in_function(local: dict[str, Any]) -> str:
