@@ -21,6 +21,7 @@ from paraminspect.sources.checkpoint.pickled_values import (
     brief,
     tensor_of,
 )
+from paraminspect.text.numbers import some_of
 
 _DEEPEST: Final = 64  # levels of containers
 _MOST: Final = 4_000_000  # values that are visited
@@ -29,7 +30,7 @@ _MOST_LEFT_OUT: Final = 500_000  # values beyond these limits, after which the r
 _MOST_PLACES: Final = 100  # in which one container may stand
 _LONG: Final = 200  # characters of a path that cost nothing
 _MOST_TEXT: Final = 2**26  # characters beyond these, of all paths
-_MOST_FAULTS: Final = 1_000
+_MOST_NAMED: Final = 5  # globals that a fault names
 _MOST_WEIGHED: Final = 500_000  # values whose bytes are added up
 _DEEPEST_OPTIMIZER: Final = 8  # levels of containers above the state_dict of one
 _GROUP: Final = re.compile(r"(.+)\.param_groups\.\d+\.params")
@@ -78,14 +79,18 @@ def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str =
     """Sort out what the pickle of a checkpoint holds; `where` is the file, `path` where in a checkpoint it stands."""
     found = TorchObjects()
     _Sorter(found).visit(value, path, 0, "" if not path else None)
-    refused = [one for one in named if not _expected(one)]
-    for one in refused[:_MOST_FAULTS]:
-        message = f"its pickle names {one}, which torch.load(weights_only=True) refuses unless it is allowed"
-        found.faults.append(Fault("unsafe-global", "warning", where, message))
-    if len(refused) > _MOST_FAULTS:
-        message = f"its pickle names {len(refused) - _MOST_FAULTS:,} more that torch.load(weights_only=True) refuses"
+    refused = [str(one) for one in named if not _expected(one)]
+    if refused:
+        names = some_of(sorted(refused, key=_is_of_torch), _MOST_NAMED)
+        allowed = "it is" if len(refused) == 1 else "they are"
+        message = f"its pickle names {names}, which torch.load(weights_only=True) refuses unless {allowed} allowed"
         found.faults.append(Fault("unsafe-global", "warning", where, message))
     return found
+
+
+def _is_of_torch(name: str) -> bool:
+    """Tell whether a class is torch's own: of many that are named, the others are to be seen first."""
+    return name.startswith("torch.")
 
 
 def _expected(one: Global) -> bool:

@@ -7,6 +7,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_nothing_that_a_pickle_names_is_run(tmp_path: Path) -> None:
         archive.writestr("deep/data.pkl", deep_key())
     with pytest.raises(UserError, match="nests tuples more than 100 deep"):
         list_checkpoint(str(tmp_path / "deep.pt"))
+
+
+def test_what_torch_refuses_is_one_fault_that_names_first_what_is_not_of_torch(tmp_path: Path) -> None:
+    layers = (nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.Dropout())
+    torch.save({"model": nn.Sequential(*layers), "half": Fraction(1, 2)}, tmp_path / "x.pt")
+    (fault,) = list_checkpoint(str(tmp_path / "x.pt")).faults
+    assert fault.code == "unsafe-global"
+    assert fault.message == (
+        "its pickle names fractions.Fraction, torch.nn.modules.container.Sequential, "
+        "torch.nn.modules.linear.Linear, torch.nn.modules.activation.ReLU, torch.nn.modules.activation.Tanh "
+        "and 2 more, which torch.load(weights_only=True) refuses unless they are allowed"
+    )
 
 
 @pytest.mark.parametrize(
