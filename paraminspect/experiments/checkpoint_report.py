@@ -177,6 +177,7 @@ def _files(checkpoint: Checkpoint, dtypes: tuple[Portion, ...], subtrees: tuple[
         bytes_read=checkpoint.bytes_read,
         beside=checkpoint.beside,
         unread=dict(checkpoint.unread),
+        modules=dict(checkpoint.modules),
     )
 
 

@@ -210,13 +210,20 @@ def _groups(side: Side, known: set[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _metadata_changes(a: Side, b: Side) -> tuple[MetadataChange, ...]:
-    """Compare what files of one kind say beside their tensors; files of two kinds cannot say the same."""
+    """Compare what files of one kind say beside their tensors; files of two kinds cannot say the same.
+
+    Nor can a state_dict say what a module has for attributes that was saved whole.
+    """
     if not a.keeps_metadata or a.keeps_metadata != b.keeps_metadata:
         return ()
-    one, other = _plain(a.metadata), _plain(b.metadata)
+    whole_a, whole_b = (tuple(side.checkpoint.modules) if side.checkpoint else () for side in (a, b))
+    apart = bool(whole_a) != bool(whole_b)
+    one, other = _plain(a.metadata, whole_a if apart else ()), _plain(b.metadata, whole_b if apart else ())
     keys = dict.fromkeys([*one, *other])
     return tuple(MetadataChange(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key))
 
 
-def _plain(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: text for key, text in metadata.items() if key != "format"}
+def _plain(metadata: Mapping[str, str], without: Sequence[str]) -> dict[str, str]:
+    """Return the metadata without what stands below the names `without`, ``""`` for all."""
+    below = tuple(f"{path}." if path else "" for path in without)
+    return {key: text for key, text in metadata.items() if key != "format" and not key.startswith(below)}

@@ -140,6 +140,8 @@ def _file(row: TensorRow, files: Sequence[Any]) -> str:
 
 def _lines(report: Report, found: CheckpointFiles, view: View) -> Iterator[Line]:
     most = _MOST if view.width is not None else None
+    for text in _first([_saved_whole(*one) for one in found.modules.items()], most, "in --json"):
+        yield "module", text
     if len(found.dtypes) > 1:
         yield "dtypes", "; ".join(f"{word(one.name)} {_amount(one)}" for one in found.dtypes)
     if not found.parts and len(found.subtrees) > 1 and any(one.tensors > 1 for one in found.subtrees):
@@ -177,20 +179,15 @@ def _findings(report: Report, most: int | None) -> Iterator[Line]:
             yield severity, f"{word(rule)} {text}"
 
 
+def _saved_whole(path: str, name: str) -> str:
+    where = f"{code(path)}: " if path else ""
+    return f"{where}{code(name)}, an nn.Module saved whole; tensors are named as in its state_dict"
+
+
 def _beside(other: Mapping[str, str], most: int | None) -> Iterable[str]:
     """Return the values beside the tensors, those at the top first: epoch comes before a hyper-parameter."""
     ranked = sorted(other.items(), key=lambda one: one[0].count("."))
-    texts = [f"{code(key)} = {code(value)}" for key, value in ranked if not _is_of_torch(key, value)]
-    hidden = len(ranked) - len(texts)
-    return _first(texts, most, "in --json") + (
-        [f"{plural(hidden, 'empty slot')} of modules, as hooks"] if hidden else []
-    )
-
-
-def _is_of_torch(key: str, value: str) -> bool:
-    """Tell whether a value is what every pickled module has, and has nothing in: its hooks, its empty dicts."""
-    is_empty = value in ("None", "an empty dict") or value.startswith(("collections.", "__builtin__.", "builtins."))
-    return is_empty and key.rpartition(".")[2].startswith("_")
+    return _first([f"{code(key)} = {code(value)}" for key, value in ranked], most, "in --json")
 
 
 def _amount(portion: Portion) -> str:

@@ -107,7 +107,8 @@ class Checkpoint:
     the listing cost. `versions` are those of the modules of a state_dict, by where it stands, `optimizers` the
     parameters that each optimizer has, `value_bytes` about what the other values take, by the first part of their path.
     `beside` are files of a training that lie in the same folder, as ``optimizer.pt`` does. `records` have a CRC-32.
-    `unread` are the names that the index has in shards that could not be listed, and why.
+    `unread` are the names that the index has in shards that could not be listed, and why. `modules` are the classes of
+    nn.Modules that were saved whole, by where they stand, ``""`` for the file itself.
     """
 
     format: str
@@ -126,6 +127,7 @@ class Checkpoint:
     beside: tuple[Part, ...] = ()
     records: tuple[StoredRecord, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,8 @@ class CheckpointFiles:
     not written and those that stand for them. `bytes_read` is what the listing cost. `optimizers` are those of a
     training checkpoint, `parts` what it is made of; both are empty where it is none. `beside` are files of a training
     that lie in the same folder and were not listed, `unread` the names that the index has in shards that could not be
-    listed, and why: nothing else counts them.
+    listed, and why: nothing else counts them. `modules` are the classes of nn.Modules that were saved whole, in the
+    place of their state_dict, by where they stand.
     """
 
     format: str
@@ -207,6 +210,7 @@ class CheckpointFiles:
     parts: tuple[TrainingPart, ...] = ()
     beside: tuple[Part, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
 
 
 class TensorRows(Sequence[Parameter]):

@@ -299,6 +299,20 @@ def test_a_source_is_the_same_in_every_format(run: Run, folder: Path) -> None:
         assert found is None or [(one["name"], one["values"]["different"]) for one in found] == [("cut", 1)]
 
 
+def test_a_module_saved_whole_is_compared_by_its_state_dict_and_with_another_by_its_attributes_too(
+    run: Run, folder: Path
+) -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1))
+    torch.save(module, "whole.pt")
+    torch.save({"model": module.state_dict(), "epoch": 3}, "state.ckpt")
+    found = differing(run, "whole.pt", "state.ckpt")
+    assert (found["identical"], found["tensors"], found["metadata"]) == (2, [], [{"key": "epoch", "a": None, "b": "3"}])
+    module.eval()[1].p = 0.2
+    torch.save(module, "other.pt")
+    assert differing(run, "whole.pt", "other.pt")["metadata"] == [{"key": "1.p", "a": "0.1", "b": "0.2"}]
+    assert "module    torch.nn.modules.container.Sequential, an nn.Module saved whole; " in run("show", "whole.pt").out
+
+
 def test_what_is_in_a_shard_that_is_missing_is_there_and_unread(run: Run, folder: Path) -> None:
     save_file({"a": torch.ones(2), "b": torch.ones(3)}, "a.safetensors")
     shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}

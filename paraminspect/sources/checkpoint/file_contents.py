@@ -27,6 +27,7 @@ class FileContents:
     optimizers: tuple[OptimizerGroups, ...] = ()
     value_bytes: Mapping[str, int] = field(default_factory=dict)
     records: tuple[StoredRecord, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 class FaultList:

@@ -149,6 +149,7 @@ def _checkpoint(name: str, path: str, parts: tuple[Part, ...], listed: FileConte
         optimizers=listed.optimizers,
         value_bytes=listed.value_bytes,
         records=listed.records,
+        modules=listed.modules,
     )
 
 

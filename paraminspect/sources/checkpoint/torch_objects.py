@@ -50,6 +50,27 @@ _PLAIN: Final = {
     "torch.serialization._get_layout",
     "collections.Counter",
 }
+_HELD: Final = {"_parameters", "_buffers", "_modules"}
+_PRIVATE: Final = {
+    "training",
+    "_non_persistent_buffers_set",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_is_full_backward_hook",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+    "_backend",
+}
+"""What every nn.Module has of its own beside what it holds; the last is of torch before 1.6."""
+_MOST_MODULES: Final = 100  # that a file has saved whole, of which it is said
+
 _Versions: TypeAlias = OrderedDict[str, dict[str, int]]
 
 
@@ -59,7 +80,8 @@ class TorchObjects:
 
     `versions` are what the modules said of themselves when their state_dict was made, by the path of that; `optimizers`
     what the state_dict of each optimizer says of its parameters; `value_bytes` about what the values take in the
-    pickle, by the first part of their path.
+    pickle, by the first part of their path. `modules` are the classes of the nn.Modules saved whole, by where they
+    stand: their tensors have the names of their state_dict.
     """
 
     tensors: list[StoredTensor] = field(default_factory=list)
@@ -68,11 +90,19 @@ class TorchObjects:
     versions: dict[str, _Versions] = field(default_factory=dict)
     optimizers: list[OptimizerGroups] = field(default_factory=list)
     value_bytes: dict[str, int] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
 
     def contents(self, placed: list[TensorHeader], faults: list[Fault]) -> FileContents:
         """Return what the file holds, now that its tensors are placed, and what was unsound about that."""
-        every = [*self.faults, *faults]
-        return FileContents(placed, every, {}, self.other, self.versions, tuple(self.optimizers), self.value_bytes)
+        return FileContents(
+            placed,
+            [*self.faults, *faults],
+            other=self.other,
+            versions=self.versions,
+            optimizers=tuple(self.optimizers),
+            value_bytes=self.value_bytes,
+            modules=self.modules,
+        )
 
 
 def torch_objects(value: Any, named: tuple[Global, ...], where: str, path: str = "") -> TorchObjects:
@@ -127,7 +157,10 @@ class _Sorter:
         self.weighed = 0
         self.read_versions: dict[int, _Versions] = {}  # by the id of what stands in the pickle, perhaps many times
 
-    def visit(self, value: Any, path: str, depth: int, inside: str | None) -> None:
+    def visit(
+        self, value: Any, path: str, depth: int, inside: str | None, in_module: bool = False, is_private: bool = False
+    ) -> None:
+        """Sort out a value and all in it; of what is private to a module only the tensors count."""
         self.steps += 1
         self.text += max(len(path) - _LONG, 0)  # a long key stands in the path of each of its values
         is_listed = depth <= _DEEPEST and self.steps <= _MOST and self.text <= _MOST_TEXT
@@ -152,14 +185,24 @@ class _Sorter:
             self.found.optimizers.append(_optimizer(path, fields["param_groups"]))
         if depth == 0 and (group := _GROUP.fullmatch(path)):  # an object of its own in a distributed checkpoint
             self.found.optimizers.append(_optimizer(group[1], [PickledDict(["params", value])]))
-        here = path if inside is not None and _is_named(value) else None
-        if here is not None and isinstance(value, Called) and isinstance(value.state, PickledDict):
+        is_module = isinstance(value, Called) and value.name not in _DICTS and fields.keys() >= _HELD
+        if is_module and not in_module and len(self.found.modules) < _MOST_MODULES:
+            self.found.modules[path] = _class_of(value)
+        is_tree = inside is not None and (is_module or _is_named(value))
+        here = inside if in_module else path if is_tree else None
+        if here == path and isinstance(value, Called) and isinstance(value.state, PickledDict) and not is_module:
             self.found.versions[here] = self.versions(value.state)
         for key, child in chain(first_children, children):
             if self.steps > _MOST or self.left_out > _MOST_LEFT_OUT:
                 break
-            self.visit(child, f"{path}.{key}" if path else key, depth + 1, here)
-        if not first_children and path:
+            below = f"{path}.{key}" if path else key
+            if not is_module:
+                self.visit(child, below, depth + 1, here, in_module, is_private)
+            elif key in _HELD:
+                self.visit(child, path, depth + 1, here, in_module=True, is_private=True)
+            else:
+                self.visit(child, below, depth + 1, None, in_module=True, is_private=key in _PRIVATE)
+        if not first_children and path and not is_private:
             self.values += 1
             self.found.other[path] = brief(value)
             first = path.partition(".")[0]
@@ -231,6 +274,13 @@ def _given(value: PickledDict | Called) -> list[Any]:
 
 def _length(value: list[Any] | tuple[Any, ...] | PickledDict | Called) -> int:
     return len(value) if isinstance(value, (list, tuple)) else len(_given(value)) + len(value.flat) // 2
+
+
+def _class_of(value: Called) -> str:
+    """Return the class of an object; before 1.6 torch.save kept that of a module outside of the pickle."""
+    kept = value.function.id if isinstance(value.function, Persistent) else ()
+    found = kept[1] if isinstance(kept, tuple) and len(kept) > 1 else value.function
+    return found.full if type(found) is Global else "an object"
 
 
 def _is_named(value: Any) -> bool:

@@ -25,6 +25,7 @@ from paraminspect.report import Checkpoint, Chunk, TensorHeader
 from paraminspect.sources.checkpoint.file_bytes import open_bytes
 from paraminspect.sources.checkpoint.flat_bytes import flat_bytes
 from paraminspect.sources.checkpoint.listing import list_checkpoint
+from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 
@@ -85,6 +86,27 @@ def test_a_training_checkpoint_is_listed_whole(tmp_path: Path) -> None:
     assert {"model.weight", "model.bias", "optimizer.state.0.step", "optimizer.state.1.exp_avg_sq"} <= names
     assert (found.other["epoch"], found.other["name"], found.other["lr"]) == ("3", "'a'", "[0.1, 0.2]")
     assert found.other["optimizer.param_groups.0.params"] == "[0, 1]"
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_module_saved_whole_has_the_names_of_its_state_dict(tmp_path: Path, is_zip: bool) -> None:
+    net = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Sequential(nn.BatchNorm1d(2)))
+    net.register_forward_hook(print)
+    optimizer = torch.optim.SGD(net.parameters(), momentum=0.5)
+    net[0](torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    made = {"model": net, "optimizer": optimizer.state_dict(), "epoch": 3}
+    own = {f"{name}.{key}" for name, one in net.named_modules() for key in vars(one) if key not in vars(nn.Module())}
+    for saved, path in ((net, ""), (made, "model")):
+        torch.save(saved, tmp_path / "x.pt", _use_new_zipfile_serialization=is_zip)
+        found = list_checkpoint(str(tmp_path / "x.pt"))
+        prefix = f"{path}." if path else ""
+        tensors = [one.name for one in found.tensors if "optimizer" not in one.name]
+        assert tensors == [f"{prefix}{name}" for name in net.state_dict()]
+        others = [key for key in found.other if "optimizer" not in key and key != "epoch"]
+        assert set(others) == {f"{prefix}{key}" for key in own}
+        assert found.modules == {path: "torch.nn.modules.container.Sequential"}
+    assert [one.parameter for one in optimizers_of(found)[0].parameters] == ["model.0.weight"]
 
 
 class Evil:
