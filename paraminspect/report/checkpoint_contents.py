@@ -32,7 +32,8 @@ class TensorHeader(NamedTuple):
     bytes cannot be read, and `why` then says so. A `stride` of None is that of a contiguous tensor; otherwise the
     elements are `stride` apart, in elements, from `start` on. Tensors with the same `storage` share that memory, which
     is `held` bytes long. What is spread over files has `pieces`, which tile it.
-    `inside` is the mapping of the file in which it stands, ``""`` for the file itself, None below a list or a number.
+    `inside` is the mapping of the file, or the module saved whole, in which it stands, ``""`` for the file itself, None
+    below a list or a number.
     """
 
     name: str

@@ -307,6 +307,8 @@ def test_a_module_saved_whole_is_compared_by_its_state_dict_and_with_another_by_
     torch.save({"model": module.state_dict(), "epoch": 3}, "state.ckpt")
     found = differing(run, "whole.pt", "state.ckpt")
     assert (found["identical"], found["tensors"], found["metadata"]) == (2, [], [{"key": "epoch", "a": None, "b": "3"}])
+    Path("plain.py").write_text("from torch import nn\n\ndef plain():\n    return nn.Sequential(nn.Linear(3, 2))\n")
+    assert differing(run, "plain.py:plain", "whole.pt")["fit"] is None
     module.eval()[1].p = 0.2
     torch.save(module, "other.pt")
     assert differing(run, "whole.pt", "other.pt")["metadata"] == [{"key": "1.p", "a": "0.1", "b": "0.2"}]

@@ -70,10 +70,13 @@ def read_tensors(path: str) -> StoredTensors:
 
 
 def by_place(path: str, found: Checkpoint, tensors: Sequence[Tensor]) -> StoredTensors:
-    """Sort the tensors of a checkpoint, one for each of its headers, by the mapping in which they stand."""
+    """Sort the tensors of a checkpoint, one for each of its headers, by the mapping in which they stand.
+
+    Those of a module that was saved whole stand in none: load_state_dict takes no module.
+    """
     every: dict[str, OrderedDict[str, Any]] = {}
     for header, tensor in zip(found.tensors, tensors, strict=True):
-        if header.inside is not None:
+        if header.inside is not None and header.inside not in found.modules:
             less = f"{header.inside}." if header.inside else ""
             every.setdefault(header.inside, OrderedDict())[header.name.removeprefix(less)] = tensor
     for inside, versions in found.versions.items():
