@@ -14,16 +14,18 @@ from paraminspect.experiments.adapters import adapter_names, adapters_of
 from paraminspect.experiments.compared_bytes import Advance, Comparer
 from paraminspect.experiments.name_pairs import Pairs, pair_names
 from paraminspect.experiments.renamed_bytes import pair_by_bytes
-from paraminspect.experiments.tensor_changes import absent, changes_of, is_within, order_of
+from paraminspect.experiments.tensor_changes import absent, changes_of, is_within, moved_together, order_of
 from paraminspect.frozen import dataclass
 from paraminspect.report import (
     Difference,
     Environment,
     Failure,
     MetadataChange,
+    OptimizerChange,
     Report,
     Source,
     StateDictFit,
+    TensorChange,
     TieChange,
 )
 from paraminspect.sources.checkpoint.optimizer_state import optimizers_of
@@ -55,10 +57,14 @@ def diff(
     with Comparer(request.tolerance, advance) as comparer:
         pair_by_bytes(pairs, a, b, comparer)
         pairs, ignored = _selected(pairs, request.params)
-        changes, counts, sums = changes_of(pairs, a, b, comparer, request.tolerance, request.rank)
+        changes, counts = changes_of(pairs, a, b, comparer, request.tolerance, request.rank)
+    kept = {**_kept_by_optimizers(b), **_kept_by_optimizers(a)}
+    changes = [replace(one, in_optimizer=kept.get(one.name)) for one in changes]
+    l2, relative = moved_together([one for one in changes if one.in_optimizer is None])
     differing = {one.name for one in changes if not {"values", "unread", "shape"}.isdisjoint(one.changes)}
     ties, left_out = _tie_changes(pairs, a, b, differing)
     lone = [*absent(pairs.removed, a, "removed", left_out), *absent(pairs.added, b, "added", left_out)]
+    lone = [replace(one, in_optimizer=kept.get(one.name)) for one in lone]
     tensors = tuple(sorted([*lone, *changes], key=order_of))
     metadata = _metadata_changes(a, b) if not request.params else ()
     moved = [one for one in tensors if not is_within(one)]
@@ -79,9 +85,10 @@ def diff(
         adapters=lora,
         ignored=ignored,
         beside=beside,
-        l2=sums[0],
-        relative=sums[1],
+        l2=l2,
+        relative=relative,
         counts=counts,
+        optimizer=_of_optimizers(sum(one in kept for one, _ in pairs.pairs), changes),
     )
     return _report(replace(found, fit=fit()), a, b, request)
 
@@ -108,6 +115,23 @@ def _unsound(*sides: Side) -> Iterator[Failure]:
             yield Failure(fault.code, fault.message, fault.where)
         if faults[_MOST_FAULTS:]:
             yield Failure("unsound", f"and {len(faults) - _MOST_FAULTS:,} faults more", side.about.name)
+
+
+def _kept_by_optimizers(side: Side) -> dict[str, str]:
+    """Return the names of what optimizers keep, each with the parameter that it is of in the place of its number."""
+    found: dict[str, str] = {}
+    for optimizer in optimizers_of(side.checkpoint) if side.checkpoint else ():
+        for one in optimizer.parameters:
+            of = one.parameter if one.parameter and one.key.isdecimal() else one.key
+            for word, name in one.tensors.items():
+                found[name] = ".".join(filter(None, (optimizer.path, "state", of, word)))
+    return found
+
+
+def _of_optimizers(compared: int, changes: Sequence[TensorChange]) -> OptimizerChange | None:
+    own = [one for one in changes if one.in_optimizer is not None]
+    moved = sum("values" in one.changes and not is_within(one) for one in own)
+    return OptimizerChange(compared, moved, *moved_together(own)) if compared else None
 
 
 # --- which of them -----------------------------------------------------------------------------------------------

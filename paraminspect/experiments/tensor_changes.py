@@ -15,8 +15,8 @@ from paraminspect.sources.diff_sides import Side, SideTensor
 
 def changes_of(
     pairs: Pairs, a: Side, b: Side, comparer: Comparer, tolerance: Tolerance, rank: bool
-) -> tuple[list[TensorChange], dict[str, int], tuple[float | None, float | None]]:
-    """Return the tensors of both sides that are not the same, how many of each kind, and how far all moved together."""
+) -> tuple[list[TensorChange], dict[str, int]]:
+    """Return the tensors of both sides that are not the same, and how many of each kind."""
     counts = dict.fromkeys(("identical", "within", "values", "bits", "dtype", "shape", "unread", "renamed"), 0)
     counts["renamed"] = sum(len(one.names) for one in pairs.renamings)
     found: list[TensorChange] = []
@@ -48,7 +48,7 @@ def changes_of(
     for change in found:
         for kind in change.changes:
             counts[kind] += 1
-    return found, counts, _whole([change for change in found if not is_within(change)])
+    return found, counts
 
 
 def _with_rank(value: ValueChange, compared: Comparable) -> ValueChange:
@@ -121,24 +121,30 @@ def is_within(one: TensorChange) -> bool:
     return "within" in one.changes
 
 
-def _whole(found: Sequence[TensorChange]) -> tuple[float | None, float | None]:
-    """Return ‖B - A‖ over all tensors that moved, and that relative to their ‖A‖."""
-    values = [one.values for one in found if one.values is not None and one.values.l2 is not None]
+def moved_together(found: Sequence[TensorChange]) -> tuple[float | None, float | None]:
+    """Return ‖B - A‖ over all tensors that moved, and that relative to their ‖A‖: without counts if there is more."""
+    moved = [one for one in found if not is_within(one)]
+    measured = [one for one in moved if not one.is_count] or moved
+    values = [one.values for one in measured if one.values is not None and one.values.l2 is not None]
     l2 = math.hypot(*(value.l2 or 0.0 for value in values))
     base = math.hypot(*(value.l2_of_a or 0.0 for value in values))
     return (l2, l2 / base if base else None) if values else (None, None)
 
 
-def order_of(one: TensorChange) -> tuple[int, float, str]:
-    """Sort what cannot be loaded first, then what only one side has, then the values by how far they moved."""
+def order_of(one: TensorChange) -> tuple[bool, int, float]:
+    """Sort what cannot be loaded first, then what only one side has, then the values by how far they moved.
+
+    What optimizers keep stands below all that.
+    """
+    last = one.in_optimizer is not None
     if "shape" in one.changes:
-        return 0, 0.0, ""
+        return last, 0, 0.0
     if one.status != "changed":
-        return (1 if one.status == "removed" else 2), 0.0, ""
+        return last, (1 if one.status == "removed" else 2), 0.0
     if one.values is None:
-        return 3, 0.0, ""
+        return last, 3, 0.0
     if one.values.nonfinite:
-        return 4, -float(one.values.nonfinite), ""
+        return last, 4, -float(one.values.nonfinite)
     relative = one.values.relative
     size = math.inf if relative is None and one.values.different else relative or 0.0
-    return 5, -size, ""
+    return last, 5, -size

@@ -94,10 +94,7 @@ def _counts(found: Difference) -> Iterator[str]:
     broken = [value.became_nonfinite for value in _values(found) if value.became_nonfinite]
     if broken:
         yield f"{plural(sum(broken), 'value')} became NaN or Inf, in {plural(len(broken), 'tensor')}"
-    moved = counts["values"] - sum("within" in one.changes and "values" in one.changes for one in found.tensors)
-    if moved:
-        share = "" if found.relative is None else f" (‖Δ‖/‖A‖ {figure(found.relative)} over all of them)"
-        yield f"{moved:,} of {plural(found.compared, 'tensor')} moved{share}"
+    yield from _moved(found)
     for what, text in (("shape", "of another shape"), ("dtype", "of another dtype"), ("unread", "not comparable")):
         if counts[what]:
             yield f"{counts[what]:,} {text}"
@@ -120,13 +117,33 @@ def _counts(found: Difference) -> Iterator[str]:
         yield f"{found.identical:,} identical"
 
 
+def _moved(found: Difference) -> Iterator[str]:
+    """Say how many tensors moved and how far, those of the model and those of the optimizer apart."""
+    moved = [one for one in found.tensors if "values" in one.changes and "within" not in one.changes]
+    kept = found.optimizer
+    of = " of the model" if kept else ""
+    own = [one for one in moved if one.in_optimizer is None]
+    if own:
+        but = "but integers" if len({one.is_count for one in own}) > 1 else "of them"
+        tensors = plural(found.compared - (kept.compared if kept else 0), "tensor")
+        yield f"{len(own):,} of {tensors}{of} moved{_together(found.relative, but)}"
+    if kept and kept.moved:
+        but = "but steps" if len({one.is_count for one in moved if one.in_optimizer is not None}) > 1 else "of them"
+        tensors = plural(kept.compared, "tensor")
+        yield f"{kept.moved:,} of {tensors} of the optimizer moved{_together(kept.relative, but)}"
+
+
+def _together(relative: float | None, but: str) -> str:
+    return "" if relative is None else f" (‖Δ‖/‖A‖ {figure(relative)} over all {but})"
+
+
 # --- the rows ------------------------------------------------------------------------------------------------------
 
 
 def change_rows(tensors: Sequence[TensorChange], view: View) -> list[ChangeRow]:
     """Return the rows: of tensors alike but for the numbers in their names one, where the largest of them stands."""
     if not view.fold or len(tensors) < FEWEST_ROWS:
-        return [ChangeRow(code(one.name), [one]) for one in tensors]
+        return [ChangeRow(code(one.in_optimizer or one.name), [one]) for one in tensors]
 
     def alike(place: int) -> tuple[object, ...]:
         one = tensors[place]
@@ -134,7 +151,7 @@ def change_rows(tensors: Sequence[TensorChange], view: View) -> list[ChangeRow]:
 
     return [
         ChangeRow(row.name, [tensors[place] for place in row.places])
-        for row in fold_names([one.name for one in tensors], alike)
+        for row in fold_names([one.in_optimizer or one.name for one in tensors], alike)
     ]
 
 

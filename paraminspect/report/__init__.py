@@ -25,6 +25,7 @@ from paraminspect.report.difference import (
     AdapterTarget as AdapterTarget,
     Difference as Difference,
     MetadataChange as MetadataChange,
+    OptimizerChange as OptimizerChange,
     Renaming as Renaming,
     SideOfDiff as SideOfDiff,
     StateDictFit as StateDictFit,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
+from typing import Final
 
 from paraminspect.frozen import dataclass
 
 Shape = tuple[int, ...]
+_INTEGER: Final = re.compile(r"u?int\d|bool")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class TensorChange:
     `status` is ``added`` (only in B), ``removed`` (only in A) or ``changed``; `changes` says of a changed one in what:
     ``shape``, ``dtype``, ``values``, ``bits`` (equal values in other bits, as -0.0), ``unread`` (the values of one side
     cannot be read, `note` says why), and ``within`` where the tolerance allows it. `name` is that in A, of an added one
-    that in B; `renamed` its name in B where that is another.
+    that in B; `renamed` its name in B where that is another. `in_optimizer` is set for what an optimizer keeps of a
+    parameter: the name with that of the parameter in it, where it can be told, in the place of a number.
     """
 
     name: str
@@ -70,6 +74,23 @@ class TensorChange:
     other_bytes: int | None = None
     values: ValueChange | None = None
     note: str | None = None
+    in_optimizer: str | None = None
+
+    @property
+    def is_count(self) -> bool:
+        """Tell whether both sides are integers, as num_batches_tracked is, or the steps of an optimizer."""
+        dtypes = [dtype for dtype in (self.dtype, self.other_dtype) if dtype is not None]
+        return all(map(_INTEGER.match, dtypes)) or (self.in_optimizer or "").rpartition(".")[2] == "step"
+
+
+@dataclass(frozen=True)
+class OptimizerChange:
+    """How far what optimizers keep moved: of `compared` tensors `moved` did, together by `l2` and `relative`."""
+
+    compared: int
+    moved: int
+    l2: float | None
+    relative: float | None
 
 
 @dataclass(frozen=True)
@@ -159,8 +180,10 @@ class Difference:
 
     `same` says that nothing differs that was compared, which is what the exit code says too. `identical` counts the
     tensors of equal bytes, `within` those whose values differ within the tolerance, `compared` all that both have.
-    `tensors` are those that differ, the largest change first, of which `counts` says how many differ in what. `l2` is
-    ‖B - A‖ over all whose values moved, `relative` that to their ‖A‖. `ignored` counts what ``--params`` leaves out.
+    `tensors` are those that differ, the largest change first and what optimizers keep last, of which `counts` says how
+    many differ in what. `l2` is ‖B - A‖ over all whose values moved, `relative` that to their ‖A‖: without integers,
+    where there are others, and without what optimizers keep, which is in `optimizer`, null where none is compared.
+    `ignored` counts what ``--params`` leaves out.
     `beside` are the parts of a training checkpoint that a model is not compared with, as its optimizer.
     """
 
@@ -183,3 +206,4 @@ class Difference:
     l2: float | None = None
     relative: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    optimizer: OptimizerChange | None = None

@@ -209,6 +209,40 @@ def test_a_model_is_not_compared_with_the_state_of_its_training(run: Run, tmp_pa
         assert sorted(found["beside"]) == ["ema", "optimizer"]
 
 
+def test_the_model_and_its_optimizer_are_summed_apart_and_counters_in_neither(run: Run, folder: Path) -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    optimizer = torch.optim.Adam(module.parameters())
+    saved: list[tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]]] = []
+    for name in ("a.ckpt", "b.ckpt"):
+        module(torch.randn(4, 3)).square().sum().backward()
+        optimizer.step()
+        torch.save({"optimizer": optimizer.state_dict(), "model": module.state_dict()}, name)
+        loaded = torch.load(name)
+        saved.append((loaded["model"], loaded["optimizer"]["state"]))
+    models = [torch.cat([one.reshape(-1) for one in model.values() if one.is_floating_point()]) for model, _ in saved]
+    moments = [
+        torch.cat([one.reshape(-1) for kept in states.values() for key, one in kept.items() if key != "step"])
+        for _, states in saved
+    ]
+    wanted = [float((b - a).double().norm() / a.double().norm()) for a, b in (models, moments)]
+    found = differing(run, "a.ckpt", "b.ckpt")
+    kept = found["optimizer"]
+    assert (found["compared"], kept["compared"], kept["moved"]) == (7 + 12, 12, 12)
+    assert [found["relative"], kept["relative"]] == [pytest.approx(one, rel=1e-6) for one in wanted]
+    names = [one["name"].partition(".")[0] for one in found["tensors"]]
+    assert names == ["model"] * 7 + ["optimizer"] * 12
+    shown = {one["name"]: one["in_optimizer"] for one in found["tensors"]}
+    assert (
+        shown["optimizer.state.3.exp_avg"] == "optimizer.state.model.1.bias.exp_avg" and shown["model.1.bias"] is None
+    )
+    page = run("diff", "a.ckpt", "b.ckpt", "--no-fold").out
+    assert page.splitlines()[3] == (
+        f"they differ: 7 of 7 tensors of the model moved (‖Δ‖/‖A‖ {found['relative']:#.4g} over all but integers); "
+        f"12 of 12 tensors of the optimizer moved (‖Δ‖/‖A‖ {kept['relative']:#.4g} over all but steps)"
+    )
+    assert "\noptimizer.state.model.1.bias.exp_avg " in page and "optimizer.state.3" not in page
+
+
 def test_values_within_a_tolerance_leave_another_dtype_the_only_change(run: Run, tmp_path: Path) -> None:
     save_file({"w": torch.tensor([1.0, 2.0])}, tmp_path / "a.safetensors")
     save_file({"w": torch.tensor([1.0, 2.5]).half()}, tmp_path / "b.safetensors")
