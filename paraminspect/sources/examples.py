@@ -12,11 +12,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from paraminspect.errors import UserError
 from paraminspect.isolation.user_code import user_code
+from paraminspect.modules.layer_input import device_of
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, Given, InputFound, InputSearch
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_search import FoundBefore, find_input, likeliest_input
-from paraminspect.sources.layer_input import device_of
 from paraminspect.sources.signature import Signature, signature_of
 from paraminspect.text.numbers import plural
 

@@ -8,8 +8,8 @@ from inspect import Parameter
 
 from torch import nn
 
+from paraminspect.modules.layer_input import first_input
 from paraminspect.sources.argument_guess import ArgumentGuess, Value
-from paraminspect.sources.layer_input import first_input
 from paraminspect.sources.model_statement import Statement
 from paraminspect.sources.named_arguments import value_named
 from paraminspect.sources.signature import Signature, annotation

@@ -12,11 +12,11 @@ from paraminspect.analysis.inventory import take_inventory
 from paraminspect.errors import UserError, did_you_mean
 from paraminspect.isolation.importing import load_attribute
 from paraminspect.isolation.user_code import user_code
+from paraminspect.modules.layer_input import device_of, dtype_of, input_of
 from paraminspect.modules.subject import Batch, Given, InputFound, InputSearch
 from paraminspect.sources.examples import Maker, copied_batch
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_trial import misfit_of
-from paraminspect.sources.layer_input import device_of, dtype_of, input_of
 from paraminspect.sources.sequential import draw
 from paraminspect.sources.signature import Signature, enumeration, signature_of
 from paraminspect.spec.model import Input

@@ -18,13 +18,13 @@ from torch import nn
 
 from paraminspect.analysis.inventory import take_inventory
 from paraminspect.isolation.phases import enter
+from paraminspect.modules.layer_input import device_of, dtype_of
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, InputFound
 from paraminspect.report import Attempt, TensorInfo
 from paraminspect.sources.argument_guess import ArgumentGuess
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_trial import Misfit, misfit_of
-from paraminspect.sources.layer_input import device_of, dtype_of
 from paraminspect.sources.second_guess import broader, closer, sized
 from paraminspect.text.numbers import plural
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from paraminspect.modules.layer_input import BATCH, SIDE
 from paraminspect.sources.argument_guess import Value
-from paraminspect.sources.layer_input import BATCH, SIDE
 from paraminspect.sources.model_statement import Statement
 from paraminspect.sources.signature import annotation
 from paraminspect.spec.model import Input

@@ -9,10 +9,10 @@ from functools import partial
 
 from torch import nn
 
+from paraminspect.modules.layer_input import BATCH, STEPS, fitted
 from paraminspect.sources.argument_guess import ArgumentGuess
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_trial import Misfit
-from paraminspect.sources.layer_input import BATCH, STEPS, fitted
 from paraminspect.spec.model import Input
 
 _IMAGES = (224, 28, 64, 256, 299, 384, 128, 96, 227, 512)
