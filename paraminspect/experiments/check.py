@@ -14,7 +14,7 @@ from paraminspect import __version__, output
 from paraminspect.errors import UserError
 from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import is_reference
-from paraminspect.report import Environment, Failure, Headline, Report, Source
+from paraminspect.report import NO_INPUT_HELPS, Environment, Failure, Headline, Report, Source
 from paraminspect.rules.baseline import Known
 from paraminspect.rules.catalogue import RULES
 from paraminspect.rules.expectation_rules import Expectations, TensorDigest, unmet
@@ -182,8 +182,9 @@ def _without_input(report: Report, source: str) -> Report:
     """Return the report with a failure: what nothing was run of cannot be called sound."""
     told = [note for note in report.notes if note.startswith(_NO_FORWARD)]
     why = told[0].removeprefix(_NO_FORWARD) if told else "the forward takes no input that was tried"
-    hint = "" if "--input" in why else "give one with --input, or "
-    message = f"not checked by any rule on gradients: {why}; {hint or 'or '}--no-forward checks the values alone"
+    helps = not report.attempts or any(one.error.about not in NO_INPUT_HELPS for one in report.attempts)
+    hint = "give one with --input, or " if helps and "--input" not in why else "or "
+    message = f"not checked by any rule on gradients: {why}; {hint}--no-forward checks the values alone"
     failure = Failure(NO_INPUT, message, source)
     notes = tuple(note for note in report.notes if note not in told)
     return replace(report, errors=(*report.errors, failure), notes=notes)

@@ -34,6 +34,7 @@ from paraminspect.report.difference import (
     ValueChange as ValueChange,
 )
 from paraminspect.report.envelope import (
+    NO_INPUT_HELPS as NO_INPUT_HELPS,
     SCHEMA as SCHEMA,
     SCHEMA_OF_SEVERAL as SCHEMA_OF_SEVERAL,
     VERSION as VERSION,

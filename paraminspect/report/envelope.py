@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from paraminspect.frozen import dataclass
 from paraminspect.report.checkpoint_contents import CheckpointFiles, TensorRows
@@ -21,13 +21,24 @@ SCHEMA_OF_SEVERAL = "paraminspect.reports"
 VERSION = 1
 
 
+NO_INPUT_HELPS: Final = ("code", "layers")
+"""What a failed forward is about where another input fails too."""
+
+
 @dataclass(frozen=True)
 class ForwardError:
-    """Say what raised: `phase` is ``forward``, ``loss`` or ``backward``; `module` the innermost one of a forward."""
+    """Say what raised: `phase` is ``forward``, ``loss`` or ``backward``; `module` the innermost one of a forward.
+
+    `about` is ``code`` where something is missing that no input brings, as a package, ``layers`` where a layer takes
+    another size than the one before it returns, ``input`` where a layer wants another input than was given: `wanted`,
+    as ``--input`` takes it. It is null where that is not known.
+    """
 
     module: str
     message: str
     phase: str = "forward"
+    about: str | None = None
+    wanted: str | None = None
 
 
 @dataclass(frozen=True)

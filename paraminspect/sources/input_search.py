@@ -21,7 +21,7 @@ from paraminspect.isolation.phases import enter
 from paraminspect.modules.layer_input import device_of, dtype_of
 from paraminspect.modules.nested_tensors import tensors_in
 from paraminspect.modules.subject import Batch, InputFound
-from paraminspect.report import Attempt, TensorInfo
+from paraminspect.report import NO_INPUT_HELPS, Attempt, TensorInfo
 from paraminspect.sources.argument_guess import ArgumentGuess
 from paraminspect.sources.first_guess import Needs
 from paraminspect.sources.input_trial import Misfit, misfit_of
@@ -159,7 +159,8 @@ class _Search:
         shown = ", ".join(_written(info) for info in first.input)
         where = f" in layer {first.error.module!r}" if first.error.module else ""
         what = "the input that was tried" if tried == 1 else f"the first of {plural(tried, 'input')} that were tried"
-        return f"no forward: {what}, {shown}, fails{where}: {first.error.message}; {what_to_pass}"
+        other = "" if all(one.error.about in NO_INPUT_HELPS for one in self.attempts) else f"; {what_to_pass}"
+        return f"no forward: {what}, {shown}, fails{where}: {first.error.message}{other}"
 
 
 def _written(info: TensorInfo) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import Inventory
-from paraminspect.analysis.passes.failing_module import explain
+from paraminspect.analysis.passes.failing_module import explain_forward
 from paraminspect.analysis.passes.running_modules import Frame, Running
 from paraminspect.frozen import dataclass
 from paraminspect.isolation.silence import unheard
@@ -59,16 +59,17 @@ def misfit_of(module: nn.Module, batch: Batch, inventory: Inventory, foreign: bo
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the user's code may exit
-            return _misfit(error, trial, batch)
+            return _misfit(error, trial, module, batch)
         finally:
             trial.forget()
     return None
 
 
-def _misfit(error: BaseException, trial: _Trial, batch: Batch) -> Misfit:
+def _misfit(error: BaseException, trial: _Trial, module: nn.Module, batch: Batch) -> Misfit:
     frame = trial.blamed(error)
-    told = explain(error, frame, "forward")
-    hopeless = not isinstance(error, Exception) or isinstance(error, MemoryError | RecursionError)
+    told = explain_forward(error, frame, module, batch)
+    beyond = not isinstance(error, Exception) or isinstance(error, MemoryError | RecursionError)
+    hopeless = beyond or told.about == "layers"
     exits = not isinstance(error, Exception)
     if frame is None:
         return Misfit(told, str(error), hopeless=hopeless, exits=exits)

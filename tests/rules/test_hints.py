@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 import paraminspect
+from paraminspect.experiments.check import CheckRequest, check
 from tests.cases import each
 from tests.rules.broken_models import Branches
 
@@ -149,3 +152,79 @@ MEANT = "; where that is meant (a teacher, an average), requires_grad_(False) sa
 def test_what_runs_without_gradients_may_be_a_teacher(build: Callable[[], nn.Module], hint: str | None) -> None:
     findings = paraminspect.check(build(), torch.rand(16, 8), select="PI302").findings
     assert [one.hint for one in findings] == ([] if hint is None else [hint])
+
+
+# --- forwards that fail ----------------------------------------------------------------------------------------
+
+
+def imports(_: nn.Module, x: Tensor) -> Tensor:
+    import no_such_package  # type: ignore[import-not-found]
+
+    return no_such_package.of(x)
+
+
+def raises(_: nn.Module, x: Tensor) -> Tensor:
+    raise NotImplementedError
+
+
+def in_turn(*layers: nn.Module) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(*layers)
+
+
+GIVE = "give it an input that it takes"
+FITS = "let it take what the layer before it returns: no input changes that"
+IMAGES, WORDS = torch.rand(2, 1, 8, 8), torch.randint(0, 9, (2, 4))
+FAILING: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
+    "package": (lambda: Branches(imports), IMAGES, ""),
+    "method": (lambda: Branches(raises), IMAGES, ""),
+    "name": (lambda: Branches(lambda self, x: missing(x)), IMAGES, ""),  # type: ignore[name-defined]  # noqa: F821
+    "attribute": (lambda: Branches(lambda self, x: self.missing(x)), IMAGES, ""),
+    "torch's": (lambda: Branches(lambda self, x: torch.no_such_function(x)), IMAGES, ""),
+    "attribute of the input": (lambda: Branches(lambda self, x: x.nodes), IMAGES, f"{GIVE}: --input SHAPE[:DTYPE]"),
+    "kernel": (lambda: Branches(lambda self, x: x.softmax(-1)), WORDS, f"{GIVE}: --input SHAPE[:DTYPE]"),
+    "features": (in_turn(nn.Linear(16, 4)), IMAGES, f"{GIVE}, as --input 2,1,8,16"),
+    "features of integers": (in_turn(nn.Linear(4, 4)), WORDS, f"{GIVE}, as --input 2,4"),
+    "channels": (in_turn(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), IMAGES, f"{GIVE}, as --input 2,3,8,8"),
+    "indices": (in_turn(nn.Embedding(9, 4)), torch.rand(2, 4), f"{GIVE}, as --input 2,4:int64:0..8"),
+    "reshaped": (in_turn(nn.Flatten(), nn.Linear(16, 4)), IMAGES, f"{GIVE}: --input SHAPE[:DTYPE]"),
+    "two layers": (in_turn(nn.Linear(8, 3), nn.ReLU(), nn.Linear(8, 3)), IMAGES, FITS),
+    "below": (in_turn(nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(3, 4, 1))), IMAGES, FITS),
+    "sides of an image": (
+        in_turn(nn.Conv2d(1, 4, 1), nn.Flatten(), nn.Linear(4, 2)),
+        IMAGES,
+        f"{GIVE}: --input SHAPE[:DTYPE]",
+    ),
+    "out of sight": (lambda: two_layers(lambda y: y[:, :3]), torch.rand(2, 8), f"{GIVE}: --input SHAPE[:DTYPE]"),
+}
+
+
+@each("name", FAILING)
+def test_a_forward_that_fails(name: str) -> None:
+    build, given, hint = FAILING[name]
+    for command in (paraminspect.inspect, paraminspect.summary):
+        found = command(build(), given).headline
+        assert found is not None and "the forward failed" in found.text
+        assert found.hint == hint
+
+
+def test_where_every_trial_fails_in_the_code_no_input_is_asked_for() -> None:
+    report = paraminspect.inspect(nn.Sequential(nn.Linear(4, 4), Branches(imports)))
+    assert report.headline is not None and report.headline.hint == ""
+    begin = r"nothing was run: the forward failed in 1 with each of the \d+ inputs that were tried: Branches got "
+    assert re.fullmatch(begin + r".*: No module named 'no_such_package'", report.headline.text)
+    (note,) = report.notes
+    assert note.endswith("No module named 'no_such_package'")
+
+
+def test_a_check_asks_for_no_input_either(tmp_path: Path) -> None:
+    file = tmp_path / "of_code.py"
+    code = "class Net(nn.Linear):\n    def forward(self, x):\n        return self.missing(x)\n"
+    file.write_text(f"from torch import nn\n\n{code}\nnet = Net(4, 2)\n")
+    (error,) = check(f"{file}:net", CheckRequest()).report.errors
+    assert error.message.endswith("has no attribute 'missing'; or --no-forward checks the values alone")
+
+
+def test_layers_that_do_not_fit_are_tried_once() -> None:
+    report = paraminspect.inspect(nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3)))
+    assert report.headline is not None and report.headline.hint == FITS
+    assert [one.error.about for one in report.attempts] == ["layers"]

@@ -18,7 +18,7 @@ from paraminspect.analysis.layers.layer_calls import LayerCalls, ModuleCalls
 from paraminspect.analysis.layers.live_memory import LiveStorages, Timeline
 from paraminspect.analysis.layers.repeated_results import RepeatedResults, UnknownNumbers
 from paraminspect.analysis.layers.saved_tensors import SavedTensors, saved_bytes
-from paraminspect.analysis.passes.failing_module import explain
+from paraminspect.analysis.passes.failing_module import explain, explain_forward
 from paraminspect.analysis.passes.losses import compute_loss
 from paraminspect.analysis.passes.running_modules import Running
 from paraminspect.isolation.torch_state import eager, recording, room
@@ -101,7 +101,8 @@ def run_layers(
     except BaseException as error:  # the user's code may exit
         frame = calls.blamed(error)
         run.failed = id(frame.module) if frame else None
-        run.error = explain(error, frame, phase)
+        of_forward = phase == "forward"
+        run.error = explain_forward(error, frame, module, batch) if of_forward else explain(error, frame, phase)
         operation = storages.needed_value(error)
         if operation is not None:
             message = f"{operation} needs values, and tensors on the meta device hold none: run it on a real device"

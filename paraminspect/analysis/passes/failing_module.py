@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from paraminspect.analysis.passes.failure_causes import input_wanted, is_of_code, is_of_layers
 from paraminspect.analysis.passes.running_modules import Frame
 from paraminspect.errors import UserError
 from paraminspect.modules.nested_tensors import dtype_name, tensors_in
+from paraminspect.modules.subject import Batch
 from paraminspect.report import ForwardError
 
 _LONGEST = 1_000
 _LAST = {"Linear": "in_features", "RNN": "input_size", "LSTM": "input_size", "GRU": "input_size"}
 _SECOND = {"Conv": "in_channels", "BatchNorm": "num_features", "InstanceNorm": "num_features"}
+
+
+def explain_forward(error: BaseException, running: Frame | None, root: nn.Module, batch: Batch) -> ForwardError:
+    """Do as `explain` does, and say what it is about: the code, layers that do not fit each other, or the input."""
+    found = explain(error, running, "forward")
+    if is_of_code(error):
+        return replace(found, about="code")
+    if running is None:
+        return found
+    try:
+        if is_of_layers(root, running):
+            return replace(found, about="layers")
+        wanted = input_wanted(running, batch)
+    except Exception:  # the user's module may hide its attributes
+        return found
+    return found if wanted is None else replace(found, about="input", wanted=wanted)
 
 
 def explain(error: BaseException, running: Frame | None, phase: str) -> ForwardError:

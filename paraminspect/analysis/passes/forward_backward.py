@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from paraminspect.analysis.inventory import TensorEntry
 from paraminspect.analysis.passes.contributions import NOTHING, dense, largest, peak, summarise, with_status
-from paraminspect.analysis.passes.failing_module import explain
+from paraminspect.analysis.passes.failing_module import explain, explain_forward
 from paraminspect.analysis.passes.ledger import Ledger, Record
 from paraminspect.analysis.passes.losses import compute_loss, why_constant
 from paraminspect.analysis.passes.operands import DispatchReader
@@ -144,7 +144,9 @@ def run_passes(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the user's code may exit
-        passes.error = explain(error, watch.blamed(error), phase)
+        frame = watch.blamed(error)
+        of_forward = phase == "forward"
+        passes.error = explain_forward(error, frame, module, batch) if of_forward else explain(error, frame, phase)
     finally:
         rounding.close()
         ledger.close()
