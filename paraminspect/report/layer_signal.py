@@ -97,7 +97,8 @@ class SignalLayer:
     the widest that ln factor may stray in a net of this width. `dead` is the share of units that are off for the whole
     batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units have the weights
     and the bias of an earlier one; `cosine` is the mean one between the activations of two samples, `rank` their
-    effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more.
+    effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more; both are null where it is not
+    known which dimension counts the samples.
     """
 
     index: int
@@ -165,9 +166,10 @@ class Course:
 class Signal:
     """Follow the signal forward, and a random cotangent of norm 1 backward, through every layer, over `seeds` seeds.
 
-    `input_rms` is that of the input. `regime` is ``ordered``, ``critical`` or ``chaotic``; `chi1` the factor of the
-    gradient's second moment per layer that theory gives there (χ₁), `xi_q` and `xi_c` the depth scales of the second
-    moment and of the correlation, null where the layers differ or theory does not reach. `fluctuation` is Σ 1/n over
+    `samples` is their number in the batch, null for an input without one, and `input_rms` the rms of the input.
+    `regime` is ``ordered``, ``critical`` or ``chaotic``; `chi1` the factor of the gradient's second moment per layer
+    that theory gives there (χ₁), `xi_q` and `xi_c` the depth scales of the second moment and of the correlation, null
+    where the layers differ or theory does not reach. `fluctuation` is Σ 1/n over
     the widths. `notes` say what could not be followed.
     """
 

@@ -45,9 +45,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class IdentityEffect(Effect):
-    """Keep every element, at its place if `places`; `samples` tells whether dimension 0 counts the samples still.
+    """Keep every element, at its place if `places`; `samples` tells whether it is known where the samples lie.
 
-    ``x.reshape(n, -1)`` keeps samples but not places, ``x.to(float64)`` keeps both, ``x.t()`` neither.
+    ``x.reshape(n, -1)`` and ``x.t()`` keep no places, ``x.to(float64)`` keeps them.
     """
 
     places: bool = True
@@ -56,8 +56,8 @@ class IdentityEffect(Effect):
     def forward(self, states: States) -> State | None:
         """Return the input's state.
 
-        A ``transpose`` moves the elements: then one number stands for all places. Where dimension 0 counts something
-        else afterwards, two samples' product `k` is no longer known.
+        A ``transpose`` moves the elements: then one number stands for all places. Where nobody knows afterwards which
+        elements are one sample's, two samples' product `k` is no longer known.
         """
         (before,) = states
         one = before if self.places else before.pooled()
@@ -74,7 +74,7 @@ class ProductEffect(Effect):
 
     For ``nn.Linear(100, 50)`` with E w² = 1/100 and no bias c is 100, so that q stays what it was.
 
-    `samples` tells whether dimension 0 counts the samples still: in a product ``w @ x`` of two matrices it does not.
+    `samples` tells whether it is known where the samples lie.
     """
 
     weight: Law

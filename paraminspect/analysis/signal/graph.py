@@ -10,6 +10,7 @@ import torch
 
 from paraminspect.analysis.signal.effects import NO_ANSWER, Effect, NormEffect, SumEffect
 from paraminspect.analysis.signal.figures import UNKNOWN, Figures
+from paraminspect.analysis.signal.sample_axis import SampleAxis
 from paraminspect.analysis.signal.states import Field, State, mean_of
 from paraminspect.report import SignalHistogram
 
@@ -51,6 +52,8 @@ class Row:
 class Node:
     """One operation, or an input of the model: `inputs` come before it in order of execution.
 
+    `axis` says where the samples lie in what it returned, None where nobody knows.
+
     `row` is the layer that starts here, `ends` the one whose activation this is. `weight` is the id of the weights it
     multiplies by, if theory takes them for random ones of mean 0; `fresh` says that these took no part before. `cut`
     says that autograd did not record it. `state` and `gradient` are what is expected; where theory does not reach,
@@ -62,6 +65,7 @@ class Node:
     effect: Effect
     inputs: tuple[Node, ...] = field(repr=False)
     elements: int
+    axis: SampleAxis | None = field(default=None, repr=False)
     measured: Figures = UNKNOWN
     cosine: float | None = None
     row: Row | None = None

@@ -83,11 +83,10 @@ def _times(channels: float, field: Field, taps: Sequence[Taps]) -> Field:
 
 @dataclass(frozen=True)
 class Same:
-    """Show every element once: at its place if `places`; dimension 0 counts the same samples if `samples`."""
+    """Show every element once: at its place if `places`."""
 
     data: Tensor
     places: bool
-    samples: bool
 
 
 @dataclass(frozen=True)

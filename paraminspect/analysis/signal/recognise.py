@@ -28,11 +28,12 @@ from paraminspect.analysis.signal.operations import (
 )
 from paraminspect.frozen import dataclass
 
-_SHAPED: Final = {
+SHAPED: Final = {
     *("view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "view_as", "reshape_as"),
     *("contiguous", "clone", "alias", "to", "float", "double", "half", "bfloat16", "type_as", "requires_grad_"),
     *("cpu", "cuda", "rename"),
 }
+"""The names of functions that leave the elements in the order in which they are counted."""
 _MOVED: Final = {
     *("permute", "transpose", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "T", "mT", "H", "mH"),
     *("roll", "flip", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
@@ -130,7 +131,7 @@ def read(call: TorchCall, output: Tensor) -> Operation | None:
     An operation in place has changed its first argument by now: only shapes are read here, and numbers without one.
     """
     name = bare_name(call.func)
-    if name in _SHAPED or name in _MOVED:
+    if name in SHAPED or name in _MOVED:
         return _same(name, call, output)
     if name in _ACTIVATIONS:
         return _activation(name, call)
@@ -142,15 +143,11 @@ def read(call: TorchCall, output: Tensor) -> Operation | None:
 
 
 def _same(name: str, call: TorchCall, output: Tensor) -> Operation | None:
-    """Read a change of shape, order or type, and whether it leaves dimension 0 and the places where they were."""
+    """Read a change of shape, order or type, and whether it leaves the places where they were."""
     data = call.args[0] if call.args else None
     if not isinstance(data, Tensor) or data.numel() != output.numel():
         return None
-    alike = data.dim() > 0 and output.dim() > 0 and data.shape[0] == output.shape[0]
-    if name in _MOVED:
-        shared = output.untyped_storage()._cdata == data.untyped_storage()._cdata
-        return Same(data, places=False, samples=alike and shared and data.stride(0) == output.stride(0))
-    return Same(data, places=data.shape == output.shape, samples=alike)
+    return Same(data, places=name not in _MOVED and data.shape == output.shape)
 
 
 def _activation(name: str, call: TorchCall) -> Operation | None:
@@ -179,7 +176,7 @@ def _cut(call: TorchCall, output: Tensor) -> Operation | None:
     if not low < high:
         return None
     if math.isinf(low) and math.isinf(high):
-        return Same(given["input"], places=True, samples=True)
+        return Same(given["input"], places=True)
     if (low, high) == (0.0, math.inf):
         return Elementwise(given["input"], "relu")
     unusual = {"min_val": low} if low != -1.0 else {}
@@ -255,7 +252,7 @@ def _dropout(call: TorchCall, output: Tensor) -> Operation | None:
     given = call.named(("input", "p", "training"))
     p = given.get("p", 0.5)
     if not given.get("training", given.get("train", True)) or p == 0:
-        return Same(given["input"], places=True, samples=True)
+        return Same(given["input"], places=True)
     return Dropout(given["input"], p) if p < 1 else None
 
 

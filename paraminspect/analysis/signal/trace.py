@@ -129,7 +129,7 @@ def follow(
         weights.forget()
     if tracer.lost is not None:
         trace.notes.append(lost_note(tracer.lost))
-    trace.guessed, trace.reused = weights.guessed, tuple(tracer.reused)
+    trace.samples, trace.guessed, trace.reused = tracer.samples, weights.guessed, tuple(tracer.reused)
     if expect:
         add_expectations(trace.graph)
         trace.expected = True
@@ -167,7 +167,6 @@ def _start(batch: Batch, tracer: Tracer, trace: Trace) -> Batch:
 
 def note_input(value: Tensor, tracer: Tracer, trace: Trace) -> None:
     """Let a tensor be where the signal starts."""
-    trace.samples = value.shape[0] if value.dim() > 1 else None
     node = tracer.start(value)
     trace.input_second = node.measured.second
     trace.notes += _doubts(node)

@@ -54,6 +54,7 @@ from paraminspect.analysis.signal.effects import (
 )
 from paraminspect.analysis.signal.graph import Graph, Node, Row
 from paraminspect.analysis.signal.recognise import ACTIVATIONS, TorchCall, bare_name, read
+from paraminspect.analysis.signal.sample_axis import SampleAxis, axis_after, axis_of, taken_along
 from paraminspect.analysis.signal.states import Law
 from paraminspect.analysis.signal.symmetry import Symmetry
 from paraminspect.analysis.signal.weights import Weights, version
@@ -83,7 +84,8 @@ class Tracer(TorchFunctionMode):
 
     `thorough` also asks for what costs more: cosines, ranks, symmetric units; `histograms` for those of each layer.
     `roots` are where the signal's way begins, for the gradient; `lost` says where it could not be followed any further,
-    and why; `reused` are the modules whose weights took part more than once.
+    and why; `reused` are the modules whose weights took part more than once. `samples` is their number in the batch,
+    None where nobody knows.
 
     Where the input requires no gradient, `tells_all` says whether one that does would have been followed alike: its way
     to the first weights is one that a gradient passes, and no layer lies on it. `listens` to the gradients that arrive.
@@ -102,9 +104,11 @@ class Tracer(TorchFunctionMode):
         self.roots: list[GradientEdge] = []
         self.lost: str | None = None
         self.reused: dict[str, None] = {}
+        self.samples: int | None = None
         self.tells_all = True
         self.listens = True
         self._recording = True
+        self._axis: SampleAxis | None = None  # of the node that is to be added
         self._unrecorded: set[Node] = set()  # of real numbers, on the way from the input to the first weights
         self._running = running
         self._weights = weights
@@ -117,12 +121,14 @@ class Tracer(TorchFunctionMode):
 
     def start(self, tensor: Tensor) -> Node:
         """Let a tensor be an input of the model."""
+        self.samples = tensor.shape[0] if tensor.dim() > 1 else None
+        self._axis = axis_of(tensor, 0, self.samples) if self.samples else None
         node = self._add(_OPAQUE, (), tensor)
         if tensor.is_floating_point():
             if not tensor.requires_grad:
                 self._unrecorded.add(node)
             doubles = measure.InDouble(tensor)
-            node.measured, node.cosine = measure.figures(tensor, doubles), measure.cosine(tensor, doubles)
+            node.measured, node.cosine = measure.figures(tensor, doubles), _cosine(node, tensor, doubles)
             if tensor.requires_grad:
                 self.roots.append(get_gradient_edge(tensor))
         return node
@@ -135,11 +141,12 @@ class Tracer(TorchFunctionMode):
         _, node, seen = found
         if seen == version(tensor):
             return node
+        self._axis = node.axis
         changed = self._add(_OPAQUE, (node,), tensor)
         if node in self._unrecorded:
             self._unrecorded.add(changed)
         doubles = measure.InDouble(tensor)
-        changed.measured, changed.cosine = measure.figures(tensor, doubles), measure.cosine(tensor, doubles)
+        changed.measured, changed.cosine = measure.figures(tensor, doubles), _cosine(changed, tensor, doubles)
         return changed
 
     def finish(self) -> None:
@@ -207,10 +214,12 @@ class Tracer(TorchFunctionMode):
         """Add a node for every tensor of real numbers that an operation on the signal returned."""
         if getattr(call.func, "__name__", "") == "__get__" and name_of(call.func) not in _SHOWS:
             return
-        for one in argument_tensors([output]):
+        self._settle_samples(call, before)
+        for at, one in enumerate(argument_tensors([output])):
             done = read(call, one) if one is output else None
             if not _is_signal(one, done):
                 continue
+            self._axis = self._axis_after(call, before, one, at)
             node = self._known(done, before, one) or self._opaque(call, before, one)
             node.cut = recorded and not one.requires_grad
             if not recorded and not one.requires_grad:
@@ -247,11 +256,37 @@ class Tracer(TorchFunctionMode):
         known = not node.opaque or bare_name(call.func) in _DIFFERENTIABLE
         return known and node.row is None and output.is_floating_point() and self._recording
 
+    # --- the samples -------------------------------------------------------------------------------------------
+
+    def _axis_after(self, call: TorchCall, before: Before, output: Tensor, at: int) -> SampleAxis | None:
+        given = argument_tensors((*call.args, *call.kwargs.values()))
+        known = [(place, before[id(one)].axis) for place, one in enumerate(given) if id(one) in before]
+        return axis_after(call, known, output, at, self.samples)
+
+    def _settle_samples(self, call: TorchCall, before: Before) -> None:
+        """Believe a recurrent layer or an attention which dimension counts the samples; drop what was thought before.
+
+        An input of (7, 2, 16) is taken for 7 samples at first; nn.LSTM says that they are 2 sequences of length 7.
+        """
+        taken = taken_along(call)
+        if taken is None:
+            return
+        tensor, dim = taken
+        axis = before[id(tensor)].axis
+        count = 0 if dim is None else tensor.shape[dim]
+        if axis.dim == dim if axis else count == self.samples:
+            return
+        self.samples = count if count > 1 else None  # one alone is a sequence without a batch
+        for node in self.graph.nodes:
+            node.axis = node.cosine = None
+            if node.row is not None:
+                node.row.cosine = node.row.rank = None
+
     # --- one operation each ------------------------------------------------------------------------------------
 
     def _effect(self, done: ops.Same | ops.Shift | ops.Scaling | ops.Dropout) -> Effect:
         if isinstance(done, ops.Same):
-            return IdentityEffect(done.places, done.samples)
+            return IdentityEffect(done.places, self._axis is not None)
         if isinstance(done, ops.Shift):
             return ShiftEffect(self._weights.law(done.bias, _ZERO))
         if isinstance(done, ops.Dropout):
@@ -264,7 +299,9 @@ class Tracer(TorchFunctionMode):
         own, law = self._weights.owner(done.weight), self._weights.law(done.weight, _ZERO)
         random = self._weights.note_use(done.weight, done.rows)
         bias = self._weights.law(done.bias, _ZERO)
-        effect = ProductEffect(law, bias, done.connections, samples=done.units > 0) if random else _OPAQUE
+        if self._axis and self._axis.dim == done.units:
+            self._axis = None  # the samples were added up
+        effect = ProductEffect(law, bias, done.connections, self._axis is not None) if random else _OPAQUE
         node = self._add(effect, (source,), output)
         uses = self._weights.uses[id(own)]
         if random and law.mean == 0:
@@ -327,14 +364,14 @@ class Tracer(TorchFunctionMode):
             node.measured = measure.figures(output, doubles)
             node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"
         if node.row is None or not self._thorough:
-            node.cosine = measure.cosine(output, doubles)
+            node.cosine = _cosine(node, output, doubles)
         return node
 
     # --- nodes and rows ----------------------------------------------------------------------------------------
 
     def _add(self, effect: Effect, inputs: tuple[Node, ...], output: Tensor) -> Node:
         """Append a node, and remember by the id of its tensor, weakly, which tensor carries it in which version."""
-        node = Node(len(self.graph.nodes), effect, inputs, output.numel())
+        node = Node(len(self.graph.nodes), effect, inputs, output.numel(), self._axis)
         for before in inputs:
             before.consumers.append(node)
         self.graph.nodes.append(node)
@@ -348,6 +385,7 @@ class Tracer(TorchFunctionMode):
             del self._nodes[key]
 
     def _row(self, node: Node, output: Tensor, kind: str, *, width: int | None = None, units: int) -> Row:
+        self._measure_pending()  # another output of the same operation
         frame = self._running.stack[-1] if self._running.stack else None
         name = type(frame.module).__name__ if frame and kind != "sum" else kind
         row = node.row = Row(frame.name if frame else "", name, kind, width=width, units=units)
@@ -365,8 +403,8 @@ class Tracer(TorchFunctionMode):
         """Take the figures that cost more of what the last layer passes on, its activation if it has one."""
         if self._pending is not None and self._thorough:
             node, row, output, doubles = self._pending
-            row.cosine = node.cosine = measure.cosine(output, doubles) if row.units else None
-            row.rank = measure.effective_rank(output, doubles) if row.units else None
+            row.cosine = node.cosine = _cosine(node, output, doubles)
+            row.rank = _rank(node, output, doubles)
         self._pending = None
 
     def _await(self, output: Tensor, node: Node, row: Row) -> None:
@@ -380,6 +418,22 @@ class Tracer(TorchFunctionMode):
 
         output.register_hook(note)  # type: ignore[no-untyped-call]  # torch's
         self._grad_fns.append(output.grad_fn)
+
+
+def _cosine(node: Node, output: Tensor, doubles: measure.InDouble) -> float | None:
+    """Return the mean cosine between the samples, where it is known which they are."""
+    if node.axis is None:
+        return None
+    first = node.axis.first(output)
+    return measure.cosine(first, doubles if first is output else None)
+
+
+def _rank(node: Node, output: Tensor, doubles: measure.InDouble) -> float | None:
+    """Return the effective rank of the samples, where it is known which they are."""
+    if node.axis is None:
+        return None
+    first = node.axis.first(output)
+    return measure.effective_rank(first, doubles if first is output else None)
 
 
 def _base(node: Node, through: type[Effect] | None = None) -> Node:
