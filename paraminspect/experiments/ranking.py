@@ -137,8 +137,9 @@ def steadiest(trials: Sequence[Trial]) -> tuple[str | None, str | None]:
     standings = sorted(_standings(trials), key=lambda one: (one.faults, one.unsteadiness))
     if not standings:
         return None, None
-    if all(course.verdict == "unknown" for one in standings for trial in one.trials for course in _courses(trial)):
-        return None, "too few layers to tell: a trend takes three"
+    courses = [course for one in standings for trial in one.trials for course in _courses(trial)]
+    if all(course.verdict == "unknown" for course in courses):
+        return None, next((course.reason for course in courses if course.reason), "the signal cannot be judged")
     first = standings[0]
     alike = [one for one in standings if one.faults == first.faults and _near(one, first)]
     if len(alike) == len(standings) > 1:

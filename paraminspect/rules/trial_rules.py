@@ -48,7 +48,7 @@ def _verdicts(trial: Trial) -> list[str]:
 def _why(trial: Trial) -> str:
     """Return why a trial has no verdict, as a clause to go on with; nothing where that is not known."""
     courses = (trial.signal.forward, trial.signal.backward) if trial.signal else ()
-    return next((f": {word(course.reason)}, which takes three" for course in courses if course.reason), "")
+    return next((f": {word(course.reason)}" for course in courses if course.reason), "")
 
 
 def _loses(trial: Trial) -> bool:

@@ -319,7 +319,19 @@ def test_a_scheme_that_cannot_fill_the_model_fails_alone() -> None:
     assert found["eye"].signal is found["eye"].unsteadiness is None
     assert found["xavier_normal"].signal is not None
     assert report.comparison is not None and report.comparison.steadiest is None
-    assert report.comparison.reason == "too few layers to tell: a trend takes three"
+    assert report.comparison.reason == "2 layers are too few for a trend"
+
+
+def test_what_cannot_be_judged_has_the_reason_of_its_signal() -> None:
+    blocks = "Conv2d: [3, 3, 3, 2, 1], BatchNorm2d: 3, ReLU"
+    text = f"{{layers: [{', '.join([blocks] * 4)}, Flatten, Linear: [12, 2]], input: [2, 3, 32, 32]}}"
+    report = compare([contender("default")], [from_spec(text)], 1)
+    assert report.comparison is not None and report.headline is not None
+    reason = "the statistics of 10 are those of 8 values a channel, fewer than 16: pass a batch of 4 with --input"
+    assert report.comparison.reason == reason
+    assert report.headline.text == f"the signal cannot be judged: {reason}"
+    report = compare([contender("default")], [from_spec(text.replace("[2, 3, 32", "[4, 3, 32"))], 1)
+    assert report.comparison is not None and "channel" not in (report.comparison.reason or "")
 
 
 def test_an_optional_scheme_that_cannot_fill_the_model_is_left_out() -> None:

@@ -104,8 +104,8 @@ class SignalBeside:
         tracer.finish()
         if not tracer.tells_all:
             return False
-        trace.doubt = doubt_of_norms(self._module, self._modules, trace.graph)
         trace.samples = tracer.samples
+        trace.doubt = doubt_of_norms(self._module, self._modules, trace.graph, trace.samples)
         trace.guessed, trace.reused = self._weights.guessed, tuple(tracer.reused)
         with torch._C.DisableTorchFunction(), torch.no_grad():
             reached = note_outputs(output, tracer, trace.graph)

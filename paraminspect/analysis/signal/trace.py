@@ -108,7 +108,7 @@ def follow(
         with eager(), room(), running.active(), contain(), tracer:
             output = module(*batch.args, **batch.kwargs)
         tracer.finish()
-        trace.doubt = doubt_of_norms(module, modules, trace.graph)
+        trace.doubt = doubt_of_norms(module, modules, trace.graph, tracer.samples)
         phase = "loss"
         if loss is not None:
             with torch.no_grad(), contain():
@@ -182,7 +182,7 @@ def _doubts(start: Node) -> Iterator[str]:
         yield "all samples of the input are the same, up to a factor"
 
 
-def doubt_of_norms(module: nn.Module, modules: Walk, graph: Graph) -> str:
+def doubt_of_norms(module: nn.Module, modules: Walk, graph: Graph, samples: int | None) -> str:
     """Say why the BatchNorms of a run make it unlike any step of training; nothing where they do not.
 
     A model in eval mode whose BatchNorms have seen few batches normalises little, and the statistics of a few numbers
@@ -199,7 +199,9 @@ def doubt_of_norms(module: nn.Module, modules: Walk, graph: Graph) -> str:
     name = min(counts, key=lambda one: counts[one], default=None)
     if name is None or counts[name] >= _ENOUGH:
         return ""
-    return f"the statistics of {name} are those of {counts[name]:,} values a channel: pass a larger batch with --input"
+    enough = f"a batch of {math.ceil(samples * _ENOUGH / counts[name]):,}" if samples else "a larger batch"
+    few = f"the statistics of {name} are those of {counts[name]:,} values a channel"
+    return f"{few}, fewer than {_ENOUGH}: pass {enough} with --input"
 
 
 def _has_seen_little(norm: nn.Module) -> bool:

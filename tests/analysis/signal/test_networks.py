@@ -38,8 +38,8 @@ def test_a_verdict_that_cannot_be_says_why() -> None:
     )
     few = HEALTHY["conv, BatchNorm, a batch of one pixel"]
     found = signal(few.build(), input_of(few), thorough=False)
-    assert (
-        found.forward.reason == "the statistics of 1 are those of 2 values a channel: pass a larger batch with --input"
+    assert found.forward.reason == (
+        "the statistics of 1 are those of 2 values a channel, fewer than 16: pass a batch of 16 with --input"
     )
     short = HEALTHY["torch's default, 4 dense layers"]
     assert signal(short.build(), input_of(short)).forward.reason == "4 layers are too few for a trend"
