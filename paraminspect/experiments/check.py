@@ -16,11 +16,13 @@ from paraminspect.frozen import dataclass
 from paraminspect.isolation.importing import is_reference
 from paraminspect.report import NO_INPUT_HELPS, Environment, Failure, Headline, Report, Source
 from paraminspect.rules.baseline import Known
-from paraminspect.rules.catalogue import RULES
+from paraminspect.rules.catalogue import RULES, problems_of
 from paraminspect.rules.expectation_rules import Expectations, TensorDigest, unmet
+from paraminspect.rules.gradient_rules import unreached
 from paraminspect.rules.headline import finding_of
 from paraminspect.rules.rule_selection import EVERYTHING, Selection, wanted
 from paraminspect.sources.checkpoint_name import is_checkpoint
+from paraminspect.text.numbers import plural
 
 NO_INPUT = "no-input"
 LOSS = "random"
@@ -170,12 +172,35 @@ def _of_model(source: str, request: CheckRequest, selection: Selection, reading:
     report = run(subject, asked, setup.rules, setup.subject, selection=selection)
     if request.forward and report.forward is None:
         report = _without_input(report, source)
+    elif note := _not_reached(report, selection):
+        report = replace(report, notes=(*report.notes, f"{source}: {note}" if request.several else note))
     digests: Mapping[str, TensorDigest] = {}
     if _wants_digests(request):
         from paraminspect.experiments.tensor_digests import digests_of_model
 
         digests = digests_of_model(subject, report.model.prefix if report.model else "")
     return Checked(report, digests)
+
+
+_NOT_REACHED = "PI308"
+
+
+def _not_reached(report: Report, selection: Selection) -> str:
+    """Say of how many parameters the rule that is off by default would tell that this run did not read them.
+
+    Nothing where it is asked anyway, where rules of another kind are, or where its names are ignored.
+    """
+    others = selection.select and not any(map(_NOT_REACHED.startswith, selection.select))
+    if others or selection.has(RULES[_NOT_REACHED]):
+        return ""
+    asked = replace(selection, select=(_NOT_REACHED,))
+    found = problems_of(report, [unreached], asked)
+    names = {name for one in found if one.about == "unused" for name in one.names}
+    count = sum(row.numel or 0 for row in report.parameters if row.kind == "parameter" and row.name in names)
+    if not count:
+        return ""
+    who = f"{count:,} of {plural(report.totals.parameters, 'parameter')}"
+    return f"no gradient reached {who}: this run did not read them; --select {_NOT_REACHED} makes that a finding"
 
 
 def _without_input(report: Report, source: str) -> Report:

@@ -65,6 +65,42 @@ def test_rules_are_chosen_by_id_and_by_prefix_and_names_are_left_out(run: Run, n
     assert run("check", net, "--ignore", "PI301:spare.*,PI3:other.*", "--json").code == 0
 
 
+PICKS = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.head = nn.ModuleList(nn.Linear(4, 4) for _ in range(3)), nn.Linear(4, 2)
+    def forward(self, x):
+        for block in self.blocks[:-1]:
+            x = block(x).relu()
+        return self.head(x)
+"""
+NOT_READ = "no gradient reached 20 of 70 parameters: this run did not read them; --select PI308 makes that a finding"
+
+
+@each(
+    ("options", "note", "code"),
+    [
+        ([], NOT_READ, 0),
+        (["--select", "PI3", "--fail-on", "note"], NOT_READ, 0),
+        (["--select", "PI308", "--fail-on", "note"], "", 1),
+        (["--select", "PI4"], "", 0),
+        (["--ignore", "PI308:blocks.*"], "", 0),
+        (["--no-forward"], "", 0),
+        (["--quiet"], "", 0),
+    ],
+)
+def test_what_a_run_did_not_read_is_counted_beside_the_answer(
+    run: Run, tmp_path: Path, options: list[str], note: str, code: int
+) -> None:
+    file = tmp_path / "picks.py"
+    file.write_text(PICKS, encoding="utf-8")
+    ran = run("check", f"{file}:Net", *options)
+    assert (ran.err, ran.code) == (f"note: {note}\n" if note else "", code)
+    assert NOT_READ not in ran.out
+
+
 @each(
     ("options", "error"),
     [
