@@ -161,7 +161,8 @@ def _names(view: View) -> Iterator[Column[SignalLayer]]:
 
 def _name(layer: SignalLayer) -> str:
     times = len(members_alike(layer))
-    return f"{code(layer.module)} ×{times:,}" if times > 1 else code(layer.module) or "the model itself"
+    output = f": {word(layer.output)}" if layer.output else ""
+    return f"{code(layer.module) or 'the model itself'}{output}{f' ×{times:,}' if times > 1 else ''}"
 
 
 def _depth(layer: SignalLayer) -> str:

@@ -98,7 +98,8 @@ class SignalLayer:
     batch, `saturated` the share of elements where the activation is flat, `symmetric` how many units have the weights
     and the bias of an earlier one; `cosine` is the mean one between the activations of two samples, `rank` their
     effective rank (Roy & Vetterli 2007), of the first 64 samples where there are more; both are null where it is not
-    known which dimension counts the samples.
+    known which dimension counts the samples. `output` is what torch calls this one of the outputs, of an LSTM
+    ``output``, ``h_n`` or ``c_n``, null where there is but one.
     """
 
     index: int
@@ -126,6 +127,7 @@ class SignalLayer:
     out_histogram: SignalHistogram | None = None
     note: str | None = None
     grad_norm: float | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from paraminspect.page.signal_layers import LEGEND, layers_table, strays, wrong_with
+from paraminspect.page.signal_layers import LEGEND, layers_table, signal_tables, strays, wrong_with
 from paraminspect.page.signal_verdicts import conditions, signal_lines
 from paraminspect.render import render
 from paraminspect.report import Course, Layer, LayerGrad, LayerOut, Signal, SignalExpected, SignalLayer, SignalMoments
@@ -324,6 +324,13 @@ def test_markdown_and_html_have_every_figure() -> None:
 
 def test_csv_has_a_row_a_tensor_as_ever() -> None:
     assert rendered("csv", grad_signal().signal, View()).count("\n") == 1 + 12
+
+
+def test_several_outputs_of_a_layer_are_told_apart() -> None:
+    rows = (layer(None, output="output"), layer(None, output="h_n"), layer(2))
+    (table,) = signal_tables(net(*rows), View())
+    names = [View().sentence(table.columns[0].cell(row)).strip() for row in table.rows]
+    assert names == ["fcNone: output", "fcNone: h_n", "2  fc2"]
 
 
 def test_layers_of_a_forward_that_failed_fold_as_well() -> None:

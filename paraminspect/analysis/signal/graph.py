@@ -20,7 +20,8 @@ class Row:
     """One layer as it will be shown: what an operation returned, and what its activation made of that.
 
     `kind` is ``weighted``, ``sum``, ``norm``, ``activation`` or ``other``; `parameter` the id of its weight.
-    `gradient_anchored` says that the gradient expected is the one that was measured.
+    `gradient_anchored` says that the gradient expected is the one that was measured. `output` is what torch calls this
+    one of several outputs, ``h_n``.
     """
 
     module: str
@@ -46,6 +47,7 @@ class Row:
     rank: float | None = None
     pre_histogram: SignalHistogram | None = None
     out_histogram: SignalHistogram | None = None
+    output: str | None = None
 
 
 @dataclass(eq=False)

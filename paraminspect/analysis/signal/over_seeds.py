@@ -166,6 +166,7 @@ def _shown(at: int, layer: LayerRuns, spine: list[LayerRuns], traces: list[Trace
         pre_histogram=row.pre_histogram,
         out_histogram=row.out_histogram,
         note=_GROUPED if row.grouped else None,
+        output=row.output,
     )
 
 

@@ -64,6 +64,13 @@ _ZERO: Final = Law(0.0, 0.0)
 _ONE: Final = Law(1.0, 1.0)
 _OPAQUE: Final = Effect()
 _CHANNELS_FIRST: Final = ("batch_norm", "instance_norm", "group_norm")
+_OUTPUTS: Final = {
+    "lstm": ("output", "h_n", "c_n"),
+    "lstm_cell": ("h_1", "c_1"),
+    **dict.fromkeys(("gru", "rnn_tanh", "rnn_relu"), ("output", "h_n")),
+    "multi_head_attention_forward": ("attn_output", "attn_output_weights"),
+}
+"""What torch's documentation calls the outputs of layers that have several."""
 _SHOWS: Final = {"T", "mT", "H", "mH", "data"}  # attributes that hold the elements
 _HOOKS: Final = {Tensor.register_hook, Tensor.retain_grad}  # what they do in a backward, they do in every one
 _DIFFERENTIABLE: Final = {
@@ -215,12 +222,16 @@ class Tracer(TorchFunctionMode):
         if getattr(call.func, "__name__", "") == "__get__" and name_of(call.func) not in _SHOWS:
             return
         self._settle_samples(call, before)
-        for at, one in enumerate(argument_tensors([output])):
+        outputs = [*argument_tensors([output])]
+        names = _OUTPUTS.get(name_of(call.func), ()) if len(outputs) > 1 else ()
+        for at, one in enumerate(outputs):
             done = read(call, one) if one is output else None
             if not _is_signal(one, done):
                 continue
             self._axis = self._axis_after(call, before, one, at)
             node = self._known(done, before, one) or self._opaque(call, before, one)
+            if node.row is not None and at < len(names):
+                node.row.output = names[at]
             node.cut = recorded and not one.requires_grad
             if not recorded and not one.requires_grad:
                 self.tells_all &= self._passes_gradient(call, node, before, one)

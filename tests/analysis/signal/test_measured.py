@@ -199,6 +199,20 @@ def test_products_with_parameters_are_layers_too() -> None:
     assert found.layers[0].pre == _moments(module.pre[""])
 
 
+def test_what_a_layer_returns_besides_goes_by_the_name_that_torch_gives_it() -> None:
+    cases = {
+        nn.LSTM(4, 4): ["output", "h_n", "c_n"],
+        nn.GRU(4, 4): ["output", "h_n"],
+        nn.LSTMCell(4, 4): ["h_1", "c_1"],
+        nn.GRUCell(4, 4): [None],
+        nn.TransformerEncoderLayer(4, 1, 4).self_attn: ["attn_output", "attn_output_weights"],
+    }
+    for module, names in cases.items():
+        x = torch.randn(3, 4) if isinstance(module, nn.RNNCellBase) else torch.randn(5, 3, 4)
+        found = signal(module, *[x] * (3 if isinstance(module, nn.MultiheadAttention) else 1))
+        assert [one.output for one in found.layers] == names
+
+
 def test_a_layer_called_again_is_another_depth() -> None:
     torch.manual_seed(0)
     module = Loop(layer=nn.Linear(8, 8))
