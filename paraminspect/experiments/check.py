@@ -207,7 +207,7 @@ def _without_input(report: Report, source: str) -> Report:
     """Return the report with a failure: what nothing was run of cannot be called sound."""
     told = [note for note in report.notes if note.startswith(_NO_FORWARD)]
     why = told[0].removeprefix(_NO_FORWARD) if told else "the forward takes no input that was tried"
-    helps = not report.attempts or any(one.error.about not in NO_INPUT_HELPS for one in report.attempts)
+    helps = not report.attempts or report.attempts[0].error.about not in NO_INPUT_HELPS
     hint = "give one with --input, or " if helps and "--input" not in why else "or "
     message = f"not checked by any rule on gradients: {why}; {hint}--no-forward checks the values alone"
     failure = Failure(NO_INPUT, message, source)

@@ -41,10 +41,10 @@ def no_input(report: Report, _: Limits) -> Iterator[Problem]:
         tried = len(report.attempts)
         what = "the input that was tried" if tried == 1 else f"any of the {tried:,} inputs that were tried"
         first = report.attempts[0].error
-        if all(one.error.about in NO_INPUT_HELPS for one in report.attempts):
+        if first.about in NO_INPUT_HELPS:
             place = f" in {code(first.module)}" if first.module else ""
-            with_what = "the input that was tried" if tried == 1 else f"each of the {tried:,} inputs that were tried"
-            text = f"nothing was run: the forward failed{place} with {with_what}: {code(first.message)}"
+            likeliest = "the input that was tried" if tried == 1 else f"the first of {tried:,} inputs that were tried"
+            text = f"nothing was run: the forward failed{place} with {likeliest}: {code(first.message)}"
             yield of_model("", "note", "no-input", text, _hint(first))
             return
         where = f", or look at {code(first.module)}, where the first one failed" if first.module else ""

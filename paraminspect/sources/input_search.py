@@ -159,7 +159,7 @@ class _Search:
         shown = ", ".join(_written(info) for info in first.input)
         where = f" in layer {first.error.module!r}" if first.error.module else ""
         what = "the input that was tried" if tried == 1 else f"the first of {plural(tried, 'input')} that were tried"
-        other = "" if all(one.error.about in NO_INPUT_HELPS for one in self.attempts) else f"; {what_to_pass}"
+        other = "" if first.error.about in NO_INPUT_HELPS else f"; {what_to_pass}"
         return f"no forward: {what}, {shown}, fails{where}: {first.error.message}{other}"
 
 

@@ -207,10 +207,18 @@ def test_a_forward_that_fails(name: str) -> None:
         assert found.hint == hint
 
 
-def test_where_every_trial_fails_in_the_code_no_input_is_asked_for() -> None:
-    report = paraminspect.inspect(nn.Sequential(nn.Linear(4, 4), Branches(imports)))
+def of_matrices(self: nn.Module, x: Tensor) -> Tensor:
+    if x.dim() > 2:
+        raise ValueError("this takes a matrix")
+    return imports(self, x)
+
+
+def test_where_the_likeliest_input_fails_in_the_code_no_other_is_asked_for() -> None:
+    """Another may fail before it comes there."""
+    report = paraminspect.inspect(nn.Sequential(nn.Linear(4, 4), Branches(of_matrices)))
+    assert {one.error.about for one in report.attempts} == {"code", None}
     assert report.headline is not None and report.headline.hint == ""
-    begin = r"nothing was run: the forward failed in 1 with each of the \d+ inputs that were tried: Branches got "
+    begin = r"nothing was run: the forward failed in 1 with the first of \d+ inputs that were tried: Branches got "
     assert re.fullmatch(begin + r".*: No module named 'no_such_package'", report.headline.text)
     (note,) = report.notes
     assert note.endswith("No module named 'no_such_package'")
