@@ -239,7 +239,7 @@ class PartOfModel:
         typer.Option(
             "--layer",
             metavar="NAME",
-            help="One module alone, names relative to it.",
+            help="One module alone, names relative to it; all of the model runs.",
             autocompletion=completion.layers,
         ),
     ] = None

@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from paraminspect.analysis.inventory import Inventory, take_inventory
-from paraminspect.analysis.signal import CallFigures, SignalBeside, Trace, calls_of, follow, signal_over_seeds
+from paraminspect.analysis.signal import (
+    CallFigures,
+    SignalBeside,
+    Trace,
+    calls_of,
+    follow,
+    keep_inside,
+    signal_over_seeds,
+)
 from paraminspect.experiments.assembly import report_of
 from paraminspect.experiments.measured import Measured, initialise, moments_of, with_new_tensors
 from paraminspect.experiments.measured_run import guarded, measured_and_run
 from paraminspect.experiments.modes_and_names import looking_at
-from paraminspect.experiments.selection import Request, scope_of
+from paraminspect.experiments.selection import Request, Scope, scope_of
 from paraminspect.experiments.status_over_seeds import BUILT, Gradients, gradients_of, with_statuses
 from paraminspect.init.fill_record import FillRecord
 from paraminspect.init.rules import BoundRule
@@ -40,19 +48,19 @@ def grad(
     signal. The rules of `selection` are asked. Raises UserError for whatever the user can put right.
     """
     with looking_at(subject) as seen:
-        report, traces = _first(seen, request, rules, histograms)
+        scope = scope_of(seen.module, take_inventory(seen.module), request.layer)
+        report, traces = _first(seen, scope, request, rules, histograms)
     if traces:
         advance()
-        report = _over_seeds(report, traces, subject, rules, rebuild, seeds, request.layer, advance)
+        report = _over_seeds(report, traces, subject, scope, rules, rebuild, seeds, advance)
     return with_findings(report, selection)
 
 
 def _first(
-    subject: Subject, request: Request, rules: tuple[BoundRule, ...], histograms: bool
+    subject: Subject, scope: Scope, request: Request, rules: tuple[BoundRule, ...], histograms: bool
 ) -> tuple[Report, list[Trace]]:
     """Run the passes of the first seed, and follow the signal; no trace where that cannot be."""
-    inventory = take_inventory(subject.module)
-    scope = scope_of(subject.module, inventory, request.layer)
+    inventory = scope.whole
     follower: SignalBeside | None = None
 
     def beside(measured: Measured) -> SignalBeside:
@@ -77,13 +85,13 @@ def _over_seeds(
     report: Report,
     traces: list[Trace],
     subject: Subject,
+    scope: Scope,
     rules: tuple[BoundRule, ...],
     rebuild: Callable[[int], Subject],
     seeds: int,
-    layer: str | None,
     advance: Callable[[], None],
 ) -> Report:
-    """Follow the signal of the later seeds as well; the report has the figures of all of them."""
+    """Follow the signal of the later seeds as well; the report has the figures of all of them, inside the scope."""
     notes = []
     later_ones: list[Gradients] = []
     for later in range(1, seeds):
@@ -95,15 +103,17 @@ def _over_seeds(
             applied, batch = initialise(other, rules)
             batch = batch or draw_batch(other.make_input)
             rewind = torch_generators()
-            gradients = gradients_of(other, batch, layer)
+            gradients = gradients_of(other, batch, scope.layer)
             later_ones += [] if isinstance(gradients, Failure) else [gradients]
             rewind()
             traces.append(_followed(other, take_inventory(other.module), batch, applied))
         advance()
     report = with_statuses(report, later_ones)
+    layers = _with_expectations(report.layers, traces[0], scope)
+    for trace in traces if scope.layer is not None else ():
+        keep_inside(trace, scope.relative)
     signal = signal_over_seeds(traces)
     signal = replace(signal, notes=(*notes, *signal.notes))
-    layers = _with_expectations(report.layers, traces[0])
     verdicts = (*report.verdicts, *_verdicts(signal))
     return replace(report, signal=signal, layers=layers, verdicts=verdicts)
 
@@ -130,13 +140,14 @@ def _followed(
         )
 
 
-def _with_expectations(layers: tuple[Layer, ...], trace: Trace) -> tuple[Layer, ...]:
+def _with_expectations(layers: tuple[Layer, ...], trace: Trace, scope: Scope) -> tuple[Layer, ...]:
     """Set what theory expects beside every call of a module; the gradient's on the scale of the run's own loss.
 
     The calls are the same ones in the same order, or nothing is said of them. Theory is about random gradients: that of
     a loss is one behind random weights.
     """
-    calls = calls_of(trace)
+    found = ((scope.relative(call.module), call) for call in calls_of(trace))
+    calls = [replace(call, module=path) for path, call in found if path is not None]
     if [layer.module for layer in layers] != [call.module for call in calls]:
         return layers
     scale = None

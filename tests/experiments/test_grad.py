@@ -40,6 +40,14 @@ class Random(nn.Module):
 
 def normed():
     return nn.Sequential(nn.Linear(16, 24), nn.LayerNorm(24))
+
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 24), nn.Linear(24, 5)
+        self.body = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Linear(24, 24), nn.ReLU())))
+    def forward(self, x):
+        return self.head(self.body(torch.relu(self.stem(x))).cumsum(1))
 """
 
 
@@ -131,3 +139,24 @@ def test_no_signal_on_the_meta_device(run: Run, spec: Callable[..., Path]) -> No
 def test_no_signal_without_a_forward(run: Run, model: Callable[[str], str]) -> None:
     ran = run("grad", model("built"), "--input", "8,15", "--json")
     assert (ran.code, ran.report["signal"]) == (2, None)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_layer_alone_has_its_own_rows_and_verdicts(run: Run, model: Callable[[str], str], seeds: int) -> None:
+    """The figures are those of the whole model's run; what theory does not know lies outside of it."""
+    asked = ("grad", model("Deep"), "--input", "32,16:float32:normal", "--seeds", seeds, "--json")
+    whole, found = run(*asked).report, run(*asked, "--layer", "body").report
+    inside = [one for one in whole["signal"]["layers"] if one["module"].startswith("body.")]
+    rows = found["signal"]["layers"]
+    assert [(one["module"], one["parameter"]) for one in rows] == [(f"{at}", f"{at}.weight") for at in (0, 2, 4, 6)]
+    assert [one["depth"] for one in rows] == [1, 2, 3, 4]
+    for key in ("pre", "out", "grad_norm", "cosine", "rank", "dead"):
+        assert [one[key] for one in rows] == [one[key] for one in inside]
+    assert found["signal"]["forward"]["depths"] == [1, 4]
+    assert whole["signal"]["forward"]["depths"] == [1, 5]
+    assert [verdict["about"] for verdict in found["verdicts"]] == ["forward", "backward"]
+    assert any("cumsum in the model" in note for note in whole["signal"]["notes"])
+    assert not any("cumsum" in note for note in found["signal"]["notes"])
+    expected = [one["expected"]["out_rms"] for one in whole["layers"] if one["module"].startswith("body.")]
+    assert [one["expected"]["out_rms"] for one in found["layers"]] == expected
+    assert None not in expected

@@ -60,7 +60,7 @@ class Node:
     multiplies by, if theory takes them for random ones of mean 0; `fresh` says that these took no part before. `cut`
     says that autograd did not record it. `state` and `gradient` are what is expected; where theory does not reach,
     `measured` and the `cosine` between samples stand in: then it is `anchored`. `unknown` names an operation without
-    weights that theory has no word for.
+    weights that theory has no word for, and the module that ran it.
     """
 
     index: int
@@ -77,7 +77,7 @@ class Node:
     cut: bool = False
     state: State | None = None
     anchored: bool = False
-    unknown: str = ""
+    unknown: tuple[str, str] | None = None
     gradient: Field | None = None
     consumers: list[Node] = field(default_factory=list, repr=False)
 

@@ -282,7 +282,8 @@ def _theory(traces: Sequence[Trace], shown: Sequence[SignalLayer]) -> Iterator[s
     if lost:
         names = [f"{one.module or 'the model'} ({one.type})" for one in lost]
         yield f"theory does not reach {_some(names)}: what was measured there stands in"
-    unknown = [node.unknown for node in asked[0].graph.nodes if node.unknown]
+    found = [node.unknown for node in asked[0].graph.nodes if node.unknown]
+    unknown = [f"{operation} in {module or 'the model'}" for operation, module in found]
     if unknown:
         yield f"theory does not know {_some(unknown)}: what was measured there stands in"
     if asked[0].guessed:

@@ -136,6 +136,30 @@ def follow(
     return trace
 
 
+def keep_inside(trace: Trace, relative: Callable[[str], str | None]) -> None:
+    """Keep the rows of one module, by their names as `relative` has them: None for a path that lies outside.
+
+    Depth is counted along the way to the last of these rows, as if the module were all of the model. Expectations stay
+    those of the whole.
+    """
+    nodes = trace.graph.nodes
+    for node in nodes:
+        node.row = _renamed(node.row, relative)
+        path = relative(node.unknown[1]) if node.unknown else None
+        node.unknown = (node.unknown[0], path) if node.unknown and path is not None else None
+    trace.graph.outputs = [node for node in nodes if node.row is not None][-1:]
+    trace.names = {key: name if (path := relative(name)) is None else path for key, name in trace.names.items()}
+    trace.reused = tuple(path for name in trace.reused if (path := relative(name)) is not None)
+
+
+def _renamed(row: Row | None, relative: Callable[[str], str | None]) -> Row | None:
+    path = None if row is None else relative(row.module)
+    if row is not None and path is not None:
+        row.module = path
+        return row
+    return None
+
+
 def lost_note(lost: str) -> str:
     """Say where the way of a signal ended."""
     return f"the signal could not be followed past {lost}"

@@ -373,7 +373,7 @@ class Tracer(TorchFunctionMode):
             self._row(node, output, "norm" if norm else "other", width=output.shape[units], units=units)
         else:
             node.measured = measure.figures(output, doubles)
-            node.unknown = f"{name_of(call.func)} in {self._running.current or 'the model'}"
+            node.unknown = name_of(call.func), self._running.current
         if node.row is None or not self._thorough:
             node.cosine = _cosine(node, output, doubles)
         return node
