@@ -105,6 +105,24 @@ def test_the_state_of_each_parameter_is_found_under_its_name(
     assert report.headline is not None and report.headline.tone == "note"
 
 
+def test_the_weights_of_a_generator_are_no_random_state(tmp_path: Path) -> None:
+    """As a GAN has them: beside its training, and in a state_dict, which is no training checkpoint."""
+    gan = nn.ModuleDict({"generator": nn.Linear(3, 2), "discriminator": nn.Linear(2, 1)})
+    optimizer = torch.optim.Adam(gan.parameters())
+    gan["discriminator"](gan["generator"](torch.ones(1, 3))).sum().backward()
+    optimizer.step()
+    torch.save(gan.state_dict(), tmp_path / "weights.pt")
+    parts = {name: one.state_dict() for name, one in gan.items()}
+    torch.save({**parts, "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, tmp_path / "x.ckpt")
+    holds = {}
+    for name in ("weights.pt", "x.ckpt"):
+        found = report_of_checkpoint(list_checkpoint(str(tmp_path / name)), "show").checkpoint
+        assert found is not None
+        holds[name] = {one.name: one.holds for one in found.parts}
+    words = {"generator": "weights", "discriminator": "weights", "optimizer": "optimizer", "rng": "random state"}
+    assert holds == {"weights.pt": {}, "x.ckpt": words}
+
+
 def rows_add_up(report: Report, numel: int) -> None:
     """Hold the total against the state_dict, whose tie is counted once, and the page against the report."""
     model = sum(row.numel or 0 for row in report.parameters if row.name.startswith("model."))

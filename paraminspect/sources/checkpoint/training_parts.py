@@ -59,10 +59,12 @@ def _holds(name: str, tensors: Sequence[TensorHeader], values: dict[str, str]) -
     if words >= _SCALES:
         return "gradient scaler"
     is_twister = "'MT19937'" in values.values() or "625 items" in values.values()  # numpy's, Python's
-    if is_twister or _RANDOM.search(name) or (tensors and all(_is_generator(one) for one in tensors)):
+    if is_twister or (tensors and all(_is_generator(one) for one in tensors)):
         return "random state"
     if any(one.inside is not None and one.numel > 1 and one.dtype.startswith(("float", "bfloat")) for one in tensors):
         return "averaged weights" if _AVERAGED.search(name) else "weights"
+    if _RANDOM.search(name):  # not the weights of a generator
+        return "random state"
     if _SETTINGS.match(name):
         return "settings"
     return "tensors" if tensors else "value" if list(values) == [""] else "values"
