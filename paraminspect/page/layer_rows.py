@@ -161,6 +161,13 @@ def _with_guides(rows: Sequence[Row], view: View) -> Iterator[PlacedRow]:
             levels.append(trunk)
 
 
+def narrow_guides(row: PlacedRow, view: View) -> PlacedRow:
+    """Return a row with guide lines of one column a level, ``│├ ``."""
+    step = len(view.glyphs.trunk) if view.decoration else len("  ")
+    guide, below = (f"{lines[::step]} " if lines else "" for lines in (row.guide, row.below))
+    return replace(row, guide=guide, below=below)
+
+
 def _last_of_their_level(rows: Sequence[Row]) -> list[bool]:
     """Tell of each row whether no later one hangs on the same module."""
     found = [True] * len(rows)

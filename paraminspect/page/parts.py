@@ -28,8 +28,8 @@ class Column(Generic[Row]):
     `align` is ``left``, ``right`` or ``decimal`` (decimal points under each other, words to the right). The columns
     of the highest `rank` go first, all of them together; rank 0 stays. `group` stands over neighbouring columns,
     `foot` under the column. `title` is a head that can stand alone, where group and head together are none. `tone`
-    is that of a row's cell. `below` are lines that follow a row in this column. `short` is what a cell of the first
-    column says where the whole would have to be cut.
+    is that of a row's cell. `below` are lines that follow a row in this column. `short` is the first column in
+    fewer words, for where it would have to be cut; that may have a shorter one in turn.
     """
 
     head: str
@@ -41,7 +41,7 @@ class Column(Generic[Row]):
     tone: Callable[[Row], str] | None = None
     below: Callable[[Row], Sequence[str]] | None = None
     title: str = ""
-    short: Callable[[Row], str] | None = None
+    short: Column[Row] | None = None
 
     @property
     def full_head(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from paraminspect.page.columns import percent_of
 from paraminspect.page.heading import page_of
-from paraminspect.page.layer_rows import PlacedRow, folded, placed_rows, times_of
+from paraminspect.page.layer_rows import PlacedRow, folded, narrow_guides, placed_rows, times_of
 from paraminspect.page.memory_lines import fits_lines, memory_lines
 from paraminspect.page.parts import BROKEN, QUIET, SHARED, SUSPICIOUS, Column, Entries, Line, Page, Paragraph, Table
 from paraminspect.page.remarks import forgotten
@@ -91,7 +92,11 @@ def _name(report: Report, view: View) -> Column[PlacedRow]:
         shared = [f"{code(one.name.rpartition('.')[2])} = {code(one.owner)}" for one in row.layer.elsewhere]
         return [f"{row.below or '  '}{text}" for text in (*aliases, *shared)]
 
-    return Column("layer", cell, foot="total", tone=_tone_of_name, below=others, short=short)
+    whole = Column("layer", cell, foot="total", tone=_tone_of_name, below=others)
+    narrow = replace(
+        whole, cell=lambda row: short(narrow_guides(row, view)), below=lambda row: others(narrow_guides(row, view))
+    )
+    return replace(whole, short=replace(whole, cell=short, short=narrow))
 
 
 def _tone_of_name(row: PlacedRow) -> str:

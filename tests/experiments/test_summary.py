@@ -27,7 +27,7 @@ from paraminspect.render import render
 from paraminspect.report import LayerTensor, OwnedElsewhere, Report, Source, TreeLayer
 from paraminspect.report.report_schema import report_schema
 from paraminspect.sources.examples import batch_of
-from paraminspect.text.escape import View
+from paraminspect.text.escape import ASCII, Glyphs, View
 from tests.cases import each
 
 
@@ -398,6 +398,29 @@ def test_every_format_has_every_module_and_the_same_totals() -> None:
     for form in ("plain", "markdown"):
         text = "".join(render(report, form, View(width=20)))
         assert all(name in text for name in modules) and "44" in text
+
+
+@each("glyphs", [Glyphs(), ASCII])
+def test_the_marks_of_a_tree_are_never_cut(glyphs: Glyphs) -> None:
+    """Where a name would have to be, a level takes one column; the names give way only then."""
+    net: nn.Module = nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 4))
+    for _ in range(4):
+        net = nn.Sequential(net, nn.Linear(4, 4))
+    report = paraminspect.summary(net, torch.ones(2, 4), forward=False)
+    marks = f" {glyphs.trunk}{glyphs.branch}{glyphs.last_branch}"
+
+    def guides(width: int | None) -> list[str]:
+        lines = "".join(render(report, "table", View(width, glyphs=glyphs, fold=False))).split("\n")
+        first = next(at for at, line in enumerate(lines, 2) if line.startswith("layer"))
+        rows = lines[first : first + len(report.layers)]
+        assert all(len(line) <= (width or 1000) and line.strip(marks) for line in rows)
+        return [line[: len(line) - len(line.lstrip(marks))] for line in rows]
+
+    wide = guides(None)
+    narrow = [f"{guide[::3]} " if guide else "" for guide in wide]
+    found = [guides(width) for width in range(12, 100)]
+    assert all(one in (wide, narrow) for one in found)
+    assert found[0] == narrow != wide == found[-1]
 
 
 _RANKED = {"parameters": "own_parameters", "macs": "own_macs", "saved": "own_saved_bytes", "bytes": "own_bytes"}

@@ -6,18 +6,19 @@ seconds and drops whole columns instead, the least important first, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import Generic, TypeVar
 
 from paraminspect.frozen import dataclass
 from paraminspect.page.parts import HEAD, QUIET, Column, Table
-from paraminspect.render.table.lines import cut, paint, width_of
+from paraminspect.render.table.lines import cut, cut_name, paint, width_of
 from paraminspect.text.escape import View
 from paraminspect.text.numbers import plural
 
 Row = TypeVar("Row")
+_Cut = Callable[[str, int, View], str]
 GAP = 2
 WORTH_CUTTING_NAMES = 5
 """Names are cut rather than columns of a rank up to this lost."""
@@ -55,14 +56,14 @@ def lay_out(table: Table[Row], view: View) -> Iterator[str]:
     ]
     filled = [one for one in filled if one.column.rank == 0 or any(one.cells)]
     kept = _fit(filled, view)
-    if filled[0].column.short and _first_width(kept, view) < kept[0].width:
-        filled[0] = _fill(replace(filled[0].column, cell=filled[0].column.short), rows, gap, view)
+    while (short := filled[0].column.short) and _first_width(kept, view) < kept[0].width:
+        filled[0] = _fill(short, rows, gap, view)
         kept = _fit(filled, view)
     widths = [one.width for one in kept]
     widths[0] = _first_width(kept, view)
     columns, shown = ([one.column for one in found] for found in (filled, kept))
     yield from _head(shown, widths, view)
-    yield from _body(kept, widths, view)
+    yield from _body(kept, widths, view, cut if table.depth is None else cut_name)
     yield from _foot(shown, widths, view)
     left_out = dict.fromkeys(f"{one.group} {one.head}".lstrip() for one in columns if one not in shown)
     if left_out:
@@ -176,21 +177,21 @@ def _rule(widths: list[int], view: View) -> Iterator[str]:
         yield paint(view.glyphs.rule * (sum(widths) + GAP * (len(widths) - 1)), QUIET, view.colour) + "\n"
 
 
-def _body(kept: list[_Filled[Row]], widths: list[int], view: View) -> Iterator[str]:
+def _body(kept: list[_Filled[Row]], widths: list[int], view: View, shorten: _Cut) -> Iterator[str]:
     names = kept[0]
     for start in range(0, len(names.cells), _BATCH):
-        padded = [_padded(one, start, width, view) for one, width in zip(kept, widths, strict=True)]
+        padded = [_padded(one, start, width, view, shorten) for one, width in zip(kept, widths, strict=True)]
         for at, texts in enumerate(zip(*padded, strict=True), start):
             yield (" " * GAP).join(texts).rstrip() + "\n"
             for line in names.below[at] if names.below else ():
                 tone = names.tones[at] if names.tones else ""
-                yield paint(cut(line, widths[0], view), tone, view.colour) + "\n"
+                yield paint(shorten(line, widths[0], view), tone, view.colour) + "\n"
 
 
-def _padded(filled: _Filled[Row], start: int, width: int, view: View) -> list[str]:
+def _padded(filled: _Filled[Row], start: int, width: int, view: View, shorten: _Cut) -> list[str]:
     align, cells = filled.column.align, filled.cells[start : start + _BATCH]
     if filled.width > width:
-        cells = [cut(text, width, view) for text in cells]
+        cells = [shorten(text, width, view) for text in cells]
     if filled.tones:
         tones = filled.tones[start : start + _BATCH]
         return [_colour(text, tone, width, align) for text, tone in zip(cells, tones, strict=True)]

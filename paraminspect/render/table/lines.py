@@ -108,6 +108,14 @@ def cut(text: str, width: int, view: View) -> str:
     return _start(front + view.glyphs.ellipsis + back, width)
 
 
+def cut_name(text: str, width: int, view: View) -> str:
+    """Cut a name that is too wide for its column, but not the guide lines of a tree that stand before it."""
+    glyphs = view.glyphs
+    name = text.lstrip(f" {glyphs.trunk}{glyphs.branch}{glyphs.last_branch}")
+    guide = min(len(text) - len(name), width - len(glyphs.ellipsis))
+    return text[:guide] + cut(text[guide:], width - guide, view)
+
+
 def _start(text: str, room: int) -> str:
     """Return as much of the beginning as fits."""
     at = 0
