@@ -35,6 +35,7 @@ from paraminspect.analysis.signal.trace import (
     names_by_id,
     note_input,
     note_outputs,
+    note_samples,
 )
 from paraminspect.analysis.signal.tracer import Tracer
 from paraminspect.analysis.signal.weights import Distribution, Weights
@@ -104,7 +105,7 @@ class SignalBeside:
         tracer.finish()
         if not tracer.tells_all:
             return False
-        trace.samples = tracer.samples
+        note_samples(tracer, trace)
         trace.doubt = doubt_of_norms(self._module, self._modules, trace.graph, trace.samples)
         trace.guessed, trace.reused = self._weights.guessed, tuple(tracer.reused)
         with torch._C.DisableTorchFunction(), torch.no_grad():

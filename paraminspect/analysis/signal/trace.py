@@ -129,7 +129,8 @@ def follow(
         weights.forget()
     if tracer.lost is not None:
         trace.notes.append(lost_note(tracer.lost))
-    trace.samples, trace.guessed, trace.reused = tracer.samples, weights.guessed, tuple(tracer.reused)
+    note_samples(tracer, trace)
+    trace.guessed, trace.reused = weights.guessed, tuple(tracer.reused)
     if expect:
         add_expectations(trace.graph)
         trace.expected = True
@@ -193,7 +194,12 @@ def note_input(value: Tensor, tracer: Tracer, trace: Trace) -> None:
     """Let a tensor be where the signal starts."""
     node = tracer.start(value)
     trace.input_second = node.measured.second
-    trace.notes += _doubts(node)
+
+
+def note_samples(tracer: Tracer, trace: Trace) -> None:
+    """Note how many samples there are, and what is wrong with the input: a layer may have told what they are."""
+    trace.samples = tracer.samples
+    trace.notes[:0] = [note for node in trace.graph.nodes[:1] for note in _doubts(node)]
 
 
 def _doubts(start: Node) -> Iterator[str]:

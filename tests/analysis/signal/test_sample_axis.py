@@ -137,6 +137,12 @@ def test_what_came_before_a_layer_that_takes_time_first_is_not_compared_along_ti
     assert found.layers[1].rank is not None
 
 
+def test_an_input_that_stays_the_same_in_time_is_not_one_of_samples_alike() -> None:
+    found = signal(nn.LSTM(8, 8), torch.randn(1, 2, 8).expand(7, 2, 8))
+    assert not any("samples" in note for note in found.notes)
+    assert any("samples" in note for note in signal(nn.Linear(8, 8), torch.randn(1, 2, 8).expand(7, 2, 8)).notes)
+
+
 @each("build", [lambda: nn.LSTM(8, 8), _encoder])
 def test_a_sequence_without_a_batch_has_no_samples(build: Callable[[], nn.Module]) -> None:
     found = signal(_Sequences(build()), torch.randn(7, 8))
