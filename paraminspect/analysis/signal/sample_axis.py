@@ -10,13 +10,14 @@ where that does not tell, nobody knows where the samples are, and no figure that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from torch import Tensor
 
 from paraminspect.analysis.signal.recognise import SHAPED, TorchCall, bare_name
 from paraminspect.frozen import dataclass
+from paraminspect.modules.nested_tensors import argument_tensors
 
 _RECURRENT: Final = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _CELLS: Final = {f"{name}_cell" for name in _RECURRENT}
@@ -85,25 +86,24 @@ def _beside_time(call: TorchCall) -> int:
 
 
 def axis_after(
-    call: TorchCall, before: Iterable[tuple[int, SampleAxis | None]], output: Tensor, at: int, count: int | None
+    call: TorchCall, before: Mapping[int, SampleAxis], output: Tensor, at: int, count: int | None
 ) -> SampleAxis | None:
     """Return where the samples lie in what an operation returned `at` a place among its outputs; None if unknown.
 
-    `before` has the place of each argument that carries the signal, and where they lie in that. What takes part without
-    anybody knowing says nothing. `count` is the number of samples.
+    `before` says where they lie in the arguments, by the id of each; one of which nobody knows is not in it. `count` is
+    the number of samples.
     """
     name = bare_name(call.func)
     if name in _RETURNED:
         dim = _RETURNED[name](call, output, at)
         whole = dim is not None and dim < output.dim() and output.shape[dim] == count
         return axis_of(output, dim, count) if whole and dim is not None and count else None
-    known = [(place, axis) for place, axis in before if axis is not None]
-    found = [_moved(name, call, place, axis, output) for place, axis in known]
+    found = [_moved(name, call, key, axis, output) for key, axis in before.items()]
     places = {(axis.dim, axis.inner) for axis in found if axis is not None}
     return next(axis for axis in found if axis is not None) if len(places) == 1 else None
 
 
-def _moved(name: str, call: TorchCall, place: int, axis: SampleAxis, output: Tensor) -> SampleAxis | None:
+def _moved(name: str, call: TorchCall, key: int, axis: SampleAxis, output: Tensor) -> SampleAxis | None:
     """Return where the samples of one argument lie afterwards."""
     if output.numel() == 0:
         return None
@@ -112,7 +112,7 @@ def _moved(name: str, call: TorchCall, place: int, axis: SampleAxis, output: Ten
     if output.untyped_storage()._cdata == axis.storage:
         return _seen(axis, output)
     if name in _BY_NAME:
-        return axis.on(output, _BY_NAME[name](call, place, axis))
+        return axis.on(output, _BY_NAME[name](call, key, axis))
     if output.dim() == len(axis.shape):
         return axis.on(output, axis.dim) if output.shape[axis.dim] == axis.shape[axis.dim] else None
     if tuple(output.shape[: len(axis.shape)]) == axis.shape:  # as an embedding, which adds dimensions behind
@@ -154,15 +154,16 @@ def _reduced(call: TorchCall, axis: SampleAxis, output: Tensor) -> int | None:
     return axis.dim - sum(dim < axis.dim for dim in gone)
 
 
-def _stacked(call: TorchCall, place: int, axis: SampleAxis) -> int | None:
+def _stacked(call: TorchCall, key: int, axis: SampleAxis) -> int | None:
     dim: int = call.named(("tensors", "dim")).get("dim", 0)
     return axis.dim + (dim % (len(axis.shape) + 1) <= axis.dim)
 
 
-def _summed(call: TorchCall, place: int, axis: SampleAxis) -> int | None:
+def _summed(call: TorchCall, key: int, axis: SampleAxis) -> int | None:
     """Return where ``einsum`` writes the letter of the samples."""
     terms, _, result = str(call.args[0]).replace(" ", "").partition("->")
-    term = terms.split(",")[place] if place < terms.count(",") + 1 else ""
+    operands = zip(terms.split(","), argument_tensors(call.args), strict=False)
+    term = next((term for term, one in operands if id(one) == key), "")
     written = len(term) == len(axis.shape) and term[axis.dim] in result and "." not in result
     return result.index(term[axis.dim]) if written else None
 

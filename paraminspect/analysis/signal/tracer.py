@@ -270,8 +270,7 @@ class Tracer(TorchFunctionMode):
     # --- the samples -------------------------------------------------------------------------------------------
 
     def _axis_after(self, call: TorchCall, before: Before, output: Tensor, at: int) -> SampleAxis | None:
-        given = argument_tensors((*call.args, *call.kwargs.values()))
-        known = [(place, before[id(one)].axis) for place, one in enumerate(given) if id(one) in before]
+        known = {key: node.axis for key, node in before.items() if node.axis is not None}
         return axis_after(call, known, output, at, self.samples)
 
     def _settle_samples(self, call: TorchCall, before: Before) -> None:
