@@ -4,7 +4,7 @@ Nothing is looked for that other figures tell already: where no magnitude is 0, 
 gigabytes of float32 a second, numbers that are in the second cache take
 
     smallest and largest pattern        52 each, of signed and of unsigned words: both ends, and what is nearest to zero
-    a copy in float64                   15           7 where the copy does not stay in that cache: see _PIECE
+    a copy in float64                   15           7 where the copy does not stay in that cache
     its sum                             16
     its sum of squares                  31           products in chains of 512 numbers, no square is written
 """
@@ -25,8 +25,9 @@ Array = npt.NDArray[Any]
 
 # Longer chains would round more, shorter ones take longer. A BLAS adds in one thread what is this short.
 CHAIN = 512
-# 256 KiB of float32 and twice that of float64: with what is read next, they stay in a second cache of a megabyte.
-_PIECE = 2**16
+# A megabyte of float32 and two of float64: smaller pieces stay in the second cache, but operations on them are so short
+# that two threads take longer than one, waiting for the interpreter lock.
+_PIECE = 2**18
 # Where squares add up to less than this many times the largest, a few numbers make the sum, and all its error.
 SPIKES = 64.0
 # numpy adds in chains of sixteen: float64 holds those of float32 exactly while none is this much below the largest.
@@ -39,7 +40,7 @@ SPOILS = 256.0
 def moments_of_float32(values: Array, origin: float, work: Floats) -> Moments | None:
     """Measure a flat, non-empty array of float32, see `moments_of`; None where there are NaN or infinities.
 
-    `work` is overwritten: as many float64 as there are values, or _PIECE of them.
+    `work` is overwritten: it has room for as many numbers as are looked at at a time, or for more.
     """
     ends = _ends(values)
     if ends is None:
@@ -103,8 +104,9 @@ def near_zero(values: Array, least: float, limit: float, work: Floats) -> tuple[
 
 def _pieces(values: Array, work: Floats) -> Iterator[tuple[Array, Floats]]:
     """Yield the numbers, so many at a time, and room for as many."""
-    for start in range(0, values.size, _PIECE):
-        piece = values[start : start + _PIECE]
+    step = min(_PIECE, work.size)
+    for start in range(0, values.size, step):
+        piece = values[start : start + step]
         yield piece, work[: piece.size]
 
 

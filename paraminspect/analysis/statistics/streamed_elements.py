@@ -19,7 +19,7 @@ from paraminspect.analysis.statistics.elements import Array, Index, Readable, bl
 ReadInto = Callable[[int, memoryview], None]
 
 _RUNS = 16
-_MOST_KEPT = 2**21
+_MOST_KEPT = 2**23  # bytes: a block of float64
 _THREAD = threading.local()
 _MOST_VISITS = 2**23
 _REACH = 2**22  # elements that lie between the first and the last of what is read at a time

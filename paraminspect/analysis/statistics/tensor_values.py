@@ -37,7 +37,9 @@ from paraminspect.report.merge import Moments, merge, merge_all, repeat, values_
 
 SAMPLE = 4096  # elements that a histogram counts at most
 AT_ONCE = 65_536  # elements that a tensor has at most to be measured in one go
-BLOCK = 2**17  # elements: 1 MiB of float64 for each thread, which stay in its second cache
+# Elements. Threads hand the interpreter lock to each other after every operation of numpy: with an eighth as many
+# elements in each, two took longer than one.
+BLOCK = 2**20
 _GUESS = 4096  # elements that the provisional mean is taken from
 _THREAD = threading.local()
 _COMPRESSED = {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
