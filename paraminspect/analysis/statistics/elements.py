@@ -220,14 +220,15 @@ def _fetcher(tensor: torch.Tensor, words: np.dtype[Any], dims: Dims) -> Callable
 T = TypeVar("T")
 Draw = Iterator[tuple[int, Index]]
 
-_MOST_THREADS = 4  # each takes up to 12 MB, and the calls between long numpy operations hold the interpreter lock
-_FEWEST_BLOCKS = 4  # for each thread: starting one takes as long as measuring a block
+# Each takes from 8 MiB for float32 to 34 for complex64, and the calls between numpy's operations hold the interpreter
+# lock.
+_MOST_THREADS = 4
 
 
 def share(blocks: list[Index], worker: Callable[[Draw], T]) -> list[T]:
     """Call `worker` in up to four threads, as torch allows; each takes numbered blocks until none is left."""
     left = deque(enumerate(blocks))
-    threads = min(_MOST_THREADS, torch.get_num_threads(), len(blocks) // _FEWEST_BLOCKS)
+    threads = min(_MOST_THREADS, torch.get_num_threads(), len(blocks))
     if threads < 2:
         return [worker(_draw(left))]
     with ThreadPoolExecutor(threads - 1) as pool:
